@@ -1,0 +1,249 @@
+// oxlint-disable typescript/no-unnecessary-type-parameters -- the caller says what a signal, query or update carries
+/** What a body sees of its run: the operations, each bound to the scope that it is called in. */
+import { AetherError, NotAvailableError } from '../../spec/error.ts';
+import { type Duration, durationMs } from '../../spec/duration.ts';
+import type {
+  ChildHandle,
+  StepContext,
+  StepOptions,
+  Workflow,
+  StartOptions,
+  WorkflowContext,
+} from './contract.ts';
+import { CancelledError, TimeoutError } from './errors.ts';
+import type { Attributes } from './event.ts';
+import type { Operation } from './operation.ts';
+import { argsHash } from './payload.ts';
+import { Continuation, type Run } from './run.ts';
+import type { Scope } from './scope.ts';
+
+/** What a body's operations reach outside of its run; called from steps only. */
+export interface Outside {
+  signal(workflowId: string, name: string, payload: unknown, id: string): Promise<void>;
+}
+
+export class RunContext<I> implements WorkflowContext<I> {
+  readonly #run: Run;
+  readonly #scope: Scope;
+  readonly #outside: Outside;
+  readonly #digest = (text: string): string => this.#run.ports.digest(text);
+
+  constructor(run: Run, scope: Scope, outside: Outside) {
+    this.#run = run;
+    this.#scope = scope;
+    this.#outside = outside;
+  }
+
+  get workflowId(): string {
+    return this.#run.identity.workflowId;
+  }
+  get runId(): string {
+    return this.#run.identity.runId;
+  }
+  get replaying(): boolean {
+    return this.#run.replaying;
+  }
+
+  step<T>(
+    name: string,
+    fn: (step: StepContext) => T | Promise<T>,
+    options: StepOptions<T> = {},
+  ): Promise<T> {
+    const hash = argsHash(options.input, `input of step "${name}"`, this.#digest);
+    const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
+    return this.#run.schedule(this.#scope, 'step', name, { hash, step }) as Promise<T>;
+  }
+
+  sleep(name: string, duration: Duration): Promise<void> {
+    return this.sleepUntil(name, this.#run.deadline(durationMs(duration)));
+  }
+
+  sleepUntil(name: string, epochMs: number): Promise<void> {
+    return this.#run.schedule(this.#scope, 'sleep', name, { fireAt: epochMs }) as Promise<void>;
+  }
+
+  receive<T>(name: string, options: { timeout?: Duration } = {}): Promise<T> {
+    return this.#run.schedule(this.#scope, 'receive', name, {
+      fireAt: this.#deadline(options.timeout),
+      onScheduled: (operation) =>
+        this.#run.signals.receive(name, {
+          op: operation.op,
+          accept: (value) => this.#run.settle(operation, { value }),
+        }),
+    }) as Promise<T>;
+  }
+
+  condition(predicate: () => boolean, options: { timeout?: Duration } = {}): Promise<boolean> {
+    return this.#run.schedule(this.#scope, 'condition', 'condition', {
+      fireAt: this.#deadline(options.timeout),
+      predicate,
+    }) as Promise<boolean>;
+  }
+
+  onSignal<T>(name: string, handler: (payload: T) => void | Promise<void>): void {
+    this.#run.onSignal(name, (payload) => handler(payload as T));
+  }
+
+  onQuery<A, R>(name: string, handler: (argument: A) => R): void {
+    this.#run.onQuery(name, (argument) => handler(argument as A));
+  }
+
+  onUpdate<A, R>(
+    name: string,
+    handler: (argument: A) => R | Promise<R>,
+    options: { validate?: (argument: A) => void } = {},
+  ): void {
+    this.#run.onUpdate(name, {
+      run: (argument) => handler(argument as A),
+      validate: (argument) => options.validate?.(argument as A),
+    });
+  }
+
+  child<CI, CO>(
+    workflow: Workflow<CI, CO>,
+    _input: CI,
+    _options?: StartOptions,
+  ): Promise<ChildHandle<CO>> {
+    throw new NotAvailableError(`ctx.child cannot start "${workflow.name}" in this release`, {
+      hint: 'start the workflow from a step, with an id of its own',
+    });
+  }
+
+  signal(
+    workflowId: string,
+    name: string,
+    payload?: unknown,
+    options: { id?: string } = {},
+  ): Promise<void> {
+    const fn = (step: StepContext): Promise<void> =>
+      this.#outside.signal(workflowId, name, payload, options.id ?? step.idempotencyKey);
+    const retry = { nonRetryable: ['ERR_ENGINE_NOT_FOUND'] };
+    return this.#run.schedule(this.#scope, 'signal', `${name} to ${workflowId}`, {
+      hash: argsHash(payload, `payload of signal "${name}"`, this.#digest),
+      step: { fn, options: { retry }, attempt: 1 },
+    }) as Promise<void>;
+  }
+
+  continueAsNew(input: I): never {
+    throw new Continuation(this.#run.ports.payloads.encode(input, 'input of the next run'));
+  }
+
+  compensate(
+    name: string,
+    undo: (step: StepContext) => void | Promise<void>,
+    options: StepOptions<void> = {},
+  ): void {
+    this.#run.addUndo({ name, fn: undo, options });
+  }
+
+  async scope<T>(
+    body: (ctx: WorkflowContext & { cancel(reason?: string): void }) => Promise<T>,
+    options: { timeout?: Duration } = {},
+  ): Promise<T> {
+    const scope = this.#scope.inner(false);
+    const inner = new ScopeContext(this.#run, scope, this.#outside);
+    if (options.timeout === undefined) return body(inner);
+    let timer: Operation | undefined;
+    let late = false;
+    const fired = this.#run.schedule(this.#scope, 'sleep', 'timeout of a scope', {
+      fireAt: this.#deadline(options.timeout),
+      onScheduled: (operation) => void (timer = operation),
+    });
+    const expire = async (): Promise<void> => {
+      await fired;
+      late = true;
+      inner.cancel('the scope took too long');
+    };
+    // When the outer scope is cancelled first, the timer is too, and the inner scope with it.
+    expire().catch(() => {});
+    try {
+      return await body(inner);
+    } catch (error) {
+      if (late && error instanceof CancelledError) {
+        throw new TimeoutError('the scope took too long', { cause: error });
+      }
+      throw error;
+    } finally {
+      if (timer !== undefined) this.#run.settle(timer);
+    }
+  }
+
+  async shield<T>(body: (ctx: WorkflowContext) => Promise<T>): Promise<T> {
+    return body(new RunContext(this.#run, this.#scope.inner(true), this.#outside));
+  }
+
+  version(changeId: string, range: { min: number; max: number }): number {
+    const run = this.#run;
+    const known = run.versions.get(changeId) ?? this.#recordedVersion(changeId, range);
+    run.versions.set(changeId, known);
+    if (known < range.min) {
+      run.refuse(
+        new AetherError(`"${changeId}" was recorded at version ${known}, below ${range.min}`, {
+          code: 'ERR_ENGINE_VERSION',
+          hint: `deploy a body that still has version ${known} of "${changeId}"`,
+        }),
+      );
+    }
+    return known;
+  }
+
+  /** A marker is written where the body is past its journal; an old journal without one means `min`. */
+  #recordedVersion(changeId: string, range: { min: number; max: number }): number {
+    const next = this.#run.peek();
+    const marked = next?.kind === 'version-marked' && next.name === changeId;
+    if (next !== undefined && !marked) return range.min;
+    const at = this.#run.nowMs;
+    const marker = { kind: 'version-marked', at, name: changeId, version: range.max } as const;
+    return (
+      this.#run.command<{ kind: 'version-marked'; at: number; name: string; version: number }>(
+        marker,
+      )?.version ?? range.max
+    );
+  }
+
+  now(): number {
+    return this.#run.nowMs;
+  }
+
+  random(): number {
+    return this.#run.random.next();
+  }
+
+  uuid(): string {
+    const hex = Array.from({ length: 32 }, () => Math.floor(this.random() * 16).toString(16));
+    hex[12] = '4';
+    hex[16] = '89ab'[Math.floor(this.random() * 4)] as string;
+    const text = hex.join('');
+    return [
+      text.slice(0, 8),
+      text.slice(8, 12),
+      text.slice(12, 16),
+      text.slice(16, 20),
+      text.slice(20),
+    ].join('-');
+  }
+
+  attributes(values: Attributes): void {
+    const at = this.#run.nowMs;
+    if (this.#run.command({ kind: 'attributes-set', at, values: { ...values } }) !== undefined) {
+      Object.assign(this.#run.attributes, values);
+    }
+  }
+
+  #deadline(timeout: Duration | undefined): number | undefined {
+    return timeout === undefined ? undefined : this.#run.deadline(durationMs(timeout));
+  }
+}
+
+class ScopeContext extends RunContext<unknown> {
+  readonly #cancel: (reason: string) => void;
+
+  constructor(run: Run, scope: Scope, outside: Outside) {
+    super(run, scope, outside);
+    this.#cancel = (reason) => run.cancelScope(scope, reason);
+  }
+
+  cancel(reason: string = ''): void {
+    this.#cancel(reason);
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * What a journal holds.
+ *
+ * A **command** is produced by the body: on replay the body must produce it again, at the same place. Every other event
+ * comes from outside and is delivered to the body. `op` is the operation's number, from 1 in call order.
+ */
+import type { DurableRetryPolicy } from './retry.ts';
+import type { Json } from './payload.ts';
+
+/** A thrown value as plain data. */
+export interface Failure {
+  name: string;
+  message: string;
+  code?: string;
+  details?: Json;
+}
+
+/** What a start fixes for the whole run. */
+export interface StartedEvent {
+  kind: 'started';
+  at: number;
+  /** The input. */
+  payload: Json;
+  attributes?: Attributes;
+  /** Unix ms at which the run is `timed-out`. */
+  deadline?: number;
+  /** Unix ms before which the body is not called. */
+  notBefore?: number;
+  timeoutMs?: number;
+  retry?: DurableRetryPolicy;
+  /** 1 for the first; higher when a workflow retry made this run. */
+  attempt?: number;
+  priority?: number;
+  parent?: ParentLink;
+}
+
+/** The operation of another run that waits for this one. */
+export interface ParentLink {
+  workflowId: string;
+  runId: string;
+  op: number;
+  onClose: 'cancel' | 'terminate' | 'abandon';
+}
+
+export type Attributes = Record<string, string | number | boolean | null>;
+
+export type ScheduledKind = 'step' | 'sleep' | 'receive' | 'condition' | 'child' | 'signal';
+
+/** An operation begins. */
+export interface ScheduledEvent {
+  kind: `${ScheduledKind}-scheduled`;
+  at: number;
+  op: number;
+  name: string;
+  /** argsHash; absent when the operation depends on nothing. */
+  hash?: string;
+  /** Deadline of a timer or of a wait, Unix ms. */
+  fireAt?: number;
+}
+
+export type CommandEvent =
+  | ScheduledEvent
+  | { kind: 'version-marked'; at: number; name: string; version: number }
+  | { kind: 'attributes-set'; at: number; values: Attributes }
+  | { kind: 'update-completed'; at: number; id: string; payload?: Json; error?: Failure }
+  | { kind: 'completed'; at: number; payload: Json }
+  | { kind: 'failed'; at: number; error: Failure; next?: NextRun }
+  | { kind: 'cancelled'; at: number; reason: string }
+  | { kind: 'continued'; at: number; payload: Json; next: NextRun };
+
+/** The run that goes on under the same workflow id. */
+export interface NextRun {
+  runId: string;
+}
+
+export type OutsideEvent = {
+  /** It arrived while the run was stuck. */
+  kept?: boolean;
+} & (
+  | StartedEvent
+  /** Begins a run again whose start was delayed. */
+  | { kind: 'begun'; at: number }
+  | { kind: 'step-completed'; at: number; op: number; name: string; payload: Json }
+  | {
+      kind: 'step-failed';
+      at: number;
+      op: number;
+      name: string;
+      attempts: number;
+      error: Failure;
+    }
+  | {
+      kind: 'step-retried';
+      at: number;
+      op: number;
+      attempt: number;
+      error: Failure;
+      nextAt: number;
+    }
+  | { kind: 'step-progressed'; at: number; op: number; payload: Json }
+  | { kind: 'timer-fired'; at: number; op: number }
+  | { kind: 'signal-received'; at: number; name: string; payload: Json; id?: string }
+  | { kind: 'update-accepted'; at: number; name: string; payload: Json; id: string }
+  | { kind: 'cancel-requested'; at: number; reason: string }
+  | { kind: 'terminated'; at: number; reason: string }
+  | { kind: 'timed-out'; at: number }
+);
+
+export type JournalEvent = CommandEvent | OutsideEvent;
+
+const OUTSIDE: ReadonlySet<string> = new Set<OutsideEvent['kind']>([
+  'started',
+  'begun',
+  'step-completed',
+  'step-failed',
+  'step-retried',
+  'step-progressed',
+  'timer-fired',
+  'signal-received',
+  'update-accepted',
+  'cancel-requested',
+  'terminated',
+  'timed-out',
+]);
+
+export function isCommand(event: JournalEvent): event is CommandEvent {
+  return !OUTSIDE.has(event.kind);
+}
+
+/** After one of these a journal ends. */
+export type ClosingEvent = Extract<
+  JournalEvent,
+  { kind: 'completed' | 'failed' | 'cancelled' | 'continued' | 'terminated' | 'timed-out' }
+>;
+
+const CLOSING: ReadonlySet<string> = new Set<ClosingEvent['kind']>([
+  'completed',
+  'failed',
+  'cancelled',
+  'continued',
+  'terminated',
+  'timed-out',
+]);
+
+export function isClosing(event: JournalEvent): event is ClosingEvent {
+  return CLOSING.has(event.kind);
+}
+
+/** An event in words, for errors: `step "charge"`, `signal "paid" arriving`. */
+export function describeEvent(event: JournalEvent): string {
+  const named = 'name' in event ? ` ${JSON.stringify(event.name)}` : '';
+  const hash = 'hash' in event ? ` with input ${event.hash}` : '';
+  if (isClosing(event)) return `the run's end (${event.kind})`;
+  if (isCommand(event)) return event.kind.replace(/-\w+$/, '') + named + hash;
+  const op = 'op' in event ? ` of operation ${event.op}` : '';
+  return event.kind + named + op;
+}

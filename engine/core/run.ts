@@ -1,0 +1,650 @@
+/**
+ * One run of a workflow: a body of plain async code, driven by its journal.
+ *
+ * Sans-IO. The shell delivers events and gets back what to append and what to begin once that is durable. The body's
+ * promises settle only inside `deliver` and `recover`, one event at a time, with microtasks drained after each; so the
+ * same journal gives the same interleaving, also through Promise.all, race, any and allSettled.
+ *
+ * R1. Live and replayed bodies see the same values: what is recorded, decoded.
+ * R2. Nothing outside begins here. A step's function is handed out, and called by the shell after its command is durable.
+ * R3. A recorded outcome settles its operation; a step that has one is never handed out again.
+ * R4. A body that differs from its journal, or waits for something that is not an operation, makes the run stuck:
+ *     from then on it produces nothing, so its journal does not grow.
+ */
+import { AetherError } from '../../spec/error.ts';
+import { type Random, seededRandom } from '../../spec/random.ts';
+import type { StepContext, StepOptions } from './contract.ts';
+import {
+  CancelledError,
+  ForeignAwaitError,
+  QueryError,
+  TimeoutError,
+  UpdateRejectedError,
+} from './errors.ts';
+import {
+  type Attributes,
+  type ClosingEvent,
+  type CommandEvent,
+  describeEvent,
+  isClosing,
+  isCommand,
+  type JournalEvent,
+  type OutsideEvent,
+  type ScheduledEvent,
+  type ScheduledKind,
+  type StartedEvent,
+} from './event.ts';
+import { failureOf, ownError, stepFailed } from './failure.ts';
+import type { Operation, StepState } from './operation.ts';
+import type { Json, PayloadCodec } from './payload.ts';
+import { Scope, cancelledError } from './scope.ts';
+import { Signals } from './signals.ts';
+import { divergence, Tape } from './tape.ts';
+
+export interface RunIdentity {
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly name: string;
+  readonly version: string;
+}
+
+/** What a run needs of its shell. */
+export interface RunPorts {
+  /** Resolves when no microtask is left. */
+  drain(): Promise<void>;
+  /** SHA-256 of text, hex. */
+  digest(text: string): string;
+  readonly payloads: PayloadCodec;
+  readonly historyEventsMax: number;
+  newRunId(): string;
+  /** Why the body is not called at all, e.g. since its code is not there. The run is stuck then. */
+  refusal(): AetherError | undefined;
+  /** The body went on by itself, outside of any delivery: the run is stuck now. */
+  onStray?(): void;
+}
+
+/** What follows from an event. */
+export interface Advance {
+  /** To append as one entry; may be empty. */
+  readonly events: JournalEvent[];
+  /** Operations to begin once the events are durable: call the step, set the timer. */
+  readonly begun: Operation[];
+  /** Steps in flight whose run no longer wants them. */
+  readonly aborted: Operation[];
+}
+
+/** Thrown by continueAsNew through the body. */
+export class Continuation {
+  readonly input: Json;
+  constructor(input: Json) {
+    this.input = input;
+  }
+}
+
+/** Compensation of something that was done. */
+interface Undo {
+  readonly name: string;
+  readonly fn: (step: StepContext) => void | Promise<void>;
+  readonly options: StepOptions<void>;
+}
+
+/** An update by id: accepted, or finished with its outcome. */
+export type UpdateState = 'accepted' | Extract<CommandEvent, { kind: 'update-completed' }>;
+
+export type RunBody = (run: Run, scope: Scope, input: unknown) => Promise<unknown>;
+
+export class Run {
+  readonly identity: RunIdentity;
+  readonly ports: RunPorts;
+  readonly root: Scope = Scope.root();
+  readonly random: Random;
+  readonly attributes: Attributes = {};
+  readonly signals: Signals = new Signals();
+  readonly signalIds: Set<string> = new Set();
+  readonly updates: Map<string, UpdateState> = new Map();
+  readonly versions: Map<string, number> = new Map();
+
+  readonly #body: RunBody;
+  readonly #tape = new Tape();
+  readonly #operations = new Map<number, Operation>();
+  readonly #conditions = new Set<Operation>();
+  readonly #queries = new Map<string, (argument: unknown) => unknown>();
+  readonly #updateHandlers = new Map<string, UpdateHandler>();
+  readonly #handlers = new Set<Promise<void>>();
+  readonly #handlerFailed = Promise.withResolvers<never>();
+  readonly #undos: Undo[] = [];
+  #begun: Operation[] = [];
+  #aborted: Operation[] = [];
+  #operationCount = 0;
+  #delivering = false;
+  #querying = false;
+  #nowMs = 0;
+  #shellMs = 0;
+  #started: StartedEvent | undefined;
+  #bodyCalled = false;
+  #closing: ClosingEvent | undefined;
+  #stuck: AetherError | undefined;
+
+  constructor(identity: RunIdentity, body: RunBody, ports: RunPorts) {
+    this.identity = identity;
+    this.ports = ports;
+    this.#body = body;
+    this.random = seededRandom(Number.parseInt(ports.digest(identity.runId).slice(0, 8), 16));
+    this.#handlerFailed.promise.catch(() => {});
+  }
+
+  get replaying(): boolean {
+    return this.#tape.replaying;
+  }
+  /** Events in the journal, those of the last advance included. */
+  get length(): number {
+    return this.#tape.length;
+  }
+  /** Time of the event being handled. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+  get started(): StartedEvent {
+    if (this.#started === undefined) throw new Error(`run ${this.identity.runId} has no start`);
+    return this.#started;
+  }
+  get closing(): ClosingEvent | undefined {
+    return this.#closing;
+  }
+  get stuck(): AetherError | undefined {
+    return this.#stuck;
+  }
+  /** Waits for the end of a delayed start. */
+  get delayed(): boolean {
+    return !this.#bodyCalled && this.#closing === undefined;
+  }
+  get operations(): Iterable<Operation> {
+    return this.#operations.values();
+  }
+  operation(op: number): Operation | undefined {
+    return this.#operations.get(op);
+  }
+
+  /**
+   * Replays a journal, then lets the body go on.
+   *
+   * @returns what the body did past the journal's end, and every operation that is open.
+   */
+  async recover(recorded: readonly JournalEvent[], nowMs: number): Promise<Advance> {
+    this.#tape.load(recorded);
+    this.#shellMs = nowMs;
+    for (const event of recorded) this.#remember(event);
+    const refusal = this.ports.refusal();
+    if (refusal !== undefined) this.#fail(refusal);
+    for (let event = this.#tape.next(); event !== undefined; event = this.#tape.next()) {
+      if (this.#stuck !== undefined) break;
+      if (isCommand(event) || this.#closing !== undefined) {
+        this.#fail(divergence(this.#operationCount + 1, event, 'nothing'));
+        break;
+      }
+      await this.#handle(event);
+    }
+    this.#begun = [...this.#operations.values()];
+    this.#aborted = [];
+    return this.#advance();
+  }
+
+  /** Delivers an event from outside that is to be appended. Only while the run is open and not stuck. */
+  async deliver(event: OutsideEvent): Promise<Advance> {
+    this.#tape.record(event);
+    this.#shellMs = event.at;
+    await this.#handle(event);
+    return this.#advance();
+  }
+
+  /** Appends to the journal of a stuck run, for the body that will be mended. */
+  keep(event: OutsideEvent): Advance {
+    this.#tape.record({ ...event, kept: true });
+    this.#remember(event);
+    return this.#advance();
+  }
+
+  /** Ends the run from outside, without asking the body. */
+  close(event: Extract<ClosingEvent, { kind: 'terminated' | 'timed-out' }>): Advance {
+    this.#tape.record(event);
+    this.#end(event);
+    return this.#advance();
+  }
+
+  /** @throws QueryError */
+  query(name: string, argument: unknown): unknown {
+    const handler = this.#queries.get(name);
+    if (handler === undefined) {
+      const known = [...this.#queries.keys()].join(', ') || 'none';
+      throw new QueryError(`no handler for query "${name}"`, { hint: `registered: ${known}` });
+    }
+    this.#querying = true;
+    try {
+      return handler(argument);
+    } catch (error) {
+      if (error instanceof QueryError) throw error;
+      throw new QueryError(`query "${name}" failed: ${(error as Error)?.message ?? error}`, {
+        cause: error,
+      });
+    } finally {
+      this.#querying = false;
+    }
+  }
+
+  /** Whether the run takes this update now. @throws UpdateRejectedError */
+  validateUpdate(name: string, argument: unknown): void {
+    const handler = this.#updateHandlers.get(name);
+    if (handler === undefined) throw new UpdateRejectedError(`no handler for update "${name}"`);
+    try {
+      handler.validate?.(argument);
+    } catch (error) {
+      throw new UpdateRejectedError(`update "${name}" was rejected: ${(error as Error)?.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  // ---- for the context: what a body may do -----------------------------------------------------
+
+  /** Begins an operation. @returns never settles once the run is stuck or closed (R4) */
+  schedule(
+    scope: Scope,
+    kind: ScheduledKind,
+    name: string,
+    options: {
+      hash?: string;
+      fireAt?: number | undefined;
+      step?: StepState;
+      predicate?: () => boolean;
+      onScheduled?: (operation: Operation) => void;
+    } = {},
+  ): Promise<unknown> {
+    const cancelled = scope.cancelled;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    // A body may look at a failed operation late or never; that must not end the process.
+    promise.catch(() => {});
+    if (cancelled !== undefined) {
+      reject(cancelled);
+      return promise;
+    }
+    const op = this.#operationCount + 1;
+    const command = this.command<ScheduledEvent>({
+      kind: `${kind}-scheduled`,
+      at: this.#shellMs,
+      op,
+      name,
+      ...(options.hash ? { hash: options.hash } : {}),
+      ...(options.fireAt === undefined ? {} : { fireAt: options.fireAt }),
+    });
+    if (command === undefined) return promise;
+    this.#operationCount = op;
+    const operation: Operation = {
+      op,
+      kind,
+      name,
+      scope,
+      scheduledAt: command.at,
+      fireAt: command.fireAt,
+      resolve,
+      reject,
+      ...(options.step === undefined ? {} : { step: options.step }),
+      ...(options.predicate === undefined ? {} : { predicate: options.predicate }),
+    };
+    this.#operations.set(op, operation);
+    scope.add(operation);
+    if (operation.predicate !== undefined) this.#conditions.add(operation);
+    if (!this.replaying) this.#begun.push(operation);
+    options.onScheduled?.(operation);
+    return promise;
+  }
+
+  /** Deadline of something that begins now, Unix ms. */
+  deadline(afterMs: number): number {
+    return this.#shellMs + afterMs;
+  }
+
+  /** Settles an operation from within the body's turn (a signal taken, a scope that ended). */
+  settle(
+    operation: Operation,
+    outcome?: { value: unknown } | { error: AetherError | Error },
+  ): void {
+    this.#operations.delete(operation.op);
+    operation.scope.delete(operation);
+    this.#conditions.delete(operation);
+    if (operation.kind === 'receive') this.signals.leave(operation.name, operation.op);
+    if (outcome === undefined) return;
+    if ('error' in outcome) operation.reject(outcome.error);
+    else operation.resolve(outcome.value);
+  }
+
+  /** Journals or checks a command. @returns undefined once the run is stuck or closed: do nothing then (R4) */
+  command<C extends CommandEvent>(command: C): C | undefined {
+    if (this.#querying) {
+      throw new QueryError('a query handler may only read', {
+        hint: 'use an update to change things',
+      });
+    }
+    if (this.#stuck !== undefined || this.#closing !== undefined) return undefined;
+    if (!this.#delivering) {
+      this.#fail(foreignAwait(`${describeEvent(command)} came from outside of any event`));
+      this.ports.onStray?.();
+      return undefined;
+    }
+    if (!this.replaying && this.length >= this.ports.historyEventsMax && !isClosing(command)) {
+      throw new AetherError(`the run has ${this.length} events, the limit`, {
+        code: 'ERR_ENGINE_HISTORY_LIMIT',
+        hint: 'use ctx.continueAsNew, or raise limits.historyEvents',
+      });
+    }
+    try {
+      return this.#tape.command(command, this.#operationCount + 1);
+    } catch (error) {
+      this.#fail(error as AetherError);
+      return undefined;
+    }
+  }
+
+  /** Next recorded event, for what depends on whether it was there (version markers). */
+  peek(): JournalEvent | undefined {
+    return this.#tape.peek();
+  }
+
+  /** The body itself says that it cannot go on. */
+  refuse(error: AetherError): void {
+    this.#fail(error);
+  }
+
+  cancelScope(scope: Scope, reason: string): void {
+    for (const operation of scope.cancel(reason)) this.#cancel(operation, cancelledError(reason));
+  }
+
+  onSignal(name: string, handler: (payload: unknown) => unknown): void {
+    this.signals.handle(name, (payload) =>
+      this.#runHandler(async () => void (await handler(payload))),
+    );
+  }
+
+  onQuery(name: string, handler: (argument: unknown) => unknown): void {
+    this.#queries.set(name, handler);
+  }
+
+  onUpdate(name: string, handler: UpdateHandler): void {
+    this.#updateHandlers.set(name, handler);
+  }
+
+  addUndo(undo: Undo): void {
+    this.#undos.push(undo);
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------
+
+  async #handle(event: OutsideEvent): Promise<void> {
+    this.#nowMs = event.at;
+    this.#delivering = true;
+    this.#apply(event);
+    do await this.ports.drain();
+    while (this.#wakeCondition());
+    this.#delivering = false;
+    const waits = this.#bodyCalled && this.#closing === undefined && this.#stuck === undefined;
+    if (waits && this.#operations.size === 0) {
+      this.#tape.dropCommands((produced) => !isCommand(produced));
+      this.#fail(foreignAwait('the body waits, and no operation of its ctx is open'));
+    }
+  }
+
+  #apply(event: OutsideEvent): void {
+    switch (event.kind) {
+      case 'started':
+        this.#remember(event);
+        Object.assign(this.attributes, event.attributes);
+        if (event.notBefore === undefined) this.#callBody();
+        return;
+      case 'begun':
+        return this.#callBody();
+      case 'step-completed':
+        return this.#withOperation(event, (operation) =>
+          this.#stepCompleted(operation, event.payload),
+        );
+      case 'step-failed':
+        return this.#withOperation(event, (operation) => {
+          const error =
+            operation.kind === 'step'
+              ? stepFailed(operation.name, event.error, event.attempts, this.ports.payloads)
+              : ownError(event.error);
+          this.settle(operation, { error: operation.cancelled ?? error });
+        });
+      case 'step-retried':
+        return this.#withStep(event, (step) => {
+          step.attempt = event.attempt + 1;
+          step.retryAt = event.nextAt;
+          step.lastError = event.error.message;
+        });
+      case 'step-progressed':
+        return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));
+      case 'timer-fired':
+        return this.#withOperation(event, (operation) => this.#timerFired(operation));
+      case 'signal-received':
+        this.#remember(event);
+        return this.signals.arrive(event.name, this.ports.payloads.decode(event.payload));
+      case 'update-accepted':
+        return this.#update(event);
+      case 'cancel-requested':
+        return this.cancelScope(this.root, event.reason);
+      case 'terminated':
+      case 'timed-out':
+        return this.#end(event);
+    }
+  }
+
+  /** What must be known of a journal even when its body cannot be replayed. */
+  #remember(event: JournalEvent): void {
+    if (event.kind === 'started') this.#started = event;
+    if (event.kind === 'signal-received' && event.id !== undefined) this.signalIds.add(event.id);
+  }
+
+  #withOperation(event: JournalEvent & { op: number }, then: (operation: Operation) => void): void {
+    const operation = this.#operations.get(event.op);
+    if (operation === undefined) this.#fail(divergence(event.op, event, 'no such operation'));
+    else then(operation);
+  }
+
+  #withStep(event: JournalEvent & { op: number }, then: (step: StepState) => void): void {
+    this.#withOperation(event, (operation) => {
+      if (operation.step !== undefined) then(operation.step);
+    });
+  }
+
+  #stepCompleted(operation: Operation, payload: Json): void {
+    const value = this.ports.payloads.decode(payload); // R1
+    const undo = operation.step?.options.compensate;
+    if (undo !== undefined) {
+      const result = this.ports.payloads.decode(payload);
+      this.#undos.push({
+        name: `undo ${operation.name}`,
+        fn: (step) => undo(result, step),
+        options: {},
+      });
+    }
+    const { cancelled } = operation;
+    this.settle(operation, cancelled === undefined ? { value } : { error: cancelled });
+  }
+
+  #timerFired(operation: Operation): void {
+    if (operation.kind === 'receive') {
+      const error = new TimeoutError(`no signal "${operation.name}" came in time`);
+      return this.settle(operation, { error });
+    }
+    this.settle(operation, { value: operation.kind === 'condition' ? false : undefined });
+  }
+
+  #cancel(operation: Operation, error: CancelledError): void {
+    const waits = operation.step !== undefined && operation.step.options.onCancel !== 'abandon';
+    if (waits) operation.cancelled = error;
+    else this.settle(operation, { error });
+    if (operation.step !== undefined) this.#aborted.push(operation);
+  }
+
+  /** Wakes the first condition that holds. @returns whether there was one. */
+  #wakeCondition(): boolean {
+    for (const operation of this.#conditions) {
+      try {
+        if (operation.predicate?.() !== true) continue;
+        this.settle(operation, { value: true });
+      } catch (error) {
+        this.settle(operation, { error: error as Error });
+      }
+      return true;
+    }
+    return false;
+  }
+
+  #callBody(): void {
+    this.#bodyCalled = true;
+    void this.#main().then(
+      (result) => this.#complete(result),
+      (error: unknown) => this.#escaped(error),
+    );
+  }
+
+  async #main(): Promise<unknown> {
+    try {
+      const input = this.ports.payloads.decode(this.started.payload);
+      const body = this.#body(this, this.root, input);
+      const result = await Promise.race([body, this.#handlerFailed.promise]);
+      await this.#handlersDone();
+      return result;
+    } catch (error) {
+      if (error instanceof Continuation) await this.#handlersDone();
+      else await this.#compensate(error);
+      throw error;
+    }
+  }
+
+  async #handlersDone(): Promise<void> {
+    while (this.#handlers.size > 0) {
+      await Promise.race([Promise.all(this.#handlers), this.#handlerFailed.promise]);
+    }
+  }
+
+  /** Runs the undos, last first. @throws AetherError when one fails: what follows it is not done. */
+  async #compensate(cause: unknown): Promise<void> {
+    const shield = this.root.inner(true);
+    for (let undo = this.#undos.pop(); undo !== undefined; undo = this.#undos.pop()) {
+      const { name, fn, options } = undo;
+      try {
+        await this.schedule(shield, 'step', name, {
+          step: { fn, options: options as StepOptions<unknown>, attempt: 1 },
+        });
+      } catch (error) {
+        const left = [name, ...this.#undos.map((other) => other.name).toReversed()];
+        throw new AetherError(`compensation failed: ${(error as Error).message}`, {
+          code: 'ERR_ENGINE_COMPENSATION_FAILED',
+          hint: `not undone: ${left.join(', ')}`,
+          details: { notUndone: left },
+          cause,
+        });
+      }
+    }
+  }
+
+  #complete(result: unknown): void {
+    try {
+      const payload = this.ports.payloads.encode(
+        result,
+        `result of workflow "${this.identity.name}"`,
+      );
+      this.#finish({ kind: 'completed', at: this.#shellMs, payload });
+    } catch (error) {
+      this.#escaped(error);
+    }
+  }
+
+  #escaped(error: unknown): void {
+    if (error instanceof Continuation) {
+      const next = { runId: this.ports.newRunId() };
+      return this.#finish({ kind: 'continued', at: this.#shellMs, payload: error.input, next });
+    }
+    const at = this.#shellMs;
+    if (error instanceof CancelledError && this.root.cancelled !== undefined) {
+      return this.#finish({ kind: 'cancelled', at, reason: error.message });
+    }
+    this.#finish({ kind: 'failed', at, error: failureOf(error, this.ports.payloads) });
+  }
+
+  #finish(event: ClosingEvent & CommandEvent): void {
+    const recorded = this.command(event);
+    if (recorded !== undefined) this.#end(recorded);
+  }
+
+  #end(event: ClosingEvent): void {
+    this.#closing = event;
+    for (const operation of this.#operations.values()) {
+      if (operation.step !== undefined) this.#aborted.push(operation);
+    }
+    this.#operations.clear();
+    this.#conditions.clear();
+    this.#begun = [];
+  }
+
+  #update(event: Extract<OutsideEvent, { kind: 'update-accepted' }>): void {
+    this.updates.set(event.id, 'accepted');
+    const handler = this.#updateHandlers.get(event.name);
+    if (handler === undefined) {
+      return this.#fail(divergence(this.#operationCount + 1, event, 'no handler for it'));
+    }
+    const argument = this.ports.payloads.decode(event.payload);
+    this.#runHandler(async () => {
+      const done = { kind: 'update-completed', at: this.#shellMs, id: event.id } as const;
+      let outcome: { payload: Json } | { error: ReturnType<typeof failureOf> };
+      try {
+        const result = await handler.run(argument);
+        outcome = {
+          payload: this.ports.payloads.encode(result, `result of update "${event.name}"`),
+        };
+      } catch (error) {
+        outcome = { error: failureOf(error, this.ports.payloads) };
+      }
+      const recorded = this.command({ ...done, ...outcome });
+      if (recorded !== undefined) this.updates.set(event.id, recorded);
+    });
+  }
+
+  /** A handler runs beside the body; its failure is the run's. */
+  #runHandler(handler: () => Promise<void>): void {
+    const running: Promise<void> = handler().then(
+      () => void this.#handlers.delete(running),
+      (error: unknown) => {
+        this.#handlers.delete(running);
+        this.#handlerFailed.reject(error);
+      },
+    );
+    this.#handlers.add(running);
+  }
+
+  #fail(error: AetherError): void {
+    if (this.#stuck !== undefined || this.#closing !== undefined) return;
+    this.#stuck = error; // R4
+    this.#operations.clear();
+    this.#conditions.clear();
+    this.#begun = [];
+  }
+
+  #advance(): Advance {
+    const advance = { events: this.#tape.take(), begun: this.#begun, aborted: this.#aborted };
+    this.#begun = [];
+    this.#aborted = [];
+    // What began and settled in the same turn has nothing left to begin.
+    return { ...advance, begun: advance.begun.filter((one) => this.#operations.has(one.op)) };
+  }
+}
+
+export interface UpdateHandler {
+  readonly run: (argument: unknown) => unknown;
+  readonly validate?: (argument: unknown) => void;
+}
+
+function foreignAwait(why: string): ForeignAwaitError {
+  return new ForeignAwaitError(why, {
+    hint: 'await only operations of ctx in a body; put everything else into ctx.step',
+  });
+}

@@ -1,0 +1,60 @@
+/** The record of a run, derived from its state. */
+import type { AetherError } from '../../spec/error.ts';
+import type { RunRecord, Status } from './record.ts';
+import type { Run } from './run.ts';
+
+export function recordOf(run: Run, entries: number): RunRecord {
+  const { identity, closing, stuck, started } = run;
+  const status = closing?.kind ?? openStatus(run);
+  return {
+    ...identity,
+    status,
+    startedAt: started.at,
+    ...(closing === undefined ? {} : { closedAt: closing.at }),
+    wakeAt: closing === undefined ? wakeAt(run) : null,
+    entries,
+    events: run.length,
+    attributes: { ...run.attributes },
+    ...(closing !== undefined && 'next' in closing && closing.next !== undefined
+      ? { next: closing.next.runId }
+      : {}),
+    ...(started.parent === undefined ? {} : { parent: started.parent.runId }),
+    ...(stuck === undefined ? {} : { why: whyOf(stuck) }),
+  };
+}
+
+export function whyOf(error: AetherError): NonNullable<RunRecord['why']> {
+  const { code, message, hint } = error;
+  return { code, message, ...(hint === undefined ? {} : { hint }) };
+}
+
+function openStatus(run: Run): Status {
+  if (run.stuck !== undefined) return 'stuck';
+  if (run.delayed) return 'sleeping';
+  for (const { kind } of run.operations) if (kind !== 'sleep') return 'running';
+  return 'sleeping';
+}
+
+/** See `RunRecord.wakeAt`. */
+function wakeAt(run: Run): number | null {
+  if (run.stuck !== undefined) return 0;
+  let earliest = run.started.deadline ?? Infinity;
+  if (run.delayed) earliest = Math.min(earliest, run.started.notBefore ?? 0);
+  for (const { step, fireAt } of run.operations) {
+    const at = step === undefined ? (fireAt ?? Infinity) : (step.retryAt ?? 0);
+    if (at === 0) return 0;
+    earliest = Math.min(earliest, at);
+  }
+  return earliest === Infinity ? null : earliest;
+}
+
+/** Whether the store must hear of the new record; events alone do not count. */
+export function differs(a: RunRecord | undefined, b: RunRecord): boolean {
+  return (
+    a === undefined ||
+    a.status !== b.status ||
+    a.wakeAt !== b.wakeAt ||
+    a.why?.message !== b.why?.message ||
+    JSON.stringify(a.attributes) !== JSON.stringify(b.attributes)
+  );
+}

@@ -1,0 +1,97 @@
+/** One attempt of a step: its function called, with its deadlines and its abort signal. */
+import type { Clock } from '../../spec/clock.ts';
+import { durationMs } from '../../spec/duration.ts';
+import type { StepContext } from '../core/contract.ts';
+import { TimeoutError } from '../core/errors.ts';
+import type { Operation, StepState } from '../core/operation.ts';
+
+export type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
+export interface AttemptOptions {
+  readonly idempotencyKey: string;
+  readonly ballot: string;
+  readonly clock: Clock;
+  readonly lastHeartbeat: unknown;
+  readonly onHeartbeat: (details: unknown) => void;
+  /** Called once. After a timeout the function may still run; what it returns then is not looked at. */
+  readonly onSettled: (outcome: Outcome) => void;
+}
+
+export class Attempt {
+  readonly #controller = new AbortController();
+  readonly #clock: Clock;
+  readonly #onSettled: (outcome: Outcome) => void;
+  readonly #timers: (() => void)[] = [];
+  #cancelHeartbeatTimer: (() => void) | undefined;
+  #settled = false;
+
+  constructor(operation: Operation & { step: StepState }, options: AttemptOptions) {
+    this.#clock = options.clock;
+    this.#onSettled = options.onSettled;
+    const { timeout, totalTimeout, heartbeatTimeout } = operation.step.options;
+    if (timeout !== undefined) {
+      this.#failAfter(durationMs(timeout), `step "${operation.name}" took longer than ${timeout}`);
+    }
+    if (totalTimeout !== undefined) {
+      const leftMs = operation.scheduledAt + durationMs(totalTimeout) - options.clock.nowMs();
+      const why = `step "${operation.name}" took longer than ${totalTimeout} in all`;
+      this.#failAfter(Math.max(0, leftMs), why);
+    }
+    const watch = (): void => {
+      this.#cancelHeartbeatTimer?.();
+      if (heartbeatTimeout === undefined || this.#settled) return;
+      this.#cancelHeartbeatTimer = options.clock.after(durationMs(heartbeatTimeout), () =>
+        this.#fail(new TimeoutError(`step "${operation.name}" gave no sign of life`)),
+      );
+    };
+    watch();
+    this.#call(operation.step, {
+      attempt: operation.step.attempt,
+      idempotencyKey: options.idempotencyKey,
+      ballot: options.ballot,
+      signal: this.#controller.signal,
+      lastHeartbeat: options.lastHeartbeat,
+      heartbeat: (details) => {
+        if (this.#settled) return;
+        watch();
+        options.onHeartbeat(details);
+      },
+    });
+  }
+
+  /** Tells the function that nobody wants its result. */
+  abort(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+
+  #call(step: StepState, context: StepContext): void {
+    let result: unknown;
+    try {
+      result = step.fn(context);
+    } catch (error) {
+      queueMicrotask(() => this.#settle({ error }));
+      return;
+    }
+    Promise.resolve(result).then(
+      (value) => this.#settle({ value }),
+      (error: unknown) => this.#settle({ error }),
+    );
+  }
+
+  #failAfter(delayMs: number, why: string): void {
+    this.#timers.push(this.#clock.after(delayMs, () => this.#fail(new TimeoutError(why))));
+  }
+
+  #fail(error: TimeoutError): void {
+    this.#controller.abort(error);
+    this.#settle({ error });
+  }
+
+  #settle(outcome: Outcome): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    for (const cancel of this.#timers) cancel();
+    this.#cancelHeartbeatTimer?.();
+    this.#onSettled(outcome);
+  }
+}

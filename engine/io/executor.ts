@@ -1,0 +1,673 @@
+/**
+ * The loop between store, clock, steps and runs.
+ *
+ * E1. A step begins, a waiter hears, a timer is set only after what led to it is durable.
+ * E2. The body of a run goes ahead of the disk: what it does next shares the commit of the event that woke it. So one
+ *     commit holds a step's outcome and the next step's beginning, and the last outcome and the run's end.
+ * E3. When a commit fails, the run's state in memory is worth nothing: it is dropped and loaded again.
+ * E4. A run that waits leaves memory; nothing here polls.
+ */
+import type { AetherError } from '../../spec/error.ts';
+import type { Log } from '../../spec/log.ts';
+import type { AnyWorkflow } from '../core/contract.ts';
+import { type Outside, RunContext } from '../core/context.ts';
+import {
+  EngineClosedError,
+  FencedError,
+  NotFoundError,
+  StoreCorruptError,
+  UpdateRejectedError,
+} from '../core/errors.ts';
+import {
+  type ClosingEvent,
+  isClosing,
+  type JournalEvent,
+  type OutsideEvent,
+  type StartedEvent,
+} from '../core/event.ts';
+import { appendEntry, type ExportedEvent, exportEntries, readEntries } from '../core/journal.ts';
+import { isOpen, type RunRecord } from '../core/record.ts';
+import { backoffMs } from '../core/retry.ts';
+import {
+  type Advance,
+  Run,
+  type RunBody,
+  type RunIdentity,
+  type UpdateState,
+} from '../core/run.ts';
+import { differs, recordOf, whyOf } from '../core/status.ts';
+import { successorOf } from '../core/successor.ts';
+import type { Append, AppendResult, Store } from '../store.ts';
+import type { Registry } from '../workflow.ts';
+import { Committer } from './committer.ts';
+import { type Arrival, type Inbound, type LiveRun, liveRun } from './live-run.ts';
+import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './step-runner.ts';
+import { drainMicrotasks, sha256, SortedIds } from './system.ts';
+import { type TimerKey, Timers } from './timers.ts';
+
+export interface ExecutorOptions extends StepRunnerOptions {
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly historyEventsMax: number;
+  readonly log: Log;
+}
+
+/** Timers that stand for no operation. */
+const WAKE = 0;
+const DEADLINE = -1;
+const BEGIN = -2;
+
+/** Runs that only wait and still are in memory: what wakes soon or often need not be replayed. */
+const IDLE_RUNS_MAX = 1_000;
+/** A run that wakes no sooner than this leaves memory at once. */
+const SHORT_WAIT_MS = 1_000;
+const RELOAD_RETRY = { initial: 200, max: 10_000 };
+
+type UpdateCompleted = Exclude<UpdateState, 'accepted'>;
+
+/** How a run ended, for those who wait for it. */
+export type Ending = { readonly event: ClosingEvent } | { readonly error: Error };
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #committer: Committer;
+  readonly #timers: Timers;
+  readonly #steps: StepRunner;
+  readonly #ids = new SortedIds();
+  readonly #live = new Map<string, LiveRun>();
+  readonly #idle = new Map<string, LiveRun>();
+  readonly #waiters = new Map<string, Set<(ending: Ending) => void>>();
+  readonly #reloads = new Map<string, number>();
+  /** Runs whose body was found unfit in this process: it is not called again, its code is still the same. */
+  readonly #stuck = new Map<string, AetherError>();
+  readonly #updates = new Map<string, ((done: UpdateCompleted) => void)[]>();
+  #ballot = '';
+  #closed = false;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#committer = new Committer(options.store);
+    this.#timers = new Timers(options.clock, (key) => this.#timerFired(key));
+    this.#steps = new StepRunner(options, {
+      ballot: () => this.#ballot,
+      arrived: (live, arrival) => {
+        live.inbox.push(arrival);
+        this.#pump(live);
+      },
+    });
+  }
+
+  get commits(): number {
+    return this.#committer.commits;
+  }
+
+  /** Runs in memory; the others wait in the store. */
+  get runsInMemory(): number {
+    return this.#live.size;
+  }
+
+  /** What goes on: events or commits in the works, only steps, or nothing before a timer fires. */
+  get activity(): 'busy' | 'steps' | 'none' {
+    const live = [...this.#live.values()];
+    const busy = live.some((one) => one.pumping || one.inbox.length > 0 || one.uncommitted > 0);
+    if (busy || !this.#committer.idle) return 'busy';
+    return live.every(isResting) ? 'none' : 'steps';
+  }
+
+  /** Takes ownership and goes on with every open run. */
+  async open(): Promise<void> {
+    const { store } = this.#options;
+    this.#ballot = await store.acquire();
+    const limit = 1_000;
+    let after: string | undefined;
+    for (;;) {
+      const page = await store.openRuns(after === undefined ? { limit } : { after, limit });
+      for (const { runId, wakeAt } of page) this.#resume(runId, wakeAt);
+      after = page.at(-1)?.runId;
+      if (page.length < limit) return;
+    }
+  }
+
+  /** Stops taking work, aborts steps, waits for what is being recorded. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const error = new EngineClosedError('the engine is closed');
+    this.#timers.clear();
+    for (const live of this.#live.values())
+      for (const one of live.attempts.values()) one.abort(error);
+    await this.#committer.flushed();
+    this.kill();
+  }
+
+  /** Drops everything that is not durable, as a crash does. */
+  kill(): void {
+    this.#closed = true;
+    const error = new EngineClosedError('the engine is closed');
+    this.#timers.clear();
+    this.#committer.close();
+    for (const live of this.#live.values()) {
+      live.gone = true;
+      for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
+    }
+    this.#live.clear();
+    for (const runId of this.#waiters.keys()) this.#notify(runId, { error });
+  }
+
+  /** Resolves when everything recorded so far is durable. */
+  flushed(): Promise<void> {
+    return this.#committer.flushed();
+  }
+
+  /** The record of a run as far as it is known here: in memory, else stored. */
+  async recordOf(runId: string): Promise<RunRecord | undefined> {
+    return this.#live.get(runId)?.record ?? this.#options.store.record(runId);
+  }
+
+  newId(): string {
+    return this.#ids.next(Math.floor(this.#options.clock.nowMs()));
+  }
+
+  /** Resolves once the start is durable. @returns the run id */
+  start(
+    workflow: AnyWorkflow,
+    workflowId: string,
+    event: StartedEvent,
+    also: readonly OutsideEvent[] = [],
+  ): Promise<string> {
+    this.#checkOpen();
+    const runId = this.newId();
+    const live = liveRun(runId, workflowId);
+    const { name, version } = workflow;
+    live.run = this.#newRun({ workflowId, runId, name, version }, live);
+    this.#live.set(runId, live);
+    return new Promise((resolve, reject) => {
+      const settled = (error?: Error): void =>
+        error === undefined ? resolve(runId) : reject(error);
+      const events = [event, ...also];
+      for (const one of events)
+        live.inbox.push(one === events.at(-1) ? { event: one, settled } : { event: one });
+      this.#pump(live);
+    });
+  }
+
+  /** Hands something to an open run. Resolves once it is durable. @throws NotFoundError when the run is closed */
+  send(
+    record: Pick<RunRecord, 'runId' | 'workflowId'>,
+    arrival: Omit<Arrival, 'settled'>,
+  ): Promise<void> {
+    return this.#enqueue(record, (settled) => ({ ...arrival, settled }));
+  }
+
+  /** Looks at a run, open or closed, between two events; what it sees is durable. */
+  async visit<T>(
+    record: Pick<RunRecord, 'runId' | 'workflowId'>,
+    look: (run: Run) => T,
+  ): Promise<T> {
+    let seen: T | undefined;
+    await this.#enqueue(record, (settled) => ({
+      visit: (run) => void (seen = look(run)),
+      settled,
+    }));
+    return seen as T;
+  }
+
+  /** The end of a run, once it is durable. `forget` is called with what stops the wait. */
+  ending(runId: string, heard: (ending: Ending) => void): () => void {
+    const waiters = this.#waiters.get(runId) ?? new Set();
+    this.#waiters.set(runId, waiters.add(heard));
+    return () => {
+      waiters.delete(heard);
+      if (waiters.size === 0 && this.#waiters.get(runId) === waiters) this.#waiters.delete(runId);
+    };
+  }
+
+  /**
+   * The outcome of an update that was accepted, once it is durable.
+   *
+   * @throws UpdateRejectedError when the run ends before
+   */
+  async updated(
+    record: Pick<RunRecord, 'runId' | 'workflowId'>,
+    id: string,
+  ): Promise<UpdateCompleted> {
+    const { promise, resolve, reject } = Promise.withResolvers<UpdateCompleted>();
+    const key = `${record.runId} ${id}`;
+    const waiters = this.#updates.get(key) ?? [];
+    this.#updates.set(key, [...waiters, resolve]);
+    const forget = this.ending(record.runId, () =>
+      reject(new UpdateRejectedError(`the run ended before update ${id} was done`)),
+    );
+    const state = await this.visit(record, (run) => run.updates.get(id));
+    if (typeof state === 'object') resolve(state);
+    try {
+      return await promise;
+    } finally {
+      forget();
+      this.#updates.delete(key);
+    }
+  }
+
+  /** @throws StoreCorruptError */
+  async history(runId: string): Promise<ExportedEvent[]> {
+    await this.#committer.flushed();
+    const entries = await this.#options.store.read({ runId });
+    readEntries(runId, entries, sha256);
+    return exportEntries(entries);
+  }
+
+  // ---- inbox -----------------------------------------------------------------------------------
+
+  #enqueue(
+    { runId, workflowId }: Pick<RunRecord, 'runId' | 'workflowId'>,
+    make: (settled: (error?: Error) => void) => Inbound,
+  ): Promise<void> {
+    this.#checkOpen();
+    const live = this.#live.get(runId) ?? this.#attach(runId, workflowId);
+    return new Promise((resolve, reject) => {
+      live.inbox.push(make((error) => (error === undefined ? resolve() : reject(error))));
+      this.#pump(live);
+    });
+  }
+
+  #attach(runId: string, workflowId: string): LiveRun {
+    const live = liveRun(runId, workflowId);
+    this.#live.set(runId, live);
+    return live;
+  }
+
+  /** Events of one run are handled one at a time. */
+  #pump(live: LiveRun): void {
+    if (live.pumping || live.gone) return;
+    live.pumping = true;
+    this.#idle.delete(live.runId);
+    void this.#work(live)
+      .catch((error: unknown) => this.#lose(live, error as Error))
+      .finally(() => {
+        live.pumping = false;
+        // Something may have come after the loop had ended and before this ran.
+        if (live.inbox.length > 0) this.#pump(live);
+        else this.#rest(live);
+      });
+  }
+
+  async #work(live: LiveRun): Promise<void> {
+    const run = live.run ?? (await this.#load(live));
+    if (run === undefined) return;
+    for (let one = live.inbox.shift(); one !== undefined && !live.gone; one = live.inbox.shift()) {
+      if ('visit' in one) this.#visit(live, run, one);
+      else await this.#arrive(live, run, one);
+    }
+  }
+
+  #visit(live: LiveRun, run: Run, { visit, settled }: Extract<Inbound, { visit: unknown }>): void {
+    try {
+      visit(run);
+      this.#whenDurable(live, settled);
+    } catch (error) {
+      settled?.(error as Error);
+    }
+  }
+
+  async #arrive(live: LiveRun, run: Run, arrival: Arrival): Promise<void> {
+    const { event, settled } = arrival;
+    try {
+      if (run.closing !== undefined) {
+        throw new NotFoundError(`run ${live.runId} is closed (${run.closing.kind})`);
+      }
+      if (arrival.wanted?.(run) === false) return this.#whenDurable(live, settled);
+    } catch (error) {
+      return settled?.(error as Error);
+    }
+    if (event.kind === 'terminated' || event.kind === 'timed-out') {
+      return this.#commit(live, run, run.close(event), settled);
+    }
+    this.#commit(live, run, run.stuck ? run.keep(event) : await run.deliver(event), settled);
+  }
+
+  #whenDurable(live: LiveRun, settled: ((error?: Error) => void) | undefined): void {
+    if (settled === undefined) return;
+    if (live.uncommitted === 0) settled();
+    else void this.#committer.flushed().then(() => settled());
+  }
+
+  // ---- load and leave --------------------------------------------------------------------------
+
+  #resume(runId: string, wakeAt: number | null): void {
+    if (wakeAt === null || this.#live.has(runId)) return;
+    this.#timers.set({ runId, op: WAKE }, Math.max(0, wakeAt - this.#options.clock.nowMs()));
+  }
+
+  async #load(live: LiveRun): Promise<Run | undefined> {
+    const { store, clock, log } = this.#options;
+    const record = await store.record(live.runId);
+    if (record === undefined) throw new NotFoundError(`no run ${live.runId}`);
+    live.record = record;
+    try {
+      if (record.version === '' && record.why !== undefined)
+        throw new StoreCorruptError(record.why.message);
+      const entries = await store.read({ runId: live.runId });
+      const recorded = readEntries(live.runId, entries, sha256);
+      const last = entries.at(-1);
+      if (last === undefined) throw new StoreCorruptError(`run ${live.runId}: its journal is gone`);
+      live.last = { index: last.index, hash: last.hash };
+      const { workflowId, runId, name, version } = record;
+      const run = this.#newRun({ workflowId, runId, name, version }, live);
+      const advance = await run.recover(recorded, clock.nowMs());
+      live.run = run;
+      if (isOpen(record.status)) this.#commit(live, run, advance);
+      return run;
+    } catch (error) {
+      if (!(error instanceof StoreCorruptError)) throw error;
+      log.error({ runId: live.runId, err: error }, 'run quarantined');
+      this.#quarantine(live, record, error);
+      throw error;
+    }
+  }
+
+  #newRun(identity: RunIdentity, live: LiveRun): Run {
+    const { registry, payloads, historyEventsMax } = this.#options;
+    const body: RunBody = async (run, scope, input) => {
+      const definition = registry.exact(identity.name, identity.version);
+      return definition.body(new RunContext<unknown>(run, scope, this.#outside), input);
+    };
+    return new Run(identity, body, {
+      drain: drainMicrotasks,
+      digest: sha256,
+      payloads,
+      historyEventsMax,
+      newRunId: () => this.newId(),
+      refusal: () => this.#stuck.get(identity.runId) ?? missingDefinition(registry, identity),
+      onStray: () => this.#strayed(live),
+    });
+  }
+
+  readonly #outside: Outside = {
+    signal: (workflowId, name, payload, id) => this.signal(workflowId, name, payload, id),
+  };
+
+  /** Sends a signal to the newest run of an id. @throws NotFoundError */
+  async signal(workflowId: string, name: string, payload: unknown, id?: string): Promise<void> {
+    const record = await this.newest(workflowId);
+    if (record === undefined) throw new NotFoundError(`no workflow run with id "${workflowId}"`);
+    await this.send(record, this.signalArrival(name, payload, id));
+  }
+
+  /** @throws PayloadTypeError, PayloadTooLargeError */
+  signalArrival(name: string, payload: unknown, id?: string): Omit<Arrival, 'settled'> {
+    const encoded = this.#options.payloads.encode(payload, `payload of signal "${name}"`);
+    const event: OutsideEvent = {
+      kind: 'signal-received',
+      at: this.#options.clock.nowMs(),
+      name,
+      payload: encoded,
+      ...(id === undefined ? {} : { id }),
+    };
+    return { event, wanted: (run) => id === undefined || !run.signalIds.has(id) };
+  }
+
+  async newest(workflowId: string): Promise<RunRecord | undefined> {
+    await this.#committer.flushed();
+    const record = await this.#options.store.newest(workflowId);
+    return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
+  }
+
+  /** The body went on by itself: nothing it did is recorded, its record says so. */
+  #strayed(live: LiveRun): void {
+    if (live.run !== undefined && !live.gone) this.#commit(live, live.run, EMPTY);
+  }
+
+  #quarantine(live: LiveRun, record: RunRecord, error: StoreCorruptError): void {
+    this.#notify(live.runId, { error });
+    if (record.status === 'quarantined') return;
+    const quarantined: RunRecord = {
+      ...record,
+      status: 'quarantined',
+      wakeAt: 0,
+      why: whyOf(error),
+    };
+    live.record = quarantined;
+    const { runId } = live;
+    this.#committer.append({ runId, ballot: this.#ballot, record: quarantined }, () => {});
+  }
+
+  /** A run that only waits leaves memory: at once if it waits for long, else when its place is wanted (E4). */
+  #rest(live: LiveRun): void {
+    if (live.gone || !isResting(live)) return;
+    const { run } = live;
+    const wakeAt =
+      run === undefined || run.closing !== undefined || run.stuck ? null : live.record?.wakeAt;
+    const soon =
+      wakeAt !== null &&
+      wakeAt !== undefined &&
+      wakeAt - this.#options.clock.nowMs() < SHORT_WAIT_MS;
+    const waitsForOutside = run !== undefined && wakeAt === null && !run.closing && !run.stuck;
+    if (!soon && !waitsForOutside) return this.#evict(live);
+    this.#idle.set(live.runId, live);
+    const oldest = this.#idle.size > IDLE_RUNS_MAX ? this.#idle.values().next().value : undefined;
+    if (oldest !== undefined) this.#evict(oldest);
+  }
+
+  #evict(live: LiveRun): void {
+    live.gone = true;
+    this.#idle.delete(live.runId);
+    this.#live.delete(live.runId);
+  }
+
+  /** What was not committed is void (E3). */
+  #lose(live: LiveRun, error: Error): void {
+    if (live.gone) return;
+    const { clock, log, random } = this.#options;
+    this.#evict(live);
+    for (const attempt of live.attempts.values()) attempt.abort(error);
+    this.#steps.leave(live);
+    for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
+    const final =
+      this.#closed ||
+      error instanceof FencedError ||
+      error instanceof NotFoundError ||
+      error instanceof StoreCorruptError;
+    if (final) return;
+    const tries = (this.#reloads.get(live.runId) ?? 0) + 1;
+    this.#reloads.set(live.runId, tries);
+    const delayMs = backoffMs(RELOAD_RETRY, tries, random);
+    log.error(
+      { runId: live.runId, err: error, delayMs, at: clock.nowMs() },
+      'run lost its state; it is loaded again',
+    );
+    this.#timers.set({ runId: live.runId, op: WAKE }, delayMs);
+  }
+
+  // ---- commit ----------------------------------------------------------------------------------
+
+  #commit(live: LiveRun, run: Run, advance: Advance, settled?: (error?: Error) => void): void {
+    const { events } = advance;
+    const entry =
+      events.length === 0
+        ? undefined
+        : appendEntry(live.last, live.runId, this.#ballot, events, sha256);
+    if (entry !== undefined) live.last = { index: entry.index, hash: entry.hash };
+    if (run.stuck !== undefined) this.#stuck.set(live.runId, run.stuck);
+    const record = recordOf(run, live.last?.index ?? 0);
+    const changed = differs(live.record, record);
+    if (changed) live.record = record;
+    if (entry === undefined && !changed) {
+      this.#begin(live, run, advance);
+      return this.#whenDurable(live, settled);
+    }
+    const append: Append = {
+      runId: live.runId,
+      ballot: this.#ballot,
+      ...(entry === undefined ? {} : { entry }),
+      ...(changed ? { record } : {}),
+      ...this.#successor(run, advance),
+    };
+    const first = run.length - events.length + 1;
+    live.uncommitted++;
+    this.#committer.append(append, (outcome) => {
+      live.uncommitted--;
+      if (outcome !== 'done') {
+        const error = failureOfCommit(live.runId, outcome);
+        settled?.(error);
+        return this.#lose(live, error);
+      }
+      this.#reloads.delete(live.runId);
+      this.#durable(live, run, advance, first, settled);
+    });
+  }
+
+  /** The run that goes on under the same id, begun in the same act. */
+  #successor(run: Run, { events }: Advance): Pick<Append, 'next'> {
+    const last = events.at(-1);
+    if (last?.kind !== 'continued') return {};
+    const { version } = this.#options.registry.latest(run.identity.name);
+    const nowMs = this.#options.clock.nowMs();
+    return { next: successorOf(run, last, { version, nowMs, ballot: this.#ballot }) };
+  }
+
+  /** Everything that waited for a commit (E1). */
+  #durable(
+    live: LiveRun,
+    run: Run,
+    advance: Advance,
+    first: number,
+    settled: ((error?: Error) => void) | undefined,
+  ): void {
+    const { probe } = this.#options;
+    if (probe.committed !== undefined) {
+      for (const [i, event] of advance.events.entries()) {
+        probe.committed(probeEvent(run, first + i, event));
+      }
+    }
+    settled?.();
+    if (live.gone && !run.closing) return;
+    for (const event of advance.events) {
+      if (event.kind === 'update-completed') {
+        for (const heard of this.#updates.get(`${live.runId} ${event.id}`) ?? []) heard(event);
+      } else if (event.kind === 'step-retried') {
+        this.#timers.set({ runId: live.runId, op: event.op }, event.nextAt - event.at);
+      } else if ('op' in event && !event.kind.endsWith('-scheduled')) {
+        this.#timers.delete({ runId: live.runId, op: event.op });
+      }
+    }
+    this.#begin(live, run, advance);
+    const last = advance.events.at(-1);
+    if (last !== undefined && isClosing(last)) this.#end(live, run, last);
+    this.#rest(live);
+  }
+
+  #end(live: LiveRun, run: Run, event: ClosingEvent): void {
+    this.#stuck.delete(live.runId);
+    for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
+    if (event.kind === 'continued') this.#resume(event.next.runId, 0);
+    this.#notify(run.identity.runId, { event });
+  }
+
+  #notify(runId: string, ending: Ending): void {
+    const waiters = this.#waiters.get(runId);
+    this.#waiters.delete(runId);
+    for (const heard of waiters ?? []) heard(ending);
+  }
+
+  // ---- effects ---------------------------------------------------------------------------------
+
+  #begin(live: LiveRun, run: Run, advance: Advance): void {
+    for (const { op } of advance.aborted) this.#abort(live, op, run.operation(op)?.cancelled);
+    if (this.#closed || live.gone || run.closing !== undefined) return;
+    const nowMs = this.#options.clock.nowMs();
+    const started = advance.events[0]?.kind === 'started' || live.last?.index === 1;
+    if (advance.begun.length > 0 || started) this.#setRunTimers(live, run, nowMs);
+    for (const operation of advance.begun) {
+      if (run.operation(operation.op) !== operation) continue;
+      if (operation.fireAt !== undefined) {
+        this.#timers.set(
+          { runId: live.runId, op: operation.op },
+          Math.max(0, operation.fireAt - nowMs),
+        );
+      }
+      if (operation.step === undefined) continue;
+      const waitMs = (operation.step.retryAt ?? 0) - nowMs;
+      if (waitMs > 0) this.#timers.set({ runId: live.runId, op: operation.op }, waitMs);
+      else this.#steps.begin(live, operation);
+    }
+  }
+
+  #setRunTimers(live: LiveRun, run: Run, nowMs: number): void {
+    const { deadline, notBefore } = run.started;
+    const { runId } = live;
+    if (deadline !== undefined)
+      this.#timers.set({ runId, op: DEADLINE }, Math.max(0, deadline - nowMs));
+    if (run.delayed && notBefore !== undefined) {
+      this.#timers.set({ runId, op: BEGIN }, Math.max(0, notBefore - nowMs));
+    }
+  }
+
+  #timerFired({ runId, op }: TimerKey): void {
+    const at = this.#options.clock.nowMs();
+    const live = this.#live.get(runId) ?? this.#attach(runId, '');
+    if (op === DEADLINE) {
+      live.inbox.push({ event: { kind: 'timed-out', at } });
+    } else if (op === BEGIN) {
+      live.inbox.push({ event: { kind: 'begun', at }, wanted: (run) => run.delayed });
+    } else if (op !== WAKE) {
+      live.inbox.push({
+        event: { kind: 'timer-fired', at, op },
+        wanted: (run) => this.#isTimerDue(live, run, op),
+      });
+    }
+    this.#pump(live);
+  }
+
+  /** A timer of an operation is an event; the timer of a step's next attempt is not. */
+  #isTimerDue(live: LiveRun, run: Run, op: number): boolean {
+    const operation = run.operation(op);
+    if (operation?.step !== undefined) this.#steps.begin(live, operation);
+    return operation?.fireAt !== undefined;
+  }
+
+  #abort(live: LiveRun, op: number, reason: AetherError | undefined): void {
+    const operation = live.run?.operation(op);
+    if (this.#steps.abort(live, op, reason)) return;
+    // It waited for its next attempt: there is nothing to wait for.
+    this.#timers.delete({ runId: live.runId, op });
+    if (operation !== undefined && reason !== undefined) this.#steps.fail(live, operation, reason);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new EngineClosedError('the engine is closed');
+  }
+}
+
+const EMPTY: Advance = { events: [], begun: [], aborted: [] };
+
+function isResting(live: LiveRun): boolean {
+  return (
+    !live.pumping &&
+    live.inbox.length === 0 &&
+    live.uncommitted === 0 &&
+    live.attempts.size === 0 &&
+    live.ready.size === 0
+  );
+}
+
+function failureOfCommit(runId: string, outcome: Exclude<AppendResult, 'done'> | Error): Error {
+  if (outcome instanceof Error) return outcome;
+  return new FencedError(`run ${runId}: the append was refused (${outcome})`, {
+    hint: 'another owner has taken over; this one must not go on',
+  });
+}
+
+function missingDefinition(registry: Registry, identity: RunIdentity): AetherError | undefined {
+  try {
+    registry.exact(identity.name, identity.version);
+    return undefined;
+  } catch (error) {
+    return error as AetherError;
+  }
+}
+
+function probeEvent(run: Run, seq: number, event: JournalEvent): ProbeEvent {
+  const outcome = event.kind === 'step-completed' || event.kind === 'step-failed';
+  const step = outcome ? event.name : undefined;
+  return { ...nameOf(run), seq, kind: event.kind, ...(step === undefined ? {} : { step }) };
+}

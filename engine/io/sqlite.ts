@@ -1,0 +1,427 @@
+/**
+ * The store of an engine in one process: one SQLite file in WAL mode.
+ *
+ * S1. `synchronous=FULL` is set on every open: better-sqlite3 opens an existing WAL file at NORMAL, which loses the
+ *     last commits at power loss.
+ * S2. The file is locked for as long as it is open (`locking_mode=EXCLUSIVE`); the kernel drops the lock with the process.
+ * S3. Rows of the record carry a checksum; entries carry their chain (core/journal.ts). SQLite checks neither.
+ * S4. After a failed commit the connection is not used again: what a failed fsync left in the page cache is unknown.
+ */
+import { closeSync, constants, fsyncSync, lstatSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+import Database from 'better-sqlite3';
+import { AetherError } from '../../spec/error.ts';
+import { StoreCorruptError, StoreLockedError } from '../core/errors.ts';
+import type {
+  Append,
+  AppendResult,
+  Entry,
+  OpenRun,
+  RecordFilter,
+  RunRecord,
+  Store,
+} from '../store.ts';
+import { isOpen } from '../core/record.ts';
+import { ballotText } from './memory.ts';
+import { sha256 } from './system.ts';
+
+/** Written to `meta`; a file of a later schema is refused. */
+const SCHEMA_VERSION = 1;
+
+/** Pages in the WAL before they are copied into the file: 32 MiB, so that a page that grows is copied once, not often. */
+const WAL_PAGES = 8_192;
+
+/** Runs whose end of journal is remembered; others are looked up. */
+const TAILS_MAX = 10_000;
+
+/** Runs have numbers in order of creation, so that journals that grow at the same time share pages. */
+const SCHEMA = `
+  create table meta (key text primary key, value integer not null) without rowid;
+  create table run (
+    number integer primary key,
+    run_id text not null unique,
+    workflow_id text not null,
+    name text not null,
+    status text not null,
+    open integer not null,
+    wake_at integer,
+    started_at integer not null,
+    record text not null,
+    checksum text not null
+  );
+  create index run_by_workflow on run (workflow_id, number);
+  create index run_open on run (number) where open = 1;
+  create table entry (
+    run integer not null,
+    idx integer not null,
+    ballot text not null,
+    hash text not null,
+    body text not null,
+    primary key (run, idx)
+  ) without rowid;
+`;
+
+export interface SqliteStoreOptions {
+  /** 'full': a commit is on the disk before anybody hears of it. 'normal': the last commits may go at power loss. */
+  durability?: 'full' | 'normal';
+}
+
+export class SqliteStore implements Store {
+  readonly #path: string;
+  readonly #durability: 'full' | 'normal';
+  #connection: Connection | undefined;
+  #closed = true;
+
+  /** @param path a file, created 0600; ':memory:' for tests. */
+  constructor(path: string, options: SqliteStoreOptions = {}) {
+    this.#path = path;
+    this.#durability = options.durability ?? 'full';
+  }
+
+  /** @throws StoreLockedError, or AetherError ERR_ENGINE_STORE_PATH, ERR_ENGINE_STORE_VERSION */
+  async open(): Promise<void> {
+    if (this.#connection !== undefined) return;
+    this.#closed = false;
+    this.#connection = connect(this.#path, this.#durability);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#connection?.db.close();
+    this.#connection = undefined;
+  }
+
+  async acquire(): Promise<string> {
+    const connection = this.#open();
+    connection.db
+      .prepare(`insert into meta values ('boot', 1) on conflict do update set value = value + 1`)
+      .run();
+    connection.ballot = ballotText(meta(connection.db, 'boot'));
+    return connection.ballot;
+  }
+
+  async append(batch: readonly Append[]): Promise<AppendResult[]> {
+    const connection = this.#open();
+    try {
+      return appendAll(connection, batch);
+    } catch (error) {
+      this.#drop(); // S4
+      throw error;
+    }
+  }
+
+  async read(request: { runId: string; from?: number }): Promise<Entry[]> {
+    const { statements } = this.#open();
+    return guarded(request.runId, () =>
+      statements.entries.all(request.runId, request.from ?? 1),
+    ) as Entry[];
+  }
+
+  async record(runId: string): Promise<RunRecord | undefined> {
+    const { statements } = this.#open();
+    const row = guarded(runId, () => statements.record.get(runId)) as Row | undefined;
+    return row === undefined ? undefined : recordOf(row);
+  }
+
+  async newest(workflowId: string): Promise<RunRecord | undefined> {
+    const row = this.#open().statements.newest.get(workflowId) as Row | undefined;
+    return row === undefined ? undefined : recordOf(row);
+  }
+
+  async list(filter: RecordFilter): Promise<RunRecord[]> {
+    const where = ['true'];
+    const values: (string | number)[] = [];
+    const add = (condition: string, ...bound: (string | number | undefined)[]): void => {
+      if (bound.includes(undefined)) return;
+      where.push(condition);
+      values.push(...(bound as (string | number)[]));
+    };
+    add('name = ?', filter.name);
+    add('started_at > ?', filter.startedAfter);
+    add('started_at < ?', filter.startedBefore);
+    add(filter.newestFirst === true ? 'run_id < ?' : 'run_id > ?', filter.after);
+    if (filter.status !== undefined) {
+      add(`status in (${filter.status.map(() => '?').join(',')})`, ...filter.status);
+    }
+    for (const [key, value] of Object.entries(filter.attributes ?? {})) {
+      const bound = typeof value === 'boolean' ? Number(value) : value;
+      add(`json_extract(record, '$.attributes.' || json_quote(?)) = ?`, key, bound);
+    }
+    const order = filter.newestFirst === true ? 'desc' : 'asc';
+    const rows = this.#open()
+      .db.prepare(`select * from run where ${where.join(' and ')} order by run_id ${order} limit ?`)
+      .all(...values, filter.limit) as Row[];
+    return rows.map(recordOf);
+  }
+
+  async openRuns(request: { after?: string; limit: number }): Promise<OpenRun[]> {
+    const { statements } = this.#open();
+    return statements.openRuns.all(request.after ?? '', request.limit) as OpenRun[];
+  }
+
+  /** How the file is really open, as SQLite says it. */
+  pragmas(): { journalMode: string; synchronous: number; lockingMode: string } {
+    const { db } = this.#open();
+    const read = (name: string): unknown => db.pragma(name, { simple: true });
+    return {
+      journalMode: read('journal_mode') as string,
+      synchronous: read('synchronous') as number,
+      lockingMode: read('locking_mode') as string,
+    };
+  }
+
+  /** The connection, opened anew if it failed. @throws as `open` */
+  #open(): Connection {
+    if (this.#closed) throw new Error('the store is closed');
+    if (this.#connection === undefined) {
+      this.#connection = connect(this.#path, this.#durability);
+      this.#connection.ballot = ballotText(meta(this.#connection.db, 'boot'));
+    }
+    return this.#connection;
+  }
+
+  #drop(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    try {
+      connection?.db.close();
+    } catch {
+      // It failed already; the file is opened anew.
+    }
+  }
+}
+
+interface Connection {
+  readonly db: Database.Database;
+  readonly statements: Statements;
+  /** Highest ballot acquired: lower ones are fenced. */
+  ballot: string;
+  /** Ends of the journals written last, by run id; what is not here is in the file. */
+  readonly tails: Map<string, Tail>;
+}
+
+/** A run's number, and the index of its last entry. */
+interface Tail {
+  readonly number: number;
+  index: number;
+}
+
+interface Row {
+  number: number;
+  run_id: string;
+  workflow_id: string;
+  name: string;
+  status: string;
+  open: number;
+  wake_at: number | null;
+  started_at: number;
+  record: string;
+  checksum: string;
+}
+
+type Statements = ReturnType<typeof prepare>;
+
+function connect(path: string, durability: 'full' | 'normal'): Connection {
+  if (path !== ':memory:') claimFile(path);
+  const db = new Database(path, { timeout: 0 });
+  try {
+    db.pragma('locking_mode = EXCLUSIVE'); // S2
+    db.pragma('journal_mode = WAL');
+    db.pragma(`synchronous = ${durability === 'full' ? 'FULL' : 'NORMAL'}`); // S1
+    db.pragma('cache_size = -32768');
+    db.pragma(`wal_autocheckpoint = ${WAL_PAGES}`);
+    db.exec('begin immediate');
+    migrate(db, path);
+    db.exec('commit');
+    return { db, statements: prepare(db), ballot: '', tails: new Map() };
+  } catch (error) {
+    db.close();
+    if ((error as { code?: string }).code?.startsWith('SQLITE_BUSY') === true) {
+      throw new StoreLockedError(`${path} is held by another process`, {
+        hint: 'stop the other process, or give this one a file of its own',
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+/** Creates the file 0600, or checks that what is there is a plain file: a link could point SQLite anywhere. */
+function claimFile(path: string): void {
+  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
+  for (const file of [path, `${path}-wal`, `${path}-journal`]) {
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === false) {
+      throw new AetherError(`${file} is not a plain file`, {
+        code: 'ERR_ENGINE_STORE_PATH',
+        hint: 'name the file itself, not a link or folder',
+      });
+    }
+  }
+  try {
+    closeSync(openSync(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    throw error;
+  }
+  const folder = openSync(dirname(path), constants.O_RDONLY);
+  fsyncSync(folder);
+  closeSync(folder);
+}
+
+function migrate(db: Database.Database, path: string): void {
+  if (db.prepare(`select 1 from sqlite_schema where name = 'meta'`).get() === undefined) {
+    db.exec(SCHEMA);
+    db.prepare(`insert into meta values ('schema', ?), ('boot', 0)`).run(SCHEMA_VERSION);
+  }
+  const version = meta(db, 'schema');
+  if (version !== SCHEMA_VERSION) {
+    throw new AetherError(`${path} has schema ${version}, this release knows ${SCHEMA_VERSION}`, {
+      code: 'ERR_ENGINE_STORE_VERSION',
+      hint: 'open it with the release that wrote it, or a later one',
+    });
+  }
+}
+
+function meta(db: Database.Database, key: string): number {
+  return db.prepare('select value from meta where key = ?').pluck().get(key) as number;
+}
+
+function prepare(db: Database.Database) {
+  return {
+    begin: db.prepare('begin immediate'),
+    commit: db.prepare('commit'),
+    number: db.prepare('select number from run where run_id = ?').pluck(),
+    last: db.prepare('select coalesce(max(idx), 0) from entry where run = ?').pluck(),
+    insertRun: db.prepare(
+      `insert into run (run_id, workflow_id, name, status, open, wake_at, started_at, record, checksum)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    updateRun: db.prepare(
+      'update run set status = ?, open = ?, wake_at = ?, record = ?, checksum = ? where number = ?',
+    ),
+    insertEntry: db.prepare('insert into entry values (?, ?, ?, ?, ?)'),
+    entries: db.prepare(
+      `select idx as "index", ballot, hash, body from entry
+       where run = (select number from run where run_id = ?) and idx >= ? order by idx`,
+    ),
+    record: db.prepare('select * from run where run_id = ?'),
+    newest: db.prepare('select * from run where workflow_id = ? order by number desc limit 1'),
+    openRuns: db.prepare(
+      `select run_id as runId, wake_at as wakeAt from run
+       where open = 1 and number > coalesce((select number from run where run_id = ?), 0)
+       order by number limit ?`,
+    ),
+  };
+}
+
+function appendAll(connection: Connection, batch: readonly Append[]): AppendResult[] {
+  const { statements } = connection;
+  statements.begin.run();
+  const results = batch.map((append) => appendOne(connection, append));
+  statements.commit.run();
+  return results;
+}
+
+function appendOne(connection: Connection, append: Append): AppendResult {
+  const { statements, ballot } = connection;
+  const { runId, entry, record, next } = append;
+  if (append.ballot < ballot) return 'fenced';
+  const known = tailOf(connection, runId);
+  if (known === undefined && (entry === undefined || record === undefined)) return 'conflict';
+  if (entry !== undefined && entry.index !== (known?.index ?? 0) + 1) return 'conflict';
+  if (next !== undefined && tailOf(connection, next.record.runId) !== undefined) return 'conflict';
+  const tail = known ?? insertRun(connection, record as RunRecord);
+  if (known !== undefined && record !== undefined) updateRun(statements, tail.number, record);
+  if (entry !== undefined) insertEntry(statements, tail, entry);
+  if (next !== undefined) insertEntry(statements, insertRun(connection, next.record), next.entry);
+  if (record !== undefined && !isOpen(record.status)) connection.tails.delete(runId);
+  return 'done';
+}
+
+function tailOf(connection: Connection, runId: string): Tail | undefined {
+  const remembered = connection.tails.get(runId);
+  if (remembered !== undefined) return remembered;
+  const { statements } = connection;
+  const number = statements.number.get(runId) as number | undefined;
+  if (number === undefined) return undefined;
+  return remember(connection, runId, { number, index: statements.last.get(number) as number });
+}
+
+function remember({ tails }: Connection, runId: string, tail: Tail): Tail {
+  if (tails.size >= TAILS_MAX) tails.clear();
+  tails.set(runId, tail);
+  return tail;
+}
+
+function insertRun(connection: Connection, record: RunRecord): Tail {
+  const { runId, workflowId, name, status, wakeAt, startedAt } = record;
+  const text = JSON.stringify(record);
+  const open = Number(isOpen(status));
+  const { lastInsertRowid } = connection.statements.insertRun.run(
+    runId,
+    workflowId,
+    name,
+    status,
+    open,
+    wakeAt,
+    startedAt,
+    text,
+    checksum(text),
+  );
+  return remember(connection, runId, { number: Number(lastInsertRowid), index: 0 });
+}
+
+function updateRun(statements: Statements, number: number, record: RunRecord): void {
+  const { status, wakeAt } = record;
+  const text = JSON.stringify(record);
+  statements.updateRun.run(status, Number(isOpen(status)), wakeAt, text, checksum(text), number);
+}
+
+function insertEntry(statements: Statements, tail: Tail, entry: Entry): void {
+  tail.index = entry.index;
+  statements.insertEntry.run(tail.number, entry.index, entry.ballot, entry.hash, entry.body);
+}
+
+function checksum(text: string): string {
+  return sha256(text).slice(0, 16);
+}
+
+/** The record of a row; one that is damaged comes back `quarantined`, with what the row still says (S3). */
+function recordOf(row: Row): RunRecord {
+  if (checksum(row.record) === row.checksum) {
+    const record = JSON.parse(row.record) as RunRecord;
+    const agrees =
+      record.runId === row.run_id &&
+      record.workflowId === row.workflow_id &&
+      record.name === row.name &&
+      record.status === row.status &&
+      record.wakeAt === row.wake_at;
+    if (agrees) return record;
+  }
+  return {
+    runId: row.run_id,
+    workflowId: row.workflow_id,
+    name: row.name,
+    version: '',
+    status: 'quarantined',
+    startedAt: row.started_at,
+    wakeAt: null,
+    entries: 0,
+    events: 0,
+    attributes: {},
+    why: { code: StoreCorruptError.code, message: `the record of run ${row.run_id} is damaged` },
+  };
+}
+
+/** SQLite's own complaint about a page, as the engine's. */
+function guarded<T>(runId: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if ((error as { code?: string }).code?.startsWith('SQLITE_CORRUPT') !== true) throw error;
+    throw new StoreCorruptError(`run ${runId}: its rows cannot be read`, {
+      hint: 'restore the store from a backup; other runs may not be affected',
+      cause: error,
+    });
+  }
+}

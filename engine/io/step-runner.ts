@@ -1,0 +1,215 @@
+/**
+ * Runs the steps of runs: each attempt under its deadlines, its outcome handed back as an event.
+ *
+ * What begins here is durable already (E1 of executor.ts); what comes back is not, until the executor has committed it.
+ */
+import type { AetherError } from '../../spec/error.ts';
+import type { Clock } from '../../spec/clock.ts';
+import { durationMs } from '../../spec/duration.ts';
+import type { Random } from '../../spec/random.ts';
+import { EngineClosedError } from '../core/errors.ts';
+import type { OutsideEvent } from '../core/event.ts';
+import { failureOf } from '../core/failure.ts';
+import type { Operation, StepState } from '../core/operation.ts';
+import type { PayloadCodec } from '../core/payload.ts';
+import { retryDelayMs } from '../core/retry.ts';
+import type { Run } from '../core/run.ts';
+import { Attempt, type Outcome } from './attempt.ts';
+import type { Arrival, LiveRun } from './live-run.ts';
+import { Slots } from './slots.ts';
+
+/** Where a probe is called, and for what. */
+export interface ProbeEvent {
+  readonly workflowId: string;
+  readonly runId: string;
+  /** Of the workflow. */
+  readonly name: string;
+  /** Place of the event in the history, from 1; for `effectDone` the operation's number. */
+  readonly seq: number;
+  readonly kind: string;
+  /** Name of the step whose outcome this is. */
+  readonly step?: string;
+}
+
+/** Called synchronously, for fault injection. */
+export interface EngineProbe {
+  /** For each event, once its commit is durable and before anything that depends on it begins. */
+  committed?(event: ProbeEvent): void;
+  /** After a step's function settled and before its outcome is committed. */
+  effectDone?(event: ProbeEvent): void;
+}
+
+export interface StepRunnerOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly payloads: PayloadCodec;
+  /** Runs that have steps in flight at once. */
+  readonly concurrency: number;
+  readonly probe: EngineProbe;
+}
+
+export interface StepRunnerPorts {
+  readonly ballot: () => string;
+  /** Something came for a run. */
+  readonly arrived: (live: LiveRun, arrival: Arrival) => void;
+}
+
+export class StepRunner {
+  readonly #options: StepRunnerOptions;
+  readonly #ports: StepRunnerPorts;
+  readonly #slots: Slots;
+
+  constructor(options: StepRunnerOptions, ports: StepRunnerPorts) {
+    this.#options = options;
+    this.#ports = ports;
+    this.#slots = new Slots(options.concurrency);
+  }
+
+  /** Begins the next attempt of a step, at once or when a place is free. Twice is once. */
+  begin(live: LiveRun, operation: Operation): void {
+    if (live.ready.has(operation.op) || live.attempts.has(operation.op)) return;
+    if (operation.cancelled !== undefined) return this.fail(live, operation, operation.cancelled);
+    live.ready.set(operation.op, operation);
+    if (live.place === 'held') return this.#startReady(live);
+    if (live.place === 'waiting') return;
+    live.place = 'waiting';
+    this.#slots.request(live.run?.started.priority ?? 0, () => {
+      live.place = 'held';
+      this.#startReady(live);
+      this.#releasePlace(live);
+    });
+  }
+
+  #startReady(live: LiveRun): void {
+    for (const operation of live.ready.values()) {
+      live.ready.delete(operation.op);
+      if (live.gone || live.run?.operation(operation.op) !== operation) continue;
+      this.#attempt(live, operation as Operation & { step: StepState });
+    }
+  }
+
+  #attempt(live: LiveRun, operation: Operation & { step: StepState }): void {
+    const { clock, payloads } = this.#options;
+    const { lastHeartbeat } = operation.step;
+    const attempt = new Attempt(operation, {
+      idempotencyKey: `${live.runId}/${operation.op}`,
+      ballot: this.#ports.ballot(),
+      clock,
+      lastHeartbeat: lastHeartbeat === undefined ? undefined : payloads.decode(lastHeartbeat),
+      onHeartbeat: (details) => this.#progressed(live, operation, details),
+      onSettled: (outcome) => this.#settled(live, operation, outcome),
+    });
+    live.attempts.set(operation.op, attempt);
+  }
+
+  #progressed(live: LiveRun, operation: Operation, details: unknown): void {
+    const { payloads, clock } = this.#options;
+    const payload = payloads.encode(details, `heartbeat of step "${operation.name}"`);
+    const event = {
+      kind: 'step-progressed',
+      at: clock.nowMs(),
+      op: operation.op,
+      payload,
+    } as const;
+    this.#arrived(live, operation, event);
+  }
+
+  #settled(live: LiveRun, operation: Operation & { step: StepState }, outcome: Outcome): void {
+    if (live.gone) return;
+    const { probe } = this.#options;
+    const { run } = live;
+    if (run !== undefined && probe.effectDone !== undefined) {
+      const { kind, name, op } = operation;
+      probe.effectDone({ ...nameOf(run), seq: op, kind, step: name });
+    }
+    if ('error' in outcome) this.#failed(live, operation, outcome.error);
+    else this.#succeeded(live, operation, outcome.value);
+  }
+
+  #succeeded(live: LiveRun, operation: Operation & { step: StepState }, value: unknown): void {
+    const { payloads, clock } = this.#options;
+    try {
+      const payload = payloads.encode(value, `result of step "${operation.name}"`);
+      const { op, name } = operation;
+      const event = { kind: 'step-completed', at: clock.nowMs(), op, name, payload } as const;
+      this.#arrived(live, operation, event);
+    } catch (error) {
+      this.fail(live, operation, error);
+    }
+  }
+
+  #failed(live: LiveRun, operation: Operation & { step: StepState }, error: unknown): void {
+    const { random, clock, payloads } = this.#options;
+    const { attempt, options } = operation.step;
+    const at = clock.nowMs();
+    const delayMs =
+      operation.cancelled === undefined
+        ? retryDelayMs(options.retry ?? {}, attempt, error, random)
+        : undefined;
+    const inTime =
+      delayMs !== undefined &&
+      at + delayMs < totalDeadline(operation.scheduledAt, options.totalTimeout);
+    if (!inTime) return this.fail(live, operation, error);
+    this.#arrived(live, operation, {
+      kind: 'step-retried',
+      at,
+      op: operation.op,
+      attempt,
+      error: failureOf(error, payloads),
+      nextAt: at + delayMs,
+    });
+  }
+
+  fail(live: LiveRun, operation: Operation, error: unknown): void {
+    const { clock, payloads } = this.#options;
+    this.#arrived(live, operation, {
+      kind: 'step-failed',
+      at: clock.nowMs(),
+      op: operation.op,
+      name: operation.name,
+      attempts: operation.step?.attempt ?? 1,
+      error: failureOf(error, payloads),
+    });
+  }
+
+  /** An attempt counts as running until its outcome is delivered, so that no other begins in between. */
+  #arrived(live: LiveRun, operation: Operation, event: OutsideEvent): void {
+    this.#ports.arrived(live, {
+      event,
+      wanted: (run) => {
+        if (event.kind !== 'step-progressed') live.attempts.delete(operation.op);
+        this.#releasePlace(live);
+        return run.stuck !== undefined || run.operation(operation.op) === operation;
+      },
+    });
+  }
+
+  /** Tells a step that nobody wants its result. @returns whether an attempt was running */
+  abort(live: LiveRun, op: number, reason: AetherError | undefined): boolean {
+    live.ready.delete(op);
+    const attempt = live.attempts.get(op);
+    attempt?.abort(reason ?? new EngineClosedError('the run is over'));
+    return attempt !== undefined;
+  }
+
+  /** The run leaves memory with steps in flight: its place is free. */
+  leave(live: LiveRun): void {
+    if (live.place === 'held') this.#slots.release();
+    live.place = 'none';
+  }
+
+  #releasePlace(live: LiveRun): void {
+    if (live.place !== 'held' || live.attempts.size > 0 || live.ready.size > 0) return;
+    live.place = 'none';
+    this.#slots.release();
+  }
+}
+
+function totalDeadline(scheduledAt: number, total: string | number | undefined): number {
+  return total === undefined ? Infinity : scheduledAt + durationMs(total);
+}
+
+export function nameOf(run: Run): Pick<ProbeEvent, 'workflowId' | 'runId' | 'name'> {
+  const { workflowId, runId, name } = run.identity;
+  return { workflowId, runId, name };
+}

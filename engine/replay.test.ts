@@ -1,0 +1,346 @@
+import { type Test, test } from 'tap';
+import {
+  Engine,
+  NondeterminismError,
+  StepFailedError,
+  TimeoutError,
+  workflow,
+  type Workflow,
+  type WorkflowContext,
+} from './index.ts';
+import { MemoryStore, TestEngine } from './testing.ts';
+
+type Body = (ctx: WorkflowContext) => Promise<unknown>;
+
+/** Engines one after another on one store, each with its own code, as a deploy does it. */
+function deployments(t: Test): (body: Body | undefined, version?: string) => Promise<Engine> {
+  const store = new MemoryStore();
+  let current: Engine | undefined;
+  t.teardown(() => current?.close());
+  return async (body, version = '1') => {
+    await current?.close();
+    const workflows = body === undefined ? [] : [workflow('w', body, { version })];
+    current = await Engine.open({ store, workflows });
+    return current;
+  };
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => void setImmediate(resolve));
+}
+
+async function stuckRun(engine: Engine): Promise<void> {
+  await until(async () => (await engine.get('id').describe()).status === 'stuck');
+}
+
+test('a changed body is stuck with both operations named, grows nothing, and goes on once mended', async (t) => {
+  const deploy = deployments(t);
+  const calls: string[] = [];
+  const call = (name: string, result: string) => (): string => {
+    calls.push(name);
+    return result;
+  };
+  const good: Body = async (ctx) => {
+    const a = await ctx.step('reserve', call('reserve', 'A'));
+    const go = await ctx.receive('go');
+    const b = await ctx.step('charge', call('charge', 'B'));
+    return [a, go, b];
+  };
+  const first = await deploy(good);
+  await first.start('w', undefined, { id: 'id' });
+  await until(async () => (await first.get('id').describe()).pending[0]?.kind === 'receive');
+  const before = await first.get('id').history();
+
+  const changed = await deploy(async (ctx) => {
+    await ctx.step('refund', () => void calls.push('refund'));
+  });
+  await stuckRun(changed);
+  const { pending } = await changed.get('id').describe();
+  t.match(pending, [
+    {
+      kind: 'stuck',
+      name: 'ERR_ENGINE_NONDETERMINISM',
+      lastError:
+        /operation 1: the journal has step "reserve", the body did step "refund".*replay\.test\.ts:\d+/,
+    },
+  ]);
+  t.same(await changed.get('id').history(), before, 'the journal did not grow');
+  await changed.get('id').signal('go', 1, { id: 'once' });
+  await changed.get('id').signal('go', 1, { id: 'once' });
+
+  const still = await deploy((ctx) => ctx.sleep('reserve', 1));
+  await stuckRun(still);
+  t.equal((await still.get('id').history()).events.length, before.events.length + 1);
+
+  const mended = await deploy(good);
+  t.same(await mended.get('id').result(), ['A', 1, 'B']);
+  t.same(calls, ['reserve', 'charge'], 'no step of the changed body ran');
+  const report = await Engine.replay(workflow('w', good), await mended.get('id').history());
+  t.match(report, { ok: true });
+});
+
+for (const [name, changed] of Object.entries<Body>({
+  'an input that changed': async (ctx) =>
+    void (await ctx.step('a', () => 1, { input: { order: 2 } })),
+  'another kind': (ctx) => ctx.sleep('a', 1),
+  'a body that ends too early': async () => 'done',
+  'an operation more': async (ctx) =>
+    void (await Promise.all([
+      ctx.step('a', () => 1, { input: { x: [1, 2], order: 1 } }),
+      ctx.step('b', () => 1),
+    ])),
+  'an operation less': async (ctx) => {
+    await ctx.step('a', () => 1, { input: { x: [1, 2], order: 1 } });
+    await ctx.receive('go');
+  },
+})) {
+  test(`refused on replay: ${name}`, async (t) => {
+    const body: Body = async (ctx) => {
+      await ctx.step('a', () => 1, { input: { order: 1, x: [1, 2] } });
+      await ctx.step('b', () => 1);
+      await ctx.receive('go');
+    };
+    const deploy = deployments(t);
+    const engine = await deploy(body);
+    const handle = await engine.start('w', undefined, { id: 'id' });
+    await until(async () => (await handle.describe()).pending[0]?.kind === 'receive');
+    const history = await handle.history();
+    t.match(await Engine.replay(workflow('w', body), history), { ok: true });
+    const report = await Engine.replay(workflow('w', changed), JSON.parse(JSON.stringify(history)));
+    t.match(report, { ok: false, divergence: { recorded: String, actual: String } });
+    await deploy(changed);
+    await stuckRun(await deploy(changed));
+  });
+}
+
+test('argsHash ignores the order of keys', async (t) => {
+  const body =
+    (input: object): Body =>
+    async (ctx) =>
+      void (await ctx.step('a', () => 1, { input }));
+  const engine = await deployments(t)(body({ a: 1, b: { c: 2, d: 3 } }));
+  const handle = await engine.start('w', undefined, { id: 'id' });
+  await handle.result();
+  const history = await handle.history();
+  t.match(await Engine.replay(workflow('w', body({ b: { d: 3, c: 2 }, a: 1 })), history), {
+    ok: true,
+  });
+  t.match(await Engine.replay(workflow('w', body({ b: { d: 3, c: 2 }, a: 2 })), history), {
+    ok: false,
+  });
+});
+
+test('a missing version is stuck and named; it goes on when it is listed again', async (t) => {
+  const deploy = deployments(t);
+  const body: Body = (ctx) => ctx.receive('go');
+  const first = await deploy(body, 'old');
+  await first.start('w', undefined, { id: 'id' });
+  const second = await deploy(body, 'new');
+  await second.get('id').signal('go', 'kept');
+  await stuckRun(second);
+  t.match((await second.get('id').describe()).pending, [
+    { name: 'ERR_ENGINE_VERSION_MISSING', lastError: /"w" version "old"/ },
+  ]);
+  t.equal(await (await deploy(body, 'old')).get('id').result(), 'kept');
+});
+
+test('a body that awaits something foreign is found and named', async (t) => {
+  const deploy = deployments(t);
+  const engine = await deploy(async (ctx) => {
+    await ctx.step('a', () => 1);
+    await new Promise((resolve) => void setTimeout(resolve, 1));
+    await ctx.step('b', () => 2);
+  });
+  await engine.start('w', undefined, { id: 'id' });
+  await stuckRun(engine);
+  t.match((await engine.get('id').describe()).pending, [{ name: 'ERR_ENGINE_FOREIGN_AWAIT' }]);
+  const { events } = await engine.get('id').history();
+  t.equal(events.at(-1)?.kind, 'step-completed', 'the outcome of the step is kept');
+  const mended = await deploy(async (ctx) => {
+    await ctx.step('a', () => 1);
+    return ctx.step('b', () => 2);
+  });
+  t.equal(await mended.get('id').result(), 2);
+});
+
+test('a body that awaits what never comes is found at once', async (t) => {
+  const engine = await deployments(t)(() => new Promise(() => {}));
+  await engine.start('w', undefined, { id: 'id' });
+  await stuckRun(engine);
+  t.match((await engine.get('id').describe()).pending, [
+    { name: 'ERR_ENGINE_FOREIGN_AWAIT', lastError: /no operation of its ctx is open/ },
+  ]);
+});
+
+test('a body that is woken by something foreign beside an operation is found too', async (t) => {
+  const engine = await deployments(t)(async (ctx) => {
+    await Promise.race([
+      ctx.receive('never'),
+      new Promise((resolve) => void setTimeout(resolve, 1)),
+    ]);
+    return ctx.step('after', () => 1);
+  });
+  await engine.start('w', undefined, { id: 'id' });
+  await stuckRun(engine);
+  t.match((await engine.get('id').describe()).pending, [{ name: 'ERR_ENGINE_FOREIGN_AWAIT' }]);
+});
+
+test('combinators settle in the recorded order, whatever runs first on replay', async (t) => {
+  const gates = new Map(['x', 'y', 'z'].map((name) => [name, Promise.withResolvers<string>()]));
+  const seen: string[][] = [];
+  const body: Body = async (ctx) => {
+    const order: string[] = [];
+    const step = (name: string): Promise<string> =>
+      ctx
+        .step(name, () => (gates.get(name) as PromiseWithResolvers<string>).promise)
+        .then((value) => {
+          order.push(value);
+          return value;
+        });
+    const all = [step('x'), step('y'), step('z')];
+    const raced = await Promise.race(all);
+    const any = await Promise.any(all.slice(0, 2));
+    const settled = await Promise.allSettled(all);
+    seen.push([...order, raced, any, ...settled.map((one) => one.status)]);
+    await ctx.receive('go');
+    return [...order, raced, any];
+  };
+  const deploy = deployments(t);
+  const engine = await deploy(body);
+  await engine.start('w', undefined, { id: 'id' });
+  for (const name of ['z', 'y', 'x']) {
+    const { events } = await engine.get('id').describe();
+    gates.get(name)?.resolve(name);
+    await until(async () => (await engine.get('id').describe()).events > events);
+  }
+  const again = await deploy(body);
+  await again.get('id').signal('go');
+  t.same(await again.get('id').result(), ['z', 'y', 'x', 'z', 'y']);
+  t.ok(seen.length >= 2, 'it was replayed');
+  t.equal(new Set(seen.map(String)).size, 1, 'every time the same');
+});
+
+test('an operation that fails before anyone looks does not end the process', async (t) => {
+  const engine = await deployments(t)(async (ctx) => {
+    const failing = ctx.step(
+      'bad',
+      () => {
+        throw new Error('early');
+      },
+      { retry: { attempts: 1 } },
+    );
+    await ctx.receive('go');
+    return failing.catch((error: Error) => error.message);
+  });
+  const handle = await engine.start('w', undefined, { id: 'id' });
+  await until(async () => (await handle.describe()).pending.length === 1);
+  await new Promise((resolve) => void setImmediate(resolve));
+  await handle.signal('go');
+  t.match(await handle.result(), /early/);
+});
+
+test('now, random and uuid are the same on replay, and cost no event', async (t) => {
+  const seen: unknown[] = [];
+  const body: Body = async (ctx) => {
+    const values = [ctx.now(), ctx.random(), ctx.uuid(), ctx.uuid()];
+    await ctx.step('a', () => 1);
+    seen.push([...values, ctx.now()]);
+    await ctx.receive('go');
+    return ctx.uuid();
+  };
+  const deploy = deployments(t);
+  const engine = await deploy(body);
+  await engine.start('w', undefined, { id: 'id' });
+  await until(async () => (await engine.get('id').describe()).pending[0]?.kind === 'receive');
+  t.equal((await engine.get('id').describe()).events, 4);
+  const again = await deploy(body);
+  await again.get('id').signal('go');
+  t.match(
+    await again.get('id').result(),
+    /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/,
+  );
+  t.same(seen[0], seen.at(-1));
+  t.ok(seen.length >= 2);
+});
+
+test('version: old runs keep the old variant, new ones take the new', async (t) => {
+  const deploy = deployments(t);
+  const old: Body = async (ctx) => {
+    await ctx.receive('go');
+    return ctx.step('old way', () => 'old');
+  };
+  const both: Body = async (ctx) => {
+    const way = ctx.version('way', { min: 1, max: 2 });
+    await ctx.receive('go');
+    return way === 1 ? ctx.step('old way', () => 'old') : ctx.step('new way', () => 'new');
+  };
+  const first = await deploy(old);
+  await first.start('w', undefined, { id: 'before' });
+  const second = await deploy(both);
+  await second.start('w', undefined, { id: 'after' });
+  const third = await deploy(both);
+  for (const id of ['before', 'after']) await third.get(id).signal('go');
+  t.equal(await third.get('before').result(), 'old');
+  t.equal(await third.get('after').result(), 'new');
+});
+
+test('version: what was recorded below min is stuck', async (t) => {
+  const deploy = deployments(t);
+  const first = await deploy(async (ctx) => {
+    ctx.version('way', { min: 0, max: 1 });
+    await ctx.receive('go');
+  });
+  await first.start('w', undefined, { id: 'id' });
+  const second = await deploy(async (ctx) => {
+    ctx.version('way', { min: 2, max: 3 });
+    await ctx.receive('go');
+  });
+  await second.get('id').signal('go');
+  await stuckRun(second);
+  t.match((await second.get('id').describe()).pending, [{ name: 'ERR_ENGINE_VERSION' }]);
+});
+
+test('a history is plain JSON, and replays without a store or effects', async (t) => {
+  let calls = 0;
+  const body: Body = async (ctx) => {
+    try {
+      await ctx.step(
+        'bad',
+        () => {
+          calls++;
+          throw new Error('no');
+        },
+        { retry: { attempts: 1 } },
+      );
+    } catch (error) {
+      if (!(error instanceof StepFailedError)) throw error;
+    }
+    const late = await ctx.receive('never', { timeout: '1d' }).catch((error: Error) => error);
+    return late instanceof TimeoutError;
+  };
+  const one: Workflow<unknown, unknown> = workflow('w', body);
+  const engine = await TestEngine.open({ workflows: [one] });
+  t.teardown(() => engine.close());
+  const handle = await engine.start(one);
+  t.equal(await handle.result(), true);
+  const text = JSON.stringify(await handle.history());
+  t.equal(calls, 1);
+  t.same(await Engine.replay(one, JSON.parse(text)), {
+    ok: true,
+    events: JSON.parse(text).events.length,
+  });
+  t.equal(calls, 1);
+  const forged = JSON.parse(text.replace('"message":"no"', '"message":"yes"'));
+  await t.rejects(Engine.replay(one, forged), { code: 'ERR_ENGINE_STORE_CORRUPT' });
+});
+
+test('NondeterminismError carries what a program needs', (t) => {
+  const error = new NondeterminismError({ seq: 3, recorded: 'step "a"', actual: 'step "b"' });
+  t.match(error, {
+    code: 'ERR_ENGINE_NONDETERMINISM',
+    seq: 3,
+    recorded: 'step "a"',
+    actual: 'step "b"',
+  });
+  t.end();
+});

@@ -1,0 +1,182 @@
+/** `aether/engine/testing`: an engine in memory whose time is a number. */
+import type { Clock } from '../spec/clock.ts';
+import { type Duration, durationMs } from '../spec/duration.ts';
+import { seededRandom } from '../spec/random.ts';
+import { Engine } from './engine.ts';
+import { MemoryStore } from './io/memory.ts';
+import type { EngineOptions } from './options.ts';
+
+export { MemoryStore } from './io/memory.ts';
+
+export type TestEngineOptions = Omit<EngineOptions, 'store' | 'clock'> & {
+  /** Of the jitter of retries. Default 1. */
+  seed?: number;
+  /** Unix ms. Default 2030-01-01. */
+  startAt?: number;
+  /** Jump to the next timer when nothing else can run. Default true; false: only `advance` moves time. */
+  skipTime?: boolean;
+};
+
+const START_AT = Date.UTC(2030, 0, 1);
+/** Turns of the event loop that must pass without work before time jumps, so that a test's next call comes first. */
+const QUIET_TURNS = 3;
+
+export class TestEngine extends Engine {
+  readonly clock: VirtualClock;
+  readonly #store: MemoryStore;
+  readonly #testOptions: TestEngineOptions;
+
+  private constructor(options: TestEngineOptions, store: MemoryStore, clock: VirtualClock) {
+    super({ ...options, store, clock, random: seededRandom(options.seed ?? 1) });
+    this.#testOptions = options;
+    this.#store = store;
+    this.clock = clock;
+    clock.attach(() => this.executor.activity);
+  }
+
+  static override async open(options: TestEngineOptions): Promise<TestEngine> {
+    const clock = new VirtualClock(options.startAt ?? START_AT, options.skipTime ?? true);
+    return TestEngine.#open(options, new MemoryStore(), clock);
+  }
+
+  static async #open(
+    options: TestEngineOptions,
+    store: MemoryStore,
+    clock: VirtualClock,
+  ): Promise<TestEngine> {
+    const engine = new TestEngine(options, store, clock);
+    await engine.begin();
+    return engine;
+  }
+
+  /** Lets time pass, and everything that happens meanwhile happen. */
+  advance(duration: Duration): Promise<void> {
+    return this.clock.advance(durationMs(duration));
+  }
+
+  /** Drops everything that is not durable and opens again on the same store, as after kill -9. */
+  async crash(): Promise<TestEngine> {
+    this.executor.kill();
+    return TestEngine.#open(this.#testOptions, this.#store, this.clock);
+  }
+
+  override async close(): Promise<void> {
+    this.clock.detach();
+    await super.close();
+  }
+}
+
+interface VirtualTimer {
+  readonly dueMs: number;
+  readonly wake: () => void;
+}
+
+/** Time that moves when it is told to, or when there is nothing else to do. */
+export class VirtualClock implements Clock {
+  readonly #skipTime: boolean;
+  readonly #timers = new Set<VirtualTimer>();
+  #activity: () => 'busy' | 'steps' | 'none' = () => 'none';
+  #nowMs: number;
+  #watching = false;
+  #advancing = false;
+
+  constructor(startAtMs: number, skipTime: boolean) {
+    this.#nowMs = startAtMs;
+    this.#skipTime = skipTime;
+  }
+
+  now(): number {
+    return this.#nowMs;
+  }
+  nowMs(): number {
+    return this.#nowMs;
+  }
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  after(delayMs: number, wake: () => void): () => void {
+    const timer = { dueMs: this.#nowMs + delayMs, wake };
+    this.#timers.add(timer);
+    this.#watch();
+    return () => void this.#timers.delete(timer);
+  }
+
+  attach(activity: () => 'busy' | 'steps' | 'none'): void {
+    this.#activity = activity;
+  }
+
+  /** Nothing fires any more. */
+  detach(): void {
+    this.#timers.clear();
+  }
+
+  async advance(byMs: number): Promise<void> {
+    const untilMs = this.#nowMs + byMs;
+    this.#advancing = true;
+    try {
+      await this.#settled();
+      for (
+        let next = this.#next();
+        next !== undefined && next.dueMs <= untilMs;
+        next = this.#next()
+      ) {
+        this.#fire(next);
+        await this.#settled();
+      }
+      this.#nowMs = Math.max(this.#nowMs, untilMs);
+    } finally {
+      this.#advancing = false;
+      this.#watch();
+    }
+  }
+
+  /** Fires what is due, and jumps when that is allowed, as long as a timer is set. */
+  #watch(): void {
+    if (this.#watching || this.#timers.size === 0) return;
+    this.#watching = true;
+    void this.#step().finally(() => {
+      this.#watching = false;
+      const next = this.#next();
+      if (next !== undefined && (this.#skipTime || next.dueMs <= this.#nowMs)) this.#watch();
+    });
+  }
+
+  async #step(): Promise<void> {
+    for (let quiet = 0; quiet < QUIET_TURNS; quiet++) {
+      await turn(this.#activity() === 'steps');
+      if (this.#activity() !== 'none') quiet = -1;
+      const due = this.#next();
+      if (due === undefined) return;
+      if (due.dueMs <= this.#nowMs) return this.#fire(due);
+    }
+    const next = this.#next();
+    if (next !== undefined && this.#skipTime && !this.#advancing) this.#fire(next);
+  }
+
+  async #settled(): Promise<void> {
+    for (let quiet = 0; quiet < QUIET_TURNS; quiet++) {
+      await turn(false);
+      if (this.#activity() === 'busy') quiet = -1;
+    }
+  }
+
+  #next(): VirtualTimer | undefined {
+    let next: VirtualTimer | undefined;
+    for (const timer of this.#timers) {
+      if (next === undefined || timer.dueMs < next.dueMs) next = timer;
+    }
+    return next;
+  }
+
+  #fire(timer: VirtualTimer): void {
+    this.#timers.delete(timer);
+    this.#nowMs = Math.max(this.#nowMs, timer.dueMs);
+    timer.wake();
+  }
+}
+
+/** One turn of the event loop; a millisecond of it while real work is waited for. */
+function turn(slow: boolean): Promise<void> {
+  return new Promise((resolve) => void (slow ? setTimeout(resolve, 1) : setImmediate(resolve)));
+}

@@ -1,0 +1,54 @@
+import { AetherError } from '../spec/error.ts';
+import type { AnyWorkflow, Workflow, WorkflowContext, WorkflowOptions } from './core/contract.ts';
+import { NotFoundError } from './core/errors.ts';
+
+export interface Definition<I, O> extends Workflow<I, O> {
+  readonly body: (ctx: WorkflowContext<I>, input: I) => Promise<O>;
+  readonly options: WorkflowOptions<I>;
+}
+
+/** Declares a workflow. A run keeps the version that it began with. */
+export function workflow<I, O>(
+  name: string,
+  body: (ctx: WorkflowContext<I>, input: I) => Promise<O>,
+  options: WorkflowOptions<I> = {},
+): Workflow<I, O> {
+  const definition: Definition<I, O> = { name, version: options.version ?? '1', body, options };
+  return Object.freeze(definition);
+}
+
+/** The workflows that an engine has the code of. */
+export class Registry {
+  readonly #versions = new Map<string, Map<string, Definition<unknown, unknown>>>();
+
+  constructor(workflows: readonly AnyWorkflow[]) {
+    for (const one of workflows) {
+      if (!('body' in one)) throw new TypeError(`${one.name} was not made by workflow()`);
+      const versions = this.#versions.get(one.name) ?? new Map<string, never>();
+      versions.delete(one.version);
+      versions.set(one.version, one as Definition<unknown, unknown>);
+      this.#versions.set(one.name, versions);
+    }
+  }
+
+  /** What new runs of a name take: the version listed last. @throws NotFoundError */
+  latest(name: string): Definition<unknown, unknown> {
+    const latest = [...(this.#versions.get(name)?.values() ?? [])].at(-1);
+    if (latest !== undefined) return latest;
+    const known = [...this.#versions.keys()].join(', ') || 'none';
+    throw new NotFoundError(`no workflow "${name}" is registered`, {
+      hint: `registered: ${known}`,
+    });
+  }
+
+  /** What an existing run needs. @throws AetherError ERR_ENGINE_VERSION_MISSING */
+  exact(name: string, version: string): Definition<unknown, unknown> {
+    const exact = this.#versions.get(name)?.get(version);
+    if (exact !== undefined) return exact;
+    const known = [...(this.#versions.get(name)?.keys() ?? [])].join(', ') || 'none';
+    throw new AetherError(`workflow "${name}" version "${version}" is not registered`, {
+      code: 'ERR_ENGINE_VERSION_MISSING',
+      hint: `list it in EngineOptions.workflows beside the new one; registered: ${known}`,
+    });
+  }
+}
