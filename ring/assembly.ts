@@ -1,0 +1,236 @@
+/** From a data folder to a node that is in its lattice: founded, joined or come back. */
+import { join } from 'node:path';
+import type { Clock } from '../spec/clock.ts';
+import { AetherError } from '../spec/error.ts';
+import { latticeId, nodeId } from '../spec/id.ts';
+import { type Log, silentLog } from '../spec/log.ts';
+import type { Random } from '../spec/random.ts';
+import { certificateMessage } from './core/epoch-record.ts';
+import { allocateTokens } from './core/hash-ring.ts';
+import { checkFacts, defaultWeight } from './core/member-facts.ts';
+import { type SwimOptions, swimOptions } from './core/swim-options.ts';
+import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
+import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
+import { createCertificate } from './io/certificate.ts';
+import { holdDataFolder } from './io/data-folder.ts';
+import { EpochKeeper } from './io/epoch-keeper.ts';
+import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
+import { SqliteReplicaStore } from './io/kv-sqlite.ts';
+import { Peers } from './io/peers.ts';
+import { RingStore } from './io/ring-store.ts';
+import { systemClock } from '../spec/system-clock.ts';
+import { systemRandom } from '../spec/system-random.ts';
+import { askToJoin } from './join.ts';
+import type { ReplicaStore } from './kv-store.ts';
+import { Voter } from './voter.ts';
+
+export interface RingOptions {
+  /** Folder of this node's keys and databases; made 0700. One process at a time. */
+  data: string;
+  /** Default: the first letters of the id. */
+  name?: string;
+  /** `host:port` for peers. Default 127.0.0.1:0. */
+  listen?: string;
+  /** Addresses of members; none on an empty folder = found a lattice. */
+  join?: string[];
+  /** Join token in text form; needed once. */
+  token?: string;
+  zone?: string;
+  region?: string;
+  /** Default: those of the token; voter, storage and compute for a founder. */
+  roles?: string[];
+  /** Share of the ring relative to other nodes; 0 = none. Default 1 with the role of storage. */
+  weight?: number;
+  clock?: Clock;
+  random?: Random;
+  log?: Log;
+  swim?: Partial<SwimOptions>;
+}
+
+/** What a node stands on, before it takes part. */
+export interface Assembly {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  swim: SwimOptions;
+  store: RingStore;
+  rows: ReplicaStore;
+  keeper: EpochKeeper;
+  peers: Peers;
+  /** None: this node has no vote. */
+  voter: Voter | undefined;
+  address: string;
+}
+
+/** A data folder that belongs to another lattice than asked for. Nothing was changed. */
+export class LatticeError extends AetherError {
+  static override readonly code: string = 'ERR_LATTICE_MISMATCH';
+}
+
+const FOUNDER_ROLES = ['voter', 'storage', 'compute'];
+
+/** @param held what is opened here, to be closed with it whatever comes. */
+export async function assemble(
+  options: RingOptions,
+  held: AsyncDisposableStack,
+  isGone: (node: string) => boolean,
+): Promise<Assembly> {
+  const { clock = systemClock, random = systemRandom, log = silentLog, data } = options;
+  const swim = swimOptions(options.swim);
+  checkOptions(options);
+
+  held.adopt(holdDataFolder(data), (folder) => folder.release());
+  const store = held.adopt(new RingStore(join(data, 'ring.db')), (open) => open.close());
+  const keeper = new EpochKeeper(store, log);
+  const begin = beginning(options, store, keeper);
+  // What a node in a lattice has lost is never made anew: neither its rows nor its key.
+  const rows = held.adopt(
+    new SqliteReplicaStore(join(data, 'kv.db'), { mustExist: begin === 'return' }),
+    (open) => open.close(),
+  );
+  const keyFile = join(data, 'node.key');
+  const key = begin === 'return' ? readKeyFile(keyFile) : openKeyFile(keyFile);
+  const id = nodeId(key.publicKey);
+
+  const listen = parseAddress(options.listen ?? '127.0.0.1:0');
+  const peers: Peers = new Peers({
+    self: id,
+    key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
+    certificate: createCertificate(key),
+    clock,
+    log,
+    hello: () => {
+      const lattice = store.lattice();
+      return { epoch: keeper.number, ...(lattice === undefined ? {} : { lattice }) };
+    },
+    isMember: (node) => keeper.isParticipant(node),
+    linkUp: (node, hello) => keeper.compare(peers, node, hello.epoch),
+  });
+  held.adopt(peers, (open) => open.close());
+  const { host, port } = await listenWhereBefore(peers, listen, store);
+  const address = formatAddress({ host: dialableHost(host), port });
+  const facts = { name: options.name ?? id.slice(0, 9), ...place(options) };
+
+  const voterOf = (): Voter | undefined => {
+    const certificate = store.certificate();
+    return certificate === undefined
+      ? undefined
+      : new Voter({ self: id, key, certificate, store, keeper, clock, random, log, isGone });
+  };
+  if (begin === 'found') {
+    const lattice = certifyFounder(data, id, store);
+    const roles = options.roles ?? FOUNDER_ROLES;
+    const weight = options.weight ?? defaultWeight(roles);
+    const tokens = weight > 0 ? allocateTokens([], weight) : [];
+    const founder = { id, address, ...facts, roles, weight, tokens };
+    voterOf()?.found(lattice, founder);
+  } else if (begin === 'join') {
+    const { roles, weight } = options;
+    const wanted = {
+      node: id,
+      address,
+      ...facts,
+      ...(roles === undefined ? {} : { roles }),
+      ...(weight === undefined ? {} : { weight }),
+    };
+    const addresses = options.join ?? [];
+    const joined = await askToJoin(peers, addresses, options.token ?? '', key, wanted, {
+      clock,
+      log,
+    });
+    store.setLattice(joined.lattice);
+    keeper.adopt(joined.signed, joined.lattice);
+  }
+  if (!keeper.isParticipant(id)) throw removed();
+  return { clock, random, log, swim, store, rows, keeper, peers, voter: voterOf(), address };
+}
+
+export function removed(): LatticeError {
+  return new LatticeError('this node is no member of its lattice any more', {
+    code: 'ERR_RING_REMOVED',
+    hint: 'it has left or was not admitted; start on an empty data folder with a new token',
+  });
+}
+
+function checkOptions(options: RingOptions): void {
+  const roles = options.roles ?? FOUNDER_ROLES;
+  const { name = 'any', weight = defaultWeight(roles) } = options;
+  checkFacts({ name, roles, weight, ...place(options) });
+}
+
+function place({ zone, region }: RingOptions): { zone?: string; region?: string } {
+  return { ...(zone === undefined ? {} : { zone }), ...(region === undefined ? {} : { region }) };
+}
+
+/**
+ * How this start begins. The choice is kept before anything else is: a folder that was to join
+ * never becomes a lattice of one.
+ */
+function beginning(
+  options: RingOptions,
+  store: RingStore,
+  keeper: EpochKeeper,
+): 'found' | 'join' | 'return' {
+  const isJoining = (options.join?.length ?? 0) > 0;
+  const token = options.token === undefined ? undefined : parseTokenText(options.token).token;
+  if (keeper.number > 0) {
+    const tag = latticeTag(store.lattice() ?? '');
+    if (token !== undefined && !token.lattice.every((byte, i) => byte === tag[i]))
+      throw new LatticeError('the data folder belongs to another lattice than the token', {
+        hint: 'leave the token out, or start on an empty data folder',
+      });
+    // A join that was not finished may have been given up: asking again settles it either way.
+    const isUnfinished = store.origin() === 'joined' && !store.hasServed();
+    return isUnfinished && isJoining && token !== undefined ? 'join' : 'return';
+  }
+  const origin = store.origin() ?? (isJoining ? 'joined' : 'founded');
+  if (origin === 'founded' && isJoining) {
+    throw new LatticeError('the data folder is of a lattice that was founded on it', {
+      hint: 'start on an empty data folder to join another',
+    });
+  }
+  if (origin === 'joined' && !isJoining) {
+    throw new LatticeError('this node was to join a lattice and has not done so yet', {
+      code: 'ERR_RING_JOIN_UNFINISHED',
+      hint: 'give the address and the token again: --join ADDRESS --token FILE',
+    });
+  }
+  if (origin === 'joined' && token === undefined) throw tokenMissing();
+  if (origin === 'founded' && token !== undefined) {
+    throw new LatticeError('a token without an address to join at', {
+      code: 'ERR_RING_OPTION',
+      hint: 'add --join ADDRESS, or leave the token out to found a lattice',
+    });
+  }
+  store.setOrigin(origin);
+  return origin === 'founded' ? 'found' : 'join';
+}
+
+/**
+ * With "any port" a node takes the one it had before, if it can: when all nodes of a lattice were
+ * stopped, they find each other where they were.
+ */
+async function listenWhereBefore(
+  peers: Peers,
+  { host, port }: HostPort,
+  store: RingStore,
+): Promise<HostPort> {
+  const before = store.port();
+  let opened: HostPort | undefined;
+  if (port === 0 && before !== undefined)
+    opened = await peers.listen({ host, port: before }).catch(() => undefined);
+  opened ??= await peers.listen({ host, port });
+  store.setPort(opened.port);
+  return opened;
+}
+
+/** Makes the lattice's root, and lets it certify this node and its issuer key. @returns its id. */
+function certifyFounder(data: string, node: string, store: RingStore): string {
+  const root: SigningKey = openKeyFile(join(data, 'root.key'));
+  const issuer = openKeyFile(join(data, 'issuer.key')).publicKey;
+  const lattice = latticeId(root.publicKey);
+  const signature = root.sign(certificateMessage(lattice, { node, issuer }));
+  store.setLattice(lattice);
+  store.setCertificate({ node, issuer, signature });
+  return lattice;
+}

@@ -1,0 +1,34 @@
+/**
+ * The ring epoch: the numbered, signed record that alone decides where anything stateful lives.
+ *
+ * I1  A membership event (suspicion, death, return) never changes the epoch; only the voter does.
+ * I2  Numbers only grow, and one number has one content: the voter persists before it publishes.
+ * I3  A node uses an epoch only once its signature is verified and the record is durable on its disk.
+ * I4  One change at a time: while `previous` is there, no other change is made.
+ */
+
+/** A member's place in the ring. */
+export interface EpochMember {
+  id: string;
+  name: string;
+  /** `host:port` as admitted; gossip may know a newer one. */
+  address: string;
+  zone?: string;
+  region?: string;
+  roles: string[];
+  /** Share of the ring relative to the others; 0 = compute only. */
+  weight: number;
+  /** Positions on the ring (uint32), allocated at admission; none at weight 0. */
+  tokens: number[];
+}
+
+export interface Epoch {
+  number: number;
+  /** The lattice's id. */
+  lattice: string;
+  members: EpochMember[];
+  /** Members of the last settled epoch while a change is pending. */
+  previous?: EpochMember[];
+  /** Ids of the nodes that may change the epoch. */
+  voters: string[];
+}

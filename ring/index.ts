@@ -1,0 +1,25 @@
+/** The ring: identity, peers, membership, epoch, placement and replicated storage of a lattice. */
+export { LatticeError, type RingOptions } from './assembly.ts';
+export { BlobError, type BlobStore } from './blob.ts';
+export type { Epoch, EpochMember } from './core/epoch.ts';
+export type { Consistency } from './core/kv-placement.ts';
+export type { MemberState } from './core/swim-message.ts';
+export type { SwimOptions } from './core/swim-options.ts';
+export {
+  type Bucket,
+  type BucketOptions,
+  type DeleteOptions,
+  type KeyValue,
+  KeyValueStore,
+  type ListOptions,
+  type PutOptions,
+} from './kv.ts';
+export {
+  ConflictError,
+  KeyValueError,
+  UnavailableError,
+  UnknownOutcomeError,
+} from './kv-errors.ts';
+export { mintJoinToken, type MintOptions } from './mint.ts';
+export { type MemberView, Ring, type RingChange } from './ring.ts';
+export { type CallOptions, type Rpc, RpcError, type RpcHandler } from './rpc.ts';

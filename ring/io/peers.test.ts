@@ -1,0 +1,295 @@
+import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { connect as connectTls } from 'node:tls';
+import { type Test, test } from 'tap';
+import { WebSocket } from 'ws';
+import { AetherError } from '../../spec/error.ts';
+import { nodeId } from '../../spec/id.ts';
+import { silentLog } from '../../spec/log.ts';
+import { encode } from '../core/codec.ts';
+import { FRAME_BYTES_MAX } from '../core/frame.ts';
+import { formatAddress } from './address.ts';
+import { createCertificate } from './certificate.ts';
+import { HANDSHAKE_TIMEOUT_MS } from './hello.ts';
+import { keyFromSeed, type SigningKey } from './keys.ts';
+import { Peers, type PeersOptions } from './peers.ts';
+import { systemClock } from '../../spec/system-clock.ts';
+
+const key = (number: number): SigningKey => keyFromSeed(new Uint8Array(32).fill(number));
+const idOf = (number: number): string => nodeId(key(number).publicKey);
+const pem = (signer: SigningKey): string => signer.secret.export({ format: 'pem', type: 'pkcs8' });
+
+/** Members are nodes 1 to 9. */
+const members = new Set(Array.from({ length: 9 }, (_, i) => idOf(i + 1)));
+const TIMEOUT = { timeoutMs: 10_000 };
+
+interface Opened {
+  peers: Peers;
+  address: string;
+}
+
+async function open(t: Test, number: number, change: Partial<PeersOptions> = {}): Promise<Opened> {
+  const peers = new Peers({
+    self: idOf(number),
+    key: pem(key(number)),
+    certificate: createCertificate(key(number)),
+    clock: systemClock,
+    log: silentLog,
+    hello: () => ({ lattice: 'lone', epoch: 1 }),
+    isMember: (node) => members.has(node),
+    linkUp: () => {},
+    ...change,
+  });
+  const address = formatAddress(await peers.listen({ host: '127.0.0.1', port: 0 }));
+  t.teardown(() => peers.close());
+  return { peers, address };
+}
+
+async function pair(t: Test): Promise<[Opened, Opened]> {
+  const [one, two] = await Promise.all([open(t, 1), open(t, 2)]);
+  one.peers.setAddress(two.peers.self, two.address);
+  two.peers.setAddress(one.peers.self, one.address);
+  return [one, two];
+}
+
+/** A WebSocket of a node that does not keep the rules. */
+function raw(address: string, number: number, path = '/control'): WebSocket {
+  return new WebSocket(`wss://${address}${path}`, 'aether.1', {
+    key: pem(key(number)),
+    cert: createCertificate(key(number)),
+    rejectUnauthorized: false,
+  });
+}
+
+test('calls go over and come back, with errors rebuilt', async (t) => {
+  const [one, two] = await pair(t);
+  two.peers.serve('who', (body, from) => ({ body, from }));
+  two.peers.serve('fail', () => {
+    throw new AetherError('no', { code: 'ERR_TEST', hint: 'try', details: { at: 3 } });
+  });
+  two.peers.serve('break', () => {
+    throw new TypeError('a bug');
+  });
+  const self = two.peers.self;
+  t.strictSame(await one.peers.call(self, 'who', { a: 1 }, TIMEOUT), {
+    body: { a: 1 },
+    from: one.peers.self,
+  });
+  await t.rejects(one.peers.call(self, 'fail', null, TIMEOUT), {
+    code: 'ERR_TEST',
+    message: 'no',
+    hint: 'try',
+    details: { at: 3 },
+  });
+  await t.rejects(one.peers.call(self, 'break', null, TIMEOUT), { code: 'ERR_INTERNAL' });
+  await t.rejects(one.peers.call(self, 'none', null, TIMEOUT), { code: 'ERR_RING_UNKNOWN_METHOD' });
+  await t.rejects(one.peers.call(self, 'who', new Date(), TIMEOUT), {
+    code: 'ERR_RING_FRAME_MALFORMED',
+  });
+  one.peers.serve('own', (body) => body);
+  t.equal(await one.peers.call(one.peers.self, 'own', 5, TIMEOUT), 5, 'to itself');
+});
+
+test('16 MiB go over, and short calls are not kept waiting', async (t) => {
+  const [one, two] = await pair(t);
+  two.peers.serve('echo', (body) => body);
+  const body = new Uint8Array(16 << 20).map((_, i) => i % 255);
+  const long = one.peers.call(two.peers.self, 'echo', body, { timeoutMs: 30_000 });
+  t.equal(await one.peers.call(two.peers.self, 'echo', 'short', TIMEOUT), 'short');
+  t.ok(Buffer.compare((await long) as Uint8Array, body) === 0);
+  await t.rejects(one.peers.call(two.peers.self, 'echo', new Uint8Array(17 << 20), TIMEOUT), {
+    code: 'ERR_RING_FRAME_TOO_LARGE',
+  });
+});
+
+test('a call that was not sent and one without an answer are told apart', async (t) => {
+  const [one, two] = await pair(t);
+  two.peers.serve('never', () => new Promise(() => {}));
+  await t.rejects(one.peers.call(two.peers.self, 'never', null, { timeoutMs: 50 }), {
+    code: 'ERR_RING_TIMEOUT',
+  });
+  const waiting = one.peers.call(two.peers.self, 'never', null, TIMEOUT);
+  const lost = t.rejects(waiting, { code: 'ERR_RING_TIMEOUT' });
+  await two.peers.close();
+  await lost;
+  await t.rejects(one.peers.call(two.peers.self, 'never', null, TIMEOUT), {
+    code: 'ERR_RING_UNREACHABLE',
+  });
+  await t.rejects(one.peers.call(idOf(3), 'never', null, TIMEOUT), {
+    code: 'ERR_RING_UNREACHABLE',
+  });
+});
+
+test('another node than expected is not spoken to', async (t) => {
+  const [one, two] = await pair(t);
+  let heard = 0;
+  two.peers.serve('secret', () => heard++);
+  one.peers.setAddress(idOf(3), two.address);
+  const refused = one.peers.call(idOf(3), 'secret', null, TIMEOUT);
+  await t.rejects(refused, {
+    code: 'ERR_RING_UNREACHABLE',
+    message: /is node/,
+    cause: { code: 'ERR_RING_IDENTITY' },
+  });
+  t.equal(heard, 0);
+});
+
+test('a peer whose certificate is not its key is refused by both sides', async (t) => {
+  const { address } = await open(t, 1);
+  // Signed by node 2, it names the key of node 3, with which TLS is done.
+  const borrowed = { key: pem(key(3)), certificate: createCertificate(key(2), key(3)) };
+  const caller = await open(t, 3, borrowed);
+  await t.rejects(caller.peers.greet(address), { code: 'ERR_RING_IDENTITY' }, 'as a caller');
+  const { peers } = await open(t, 2);
+  peers.setAddress(idOf(3), caller.address);
+  await t.rejects(peers.call(idOf(3), 'any', null, TIMEOUT), {
+    cause: { code: 'ERR_RING_IDENTITY' },
+  });
+  const bare = connectTls({ ...hostPort(address), rejectUnauthorized: false });
+  bare.on('error', () => {});
+  bare.write(
+    'GET /control HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n' +
+      'sec-websocket-protocol: aether.1\r\n' +
+      'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n',
+  );
+  let answer = '';
+  for await (const chunk of bare) answer += String(chunk);
+  t.match(answer, /403.*ERR_RING_IDENTITY/s, 'no certificate');
+});
+
+test('another protocol or path is refused', async (t) => {
+  const { address } = await open(t, 1);
+  const refusal = async (path: string, protocol: string | undefined): Promise<string> => {
+    const credentials = { key: pem(key(2)), cert: createCertificate(key(2)) };
+    const options = { ...credentials, rejectUnauthorized: false };
+    const socket = new WebSocket(`wss://${address}${path}`, protocol, options);
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, Readable];
+    const body = await text(response);
+    socket.on('error', () => {}).terminate();
+    return body;
+  };
+  t.match(await refusal('/control', 'aether.9'), /ERR_RING_PROTOCOL/);
+  t.match(await refusal('/control', undefined), /ERR_RING_PROTOCOL/);
+  t.match(await refusal('/admin', 'aether.1'), /ERR_RING_PROTOCOL/);
+});
+
+test('a node of another lattice is refused', async (t) => {
+  const one = await open(t, 1);
+  const two = await open(t, 2, { hello: () => ({ lattice: 'ltwo', epoch: 1 }) });
+  await t.rejects(two.peers.greet(one.address), { code: 'ERR_LATTICE_MISMATCH' });
+});
+
+test('a guest may call what guests may call, and nothing else', async (t) => {
+  const { peers, address } = await open(t, 1);
+  let heard = 0;
+  peers.serve('inside', () => heard++);
+  peers.onCast('inside', () => heard++);
+  peers.serveGuests('join', () => 'welcome');
+  const guest = await open(t, 10);
+  guest.peers.setAddress(peers.self, address);
+  t.match(await guest.peers.callAddress(address, 'join', null, TIMEOUT), { body: 'welcome' });
+  guest.peers.cast(peers.self, 'inside', null);
+  await t.rejects(guest.peers.call(peers.self, 'inside', null, TIMEOUT), {
+    code: 'ERR_RING_NOT_MEMBER',
+  });
+  const long = new Uint8Array(100_000);
+  await t.rejects(guest.peers.call(peers.self, 'join', long, TIMEOUT), {
+    code: 'ERR_RING_UNREACHABLE',
+    cause: { code: 'ERR_RING_NOT_MEMBER' },
+  });
+  t.equal(heard, 0);
+
+  const worn = raw(address, 10);
+  await once(worn, 'open');
+  const calls = Array.from({ length: 1_000 }, (_, id) => [0, id, 'join', null]);
+  worn.send(Buffer.concat([Buffer.from([1]), encode(calls)]));
+  const [code, reason] = (await once(worn, 'close')) as [number, Buffer];
+  t.equal(code, 1008);
+  t.match(reason.toString(), /ERR_RING_BUSY/);
+});
+
+test('what is no frame closes that socket with the reason, and no other', async (t) => {
+  const [one, two] = await pair(t);
+  one.peers.serve('echo', (body) => body);
+  await two.peers.call(one.peers.self, 'echo', null, TIMEOUT);
+  const frame = (value: unknown): Uint8Array => Buffer.concat([Buffer.from([1]), encode(value)]);
+  const attacks: [what: string, send: Uint8Array | string, code: number, reason: RegExp][] = [
+    ['garbage', new Uint8Array([1, 0xc1, 0xff]), 1007, /ERR_RING_FRAME_MALFORMED/],
+    ['nothing', new Uint8Array(), 1007, /ERR_RING_FRAME_VERSION/],
+    ['another version', new Uint8Array([9, 0x90]), 1007, /ERR_RING_FRAME_VERSION/],
+    ['text', 'hello', 1007, /ERR_RING_FRAME_MALFORMED/],
+    ['a cut frame', frame([[3, 'm', 'body']]).subarray(0, -1), 1007, /cut off/],
+    ['trailing bytes', Buffer.concat([frame([]), Buffer.from([0])]), 1007, /after the value/],
+    [
+      '__proto__',
+      Buffer.from('0191930 3a16d81a95f5f70726f746f5f5f80'.replace(' ', ''), 'hex'),
+      1007,
+      /__proto__/,
+    ],
+    ['depth', new Uint8Array(10_000).fill(0x91).with(0, 1), 1007, /deeper/],
+    ['too long', new Uint8Array(FRAME_BYTES_MAX + 1).fill(1), 1009, /ERR_RING_FRAME_TOO_LARGE/],
+    ['far too long', new Uint8Array(4 * FRAME_BYTES_MAX), 1009, /^$/],
+  ];
+  for (const [what, send, code, reason] of attacks) {
+    const socket = raw(one.address, 3);
+    socket.on('error', () => {});
+    await once(socket, 'open');
+    socket.send(send);
+    const [closeCode, closeReason] = (await once(socket, 'close')) as [number, Buffer];
+    t.equal(closeCode, code, what);
+    t.match(closeReason.toString(), reason, what);
+  }
+  t.equal(await two.peers.call(one.peers.self, 'echo', 'still', TIMEOUT), 'still');
+});
+
+test('an answer counts only from the node that was asked', async (t) => {
+  const one = await open(t, 1);
+  const two = await open(t, 2);
+  let answer: (body: string) => void = () => {};
+  const asked = new Promise<void>((wake) => {
+    two.peers.serve('slow', () => {
+      wake();
+      return new Promise((done) => (answer = done));
+    });
+  });
+  one.peers.setAddress(two.peers.self, two.address);
+  const call = one.peers.call(two.peers.self, 'slow', null, TIMEOUT);
+  await asked;
+  const forger = raw(one.address, 3);
+  await once(forger, 'open');
+  const forged = Array.from({ length: 10 }, (_, id) => [1, id, 'forged']);
+  forger.send(Buffer.concat([Buffer.from([1]), encode(forged)]));
+  forger.ping();
+  await once(forger, 'pong');
+  answer('true');
+  t.equal(await call, 'true');
+  forger.terminate();
+});
+
+test('a flood of callers without a name does not take the node down', async (t) => {
+  const [one, two] = await pair(t);
+  one.peers.serve('echo', (body) => body);
+  const flood: Socket[] = [];
+  t.teardown(() => flood.forEach((socket) => socket.destroy()));
+  const { host, port } = hostPort(one.address);
+  const heldMs = Array.from({ length: 1_000 }, async (_, i) => {
+    const socket = connectTcp(port, host);
+    flood.push(socket);
+    socket.on('error', () => {});
+    if (i % 2 === 0) socket.write('GET / HTTP/1.1\r\n\r\n');
+    const startMs = performance.now();
+    await once(socket, 'close');
+    return performance.now() - startMs;
+  });
+  t.equal(await two.peers.call(one.peers.self, 'echo', 'through', TIMEOUT), 'through');
+  t.ok(((await heldMs[1]) ?? NaN) < HANDSHAKE_TIMEOUT_MS, 'the oldest gives way to the newest');
+  await Promise.all(heldMs);
+  t.pass('who stays without a name is sent off');
+});
+
+function hostPort(address: string): { host: string; port: number } {
+  const [host = '', port] = address.split(':');
+  return { host, port: Number(port) };
+}

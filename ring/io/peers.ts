@@ -1,0 +1,444 @@
+/**
+ * Calls and casts between nodes, over links that are dialled when they are needed.
+ *
+ * A peer that is no member of the epoch is a guest: it may ask for what `serveGuests` names and
+ * nothing else, and must be a member before GUEST_TIMEOUT_MS is over. Membership is asked for at
+ * every message, so a change of the epoch takes effect on links that are open already.
+ */
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../spec/clock.ts';
+import { AetherError, type ErrorBody, errorBody } from '../../spec/error.ts';
+import type { Log } from '../../spec/log.ts';
+import { encodeMessage, isLong, type Message } from '../core/frame.ts';
+import { rebuildError } from '../core/remote-error.ts';
+import { type CallOptions, type Rpc, RpcError, type RpcHandler } from '../rpc.ts';
+import type { HostPort } from './address.ts';
+import { dial, type Dialled } from './dial.ts';
+import type { Hello } from './hello.ts';
+import { type Lane, Link } from './link.ts';
+import { Listener } from './listener.ts';
+
+/** Longer messages go by the bulk lane. */
+const CONTROL_BYTES_MAX = 16 << 10;
+/** Requests of one peer that are being answered. */
+const SERVING_MAX = 4_096;
+const GUESTS_MAX = 64;
+/** Verifying what a guest says costs milliseconds: it may not ask for more of them. */
+const GUEST_CALLS_MAX = 16;
+const GUEST_TIMEOUT_MS = 60_000;
+
+export interface PeersOptions {
+  self: string;
+  /** PEM. */
+  key: string;
+  /** PEM. */
+  certificate: string;
+  clock: Clock;
+  log: Log;
+  hello(): Hello;
+  isMember(node: string): boolean;
+  /** A link to the peer has opened; `hello` is what it said of itself. */
+  linkUp(node: string, hello: Hello): void;
+}
+
+interface PendingCall {
+  link: Link;
+  done(body: unknown): void;
+  fail(error: Error): void;
+}
+
+export class Peers implements Rpc {
+  readonly self: string;
+  readonly #options: PeersOptions;
+  readonly #handlers = new Map<string, RpcHandler>();
+  readonly #guestMethods = new Set<string>();
+  readonly #castHandlers = new Map<string, (body: unknown, from: string) => void>();
+  readonly #addresses = new Map<string, string>();
+  readonly #links = new Map<string, Set<Link>>();
+  readonly #dialling = new Map<string, Promise<Link>>();
+  readonly #calls = new Map<number, PendingCall>();
+  readonly #serving = new Map<string, number>();
+  /** How often each has called, oldest guest first. */
+  readonly #guests = new Map<Link, number>();
+  #linkDown: (node: string, why: string) => void = () => {};
+  #lastCall = 0;
+  #droppedCasts = 0;
+  readonly #stopping = new AbortController();
+  #listener: Listener | undefined;
+
+  constructor(options: PeersOptions) {
+    this.self = options.self;
+    this.#options = options;
+  }
+
+  /** @throws ListenError. @returns where: port 0 becomes a free one. */
+  async listen(where: HostPort): Promise<HostPort> {
+    this.#listener = await Listener.open({
+      ...this.#options,
+      ...where,
+      accept: (peer, lane, hello) => this.#accept(peer, lane, hello),
+      opened: (socket, peer, lane, hello) => this.#opened(socket, peer, lane, hello),
+    });
+    return this.#listener.address;
+  }
+
+  /** Casts that found no way or a full queue. */
+  get droppedCasts(): number {
+    return this.#droppedCasts;
+  }
+
+  serve(method: string, handler: RpcHandler): void {
+    this.#handlers.set(method, handler);
+  }
+
+  /** As `serve`, and guests may call it too. */
+  serveGuests(method: string, handler: RpcHandler): void {
+    this.serve(method, handler);
+    this.#guestMethods.add(method);
+  }
+
+  /** Takes casts of members. */
+  onCast(method: string, handler: (body: unknown, from: string) => void): void {
+    this.#castHandlers.set(method, handler);
+  }
+
+  /** Who hears that the last control link to a peer is gone. */
+  onLinkDown(linkDown: (node: string, why: string) => void): void {
+    this.#linkDown = linkDown;
+  }
+
+  /** Where the node is dialled from now on. */
+  setAddress(node: string, address: string): void {
+    this.#addresses.set(node, address);
+  }
+
+  async call(node: string, method: string, body: unknown, options: CallOptions): Promise<unknown> {
+    if (node === this.self) return this.#answerSelf(method, body, options);
+    const id = ++this.#lastCall;
+    const message = encodeMessage({ kind: 'request', id, method, body });
+    const startedMs = this.#options.clock.monotonicMs();
+    const lane = message.length > CONTROL_BYTES_MAX ? 'bulk' : 'control';
+    const link = await this.#within(options.timeoutMs, this.#link(node, lane), () =>
+      this.#unreachable(node, 'no connection in time'),
+    );
+    const leftMs = startedMs + options.timeoutMs - this.#options.clock.monotonicMs();
+    return this.#request(link, id, method, message, leftMs);
+  }
+
+  /** Calls whoever answers at the address: how a node asks to join before it knows anybody. */
+  async callAddress(
+    address: string,
+    method: string,
+    body: unknown,
+    options: CallOptions,
+  ): Promise<{ peer: string; hello: Hello; body: unknown }> {
+    const dialled = await this.#dial(address, 'control');
+    const link = this.#adopt(dialled.socket, dialled.peer, 'control');
+    const id = ++this.#lastCall;
+    const message = encodeMessage({ kind: 'request', id, method, body });
+    const answer = await this.#request(link, id, method, message, options.timeoutMs);
+    return { peer: dialled.peer, hello: dialled.hello, body: answer };
+  }
+
+  /** Opens a link to whoever listens at the address. @returns the peer's id. */
+  async greet(address: string): Promise<string> {
+    const dialled = await this.#dial(address, 'control');
+    this.#adopt(dialled.socket, dialled.peer, 'control');
+    this.#options.linkUp(dialled.peer, dialled.hello);
+    return dialled.peer;
+  }
+
+  /** Sends and forgets; what cannot be sent soon is dropped and counted. */
+  cast(node: string, method: string, body: unknown): void {
+    const message = encodeMessage({ kind: 'cast', method, body });
+    const open = this.#openLink(node, 'control');
+    if (open === undefined) void this.#castLater(node, message);
+    else if (!open.send(message)) this.#droppedCasts++;
+  }
+
+  async #castLater(node: string, message: Uint8Array): Promise<void> {
+    try {
+      const link = await this.#link(node, 'control');
+      if (!link.send(message)) this.#droppedCasts++;
+    } catch {
+      this.#droppedCasts++;
+    }
+  }
+
+  /** Ends the links to a node; they are dialled again when they are needed. */
+  drop(node: string, why: string): void {
+    for (const link of this.#links.get(node) ?? []) link.close(1000, why);
+  }
+
+  /** Who is a member no more is a guest from now on. */
+  reviewMembers(): void {
+    for (const [node, links] of this.#links) {
+      if (this.#options.isMember(node)) continue;
+      for (const link of links) if (!this.#guests.has(link)) this.#holdGuest(link);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
+    await Promise.allSettled(this.#dialling.values());
+    for (const link of closing) link.close(1001, 'the node stops');
+    await Promise.all(closing.map((link) => link.closed));
+    await this.#listener?.close();
+  }
+
+  async #answerSelf(method: string, body: unknown, options: CallOptions): Promise<unknown> {
+    return this.#within(options.timeoutMs, this.#handle(method, body, this.self), () =>
+      this.#timeout(this.self, method),
+    );
+  }
+
+  async #handle(method: string, body: unknown, from: string): Promise<unknown> {
+    const handler = this.#handlers.get(method);
+    if (handler === undefined) {
+      throw new RpcError(`this node does not know the call ${method}`, {
+        code: 'ERR_RING_UNKNOWN_METHOD',
+        hint: 'bring all nodes to the same release',
+      });
+    }
+    return handler(body, from);
+  }
+
+  #request(
+    link: Link,
+    id: number,
+    method: string,
+    message: Uint8Array,
+    timeoutMs: number,
+  ): Promise<unknown> {
+    const answered = new Promise<unknown>((done, fail) => {
+      this.#calls.set(id, { link, done, fail });
+      if (!link.send(message)) fail(this.#unreachable(link.peer, 'its queue is full'));
+    });
+    return this.#within(timeoutMs, answered, () => this.#timeout(link.peer, method)).finally(() =>
+      this.#calls.delete(id),
+    );
+  }
+
+  /** The promise, or the error once the time is over. */
+  async #within<T>(timeoutMs: number, promise: Promise<T>, late: () => Error): Promise<T> {
+    let cancel = (): void => {};
+    const over = new Promise<never>((_done, fail) => {
+      cancel = this.#options.clock.after(Math.max(0, timeoutMs), () => fail(late()));
+    });
+    try {
+      return await Promise.race([promise, over]);
+    } finally {
+      cancel();
+    }
+  }
+
+  #timeout(node: string, method: string): RpcError {
+    return new RpcError(`no answer to ${method} from ${node} in time`, {
+      code: 'ERR_RING_TIMEOUT',
+      hint: 'it may or may not have been done',
+    });
+  }
+
+  #unreachable(node: string, why: string, cause?: unknown): RpcError {
+    return new RpcError(`cannot reach node ${node}: ${why}`, {
+      hint: 'nothing was sent; try again, or see aether ring status',
+      ...(cause === undefined ? {} : { cause }),
+    });
+  }
+
+  #openLink(node: string, lane: Lane): Link | undefined {
+    for (const link of this.#links.get(node) ?? [])
+      if (link.lane === lane && link.isOpen) return link;
+    return undefined;
+  }
+
+  /** @throws RpcError ERR_RING_UNREACHABLE. */
+  async #link(node: string, lane: Lane): Promise<Link> {
+    const open = this.#openLink(node, lane);
+    if (open !== undefined) return open;
+    const way = `${lane} ${node}`;
+    const dialling = this.#dialling.get(way) ?? this.#connect(node, lane);
+    this.#dialling.set(way, dialling);
+    try {
+      return await dialling;
+    } finally {
+      if (this.#dialling.get(way) === dialling) this.#dialling.delete(way);
+    }
+  }
+
+  async #connect(node: string, lane: Lane): Promise<Link> {
+    const address = this.#addresses.get(node);
+    if (address === undefined || this.#stopping.signal.aborted)
+      throw this.#unreachable(
+        node,
+        this.#stopping.signal.aborted ? 'this node stops' : 'its address is not known',
+      );
+    try {
+      const { socket, hello } = await this.#dial(address, lane, node);
+      const link = this.#adopt(socket, node, lane);
+      if (lane === 'control') this.#options.linkUp(node, hello);
+      return link;
+    } catch (error) {
+      const { code, message } = errorBody(error);
+      if (code !== 'ERR_RING_UNREACHABLE')
+        this.#options.log.warn({ node, address, code }, `a peer was not connected: ${message}`);
+      throw this.#unreachable(node, message, error);
+    }
+  }
+
+  #dial(address: string, lane: Lane, node?: string): Promise<Dialled> {
+    const { key, certificate } = this.#options;
+    const hello = this.#options.hello();
+    const expected = node === undefined ? {} : { node };
+    const { signal } = this.#stopping;
+    return dial({ address, lane, key, certificate, hello, signal, ...expected });
+  }
+
+  #accept(peer: string, lane: Lane, hello: Hello): void {
+    const own = this.#options.hello();
+    if (peer === this.self)
+      throw new AetherError('this node called itself', { code: 'ERR_RING_IDENTITY' });
+    if (hello.lattice !== undefined && own.lattice !== undefined && hello.lattice !== own.lattice) {
+      throw new AetherError(`this is lattice ${own.lattice}, not ${hello.lattice}`, {
+        code: 'ERR_LATTICE_MISMATCH',
+        hint: 'give the address of a node of your own lattice, or start on an empty data folder',
+      });
+    }
+    if (lane === 'bulk' && !this.#options.isMember(peer)) throw notMember(peer);
+  }
+
+  #opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello): void {
+    const link = this.#adopt(socket, peer, lane);
+    if (!this.#options.isMember(peer)) this.#holdGuest(link);
+    if (lane === 'control') this.#options.linkUp(peer, hello);
+  }
+
+  #holdGuest(link: Link): void {
+    const [oldest] = this.#guests.keys();
+    if (this.#guests.size >= GUESTS_MAX) oldest?.close(1013, 'ERR_RING_BUSY: too many guests');
+    this.#guests.set(link, 0);
+    const cancel = this.#options.clock.after(GUEST_TIMEOUT_MS, () => {
+      this.#guests.delete(link);
+      if (!this.#options.isMember(link.peer)) link.close(1008, 'ERR_RING_NOT_MEMBER');
+    });
+    void link.closed.finally(() => {
+      cancel();
+      this.#guests.delete(link);
+    });
+  }
+
+  #adopt(socket: WebSocket, peer: string, lane: Lane): Link {
+    const link = new Link(socket, peer, lane, {
+      message: (from, message) => this.#receive(from, message),
+      down: (gone, why) => this.#down(gone, why),
+    });
+    const links = this.#links.get(peer) ?? new Set();
+    this.#links.set(peer, links.add(link));
+    if (this.#stopping.signal.aborted) link.close(1001, 'the node stops');
+    return link;
+  }
+
+  #down(link: Link, why: string): void {
+    const links = this.#links.get(link.peer);
+    links?.delete(link);
+    if (links?.size === 0) this.#links.delete(link.peer);
+    for (const call of this.#calls.values()) {
+      if (call.link !== link) continue;
+      call.fail(
+        new RpcError(`the connection to ${link.peer} ended before its answer: ${why}`, {
+          code: 'ERR_RING_TIMEOUT',
+          hint: 'it may or may not have been done',
+        }),
+      );
+    }
+    if (this.#stopping.signal.aborted || link.lane !== 'control') return;
+    if (this.#openLink(link.peer, 'control') === undefined) this.#linkDown(link.peer, why);
+  }
+
+  #receive(link: Link, message: Message): void {
+    switch (message.kind) {
+      case 'request':
+        if (this.#isWearing(link)) return;
+        void this.#answer(link, message.id, message.method, message.body);
+        return;
+      case 'answer':
+        this.#pending(link, message.id)?.done(message.body);
+        return;
+      case 'refusal':
+        this.#pending(link, message.id)?.fail(rebuildError(message.error));
+        return;
+      case 'cast':
+        if (!this.#options.isMember(link.peer)) return;
+        this.#castHandlers.get(message.method)?.(message.body, link.peer);
+        return;
+      case 'part': // The link puts parts together.
+        return;
+    }
+  }
+
+  /** Ends the link to a guest that has called too often. */
+  #isWearing(link: Link): boolean {
+    if (this.#options.isMember(link.peer)) return false;
+    const calls = (this.#guests.get(link) ?? 0) + 1;
+    if (this.#guests.has(link)) this.#guests.set(link, calls);
+    if (calls <= GUEST_CALLS_MAX) return false;
+    link.close(1008, 'ERR_RING_BUSY: a guest calls too often');
+    return true;
+  }
+
+  /** A call is answered by the node that was asked; another's answer is not heard. */
+  #pending(link: Link, id: number): PendingCall | undefined {
+    const call = this.#calls.get(id);
+    return call?.link.peer === link.peer ? call : undefined;
+  }
+
+  async #answer(link: Link, id: number, method: string, body: unknown): Promise<void> {
+    const from = link.peer;
+    const serving = (this.#serving.get(from) ?? 0) + 1;
+    this.#serving.set(from, serving);
+    let reply: Uint8Array;
+    try {
+      if (!this.#options.isMember(from) && !this.#guestMethods.has(method)) throw notMember(from);
+      if (serving > SERVING_MAX)
+        throw new RpcError('too many calls at once', { code: 'ERR_RING_BUSY' });
+      const answer = await this.#handle(method, body, from);
+      reply = encodeMessage({ kind: 'answer', id, body: answer });
+    } catch (error) {
+      if (!AetherError.is(error)) this.#options.log.error({ method, error }, 'a call failed here');
+      reply = encodeRefusal(id, errorBody(error));
+    } finally {
+      const left = (this.#serving.get(from) ?? 1) - 1;
+      if (left === 0) this.#serving.delete(from);
+      else this.#serving.set(from, left);
+    }
+    await this.#reply(link, reply);
+  }
+
+  /** By the way the request came; a long one by the bulk lane when there is a way for it. */
+  async #reply(link: Link, reply: Uint8Array): Promise<void> {
+    if (link.lane === 'bulk' || !isLong(reply) || !this.#options.isMember(link.peer)) {
+      link.send(reply);
+      return;
+    }
+    const bulk = await this.#link(link.peer, 'bulk').catch(() => link);
+    bulk.send(reply);
+  }
+}
+
+function notMember(node: string): AetherError {
+  return new AetherError(`node ${node} is no member of this lattice`, {
+    code: 'ERR_RING_NOT_MEMBER',
+    hint: 'join with a token: aether up --join ADDRESS --token FILE',
+  });
+}
+
+/** Details that are no plain value stay here; the rest of the error goes over. */
+function encodeRefusal(id: number, error: ErrorBody): Uint8Array {
+  try {
+    return encodeMessage({ kind: 'refusal', id, error });
+  } catch {
+    const { details: _, ...rest } = error;
+    return encodeMessage({ kind: 'refusal', id, error: rest });
+  }
+}

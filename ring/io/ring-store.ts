@@ -1,0 +1,146 @@
+/**
+ * What a node must not forget of its lattice: DATA/ring.db.
+ *
+ * Every write is on disk (synchronous=FULL, WAL) when the call returns.
+ */
+import { chmodSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import type { SignedEpoch, VoterCertificate } from '../core/epoch-record.ts';
+import { toSignedEpoch } from '../core/epoch-record.ts';
+import { decode, encode } from '../core/codec.ts';
+
+/** How a folder came to be a node: decided once. */
+export type Origin = 'founded' | 'joined';
+
+export class RingStore {
+  readonly #database: Database.Database;
+  readonly #addresses: Map<string, string>;
+
+  constructor(path: string) {
+    this.#database = new Database(path);
+    chmodSync(path, 0o600);
+    this.#database.pragma('journal_mode = WAL');
+    this.#database.pragma('synchronous = FULL');
+    this.#database.exec(`
+      CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS token_use (
+        token BLOB NOT NULL, node TEXT NOT NULL, PRIMARY KEY (token, node)
+      ) STRICT, WITHOUT ROWID;`);
+    const rows = this.#database
+      .prepare<[], { node: string; address: string }>('SELECT node, address FROM peer')
+      .all();
+    this.#addresses = new Map(rows.map(({ node, address }) => [node, address]));
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  origin(): Origin | undefined {
+    return this.#fact('origin') as Origin | undefined;
+  }
+
+  setOrigin(origin: Origin): void {
+    this.#setFact('origin', origin);
+  }
+
+  /** Whether this node was ever in a settled epoch. */
+  hasServed(): boolean {
+    return this.#fact('served') !== undefined;
+  }
+
+  setServed(): void {
+    this.#setFact('served', 1);
+  }
+
+  lattice(): string | undefined {
+    return this.#fact('lattice') as string | undefined;
+  }
+
+  setLattice(lattice: string): void {
+    this.#setFact('lattice', lattice);
+  }
+
+  /** The certificate that makes this node a voter, when it is one. */
+  certificate(): VoterCertificate | undefined {
+    return this.#value('certificate') as VoterCertificate | undefined;
+  }
+
+  setCertificate(certificate: VoterCertificate): void {
+    this.#setFact('certificate', encode(certificate));
+  }
+
+  /** The newest epoch this node has used. */
+  epoch(): SignedEpoch | undefined {
+    const value = this.#value('epoch');
+    return value === undefined ? undefined : toSignedEpoch(value);
+  }
+
+  /** @param use the use of a token that led to it: counted if and only if the epoch is kept. */
+  setEpoch(epoch: SignedEpoch, use?: { token: Uint8Array; node: string }): void {
+    this.#database.transaction(() => {
+      this.#setFact('epoch', encode(epoch));
+      if (use === undefined) return;
+      this.#database
+        .prepare('INSERT OR IGNORE INTO token_use (token, node) VALUES (?, ?)')
+        .run(use.token, use.node);
+    })();
+  }
+
+  /** Nodes that joined with the token. */
+  tokenUses(token: Uint8Array): string[] {
+    return this.#database
+      .prepare<[Uint8Array], string>('SELECT node FROM token_use WHERE token = ?')
+      .pluck()
+      .all(token);
+  }
+
+  /** The highest incarnation this node has had. */
+  incarnation(): number {
+    return (this.#fact('incarnation') as number | undefined) ?? 0;
+  }
+
+  setIncarnation(incarnation: number): void {
+    this.#setFact('incarnation', incarnation);
+  }
+
+  /** Where this node listened last. */
+  port(): number | undefined {
+    return this.#fact('port') as number | undefined;
+  }
+
+  setPort(port: number): void {
+    this.#setFact('port', port);
+  }
+
+  /** Where peers were last seen. */
+  addresses(): ReadonlyMap<string, string> {
+    return this.#addresses;
+  }
+
+  setAddress(node: string, address: string): void {
+    if (this.#addresses.get(node) === address) return;
+    this.#addresses.set(node, address);
+    this.#database
+      .prepare(
+        'INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address',
+      )
+      .run(node, address);
+  }
+
+  #value(name: string): unknown {
+    const bytes = this.#fact(name);
+    return bytes instanceof Uint8Array ? decode(bytes) : undefined;
+  }
+
+  #fact(name: string): unknown {
+    return this.#database.prepare('SELECT value FROM fact WHERE name = ?').pluck().get(name);
+  }
+
+  #setFact(name: string, value: string | number | Uint8Array): void {
+    this.#database
+      .prepare('INSERT INTO fact VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
+      .run(name, value);
+  }
+}

@@ -1,0 +1,89 @@
+/** How a node gets into a lattice: it asks whoever it can reach, and checks what it is answered. */
+import type { Clock } from '../spec/clock.ts';
+import { AetherError } from '../spec/error.ts';
+import type { Log } from '../spec/log.ts';
+import { decode } from './core/codec.ts';
+import { openEpoch, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
+import {
+  joinMessage,
+  type JoinRequest,
+  latticeTag,
+  parseTokenText,
+  TokenError,
+} from './core/token.ts';
+import { keyFromSeed, type SigningKey } from './io/keys.ts';
+import type { Peers } from './io/peers.ts';
+
+export const JOIN = 'join';
+/** Waiting for an earlier change of the epoch included. */
+export const JOIN_TIMEOUT_MS = 60_000;
+/** How long a lattice that cannot be reached is tried. */
+const PATIENCE_MS = 15_000;
+const RETRY_MS = 500;
+
+/** Refusals that may be over in a moment. */
+const PASSING: ReadonlySet<string> = new Set([
+  'ERR_RING_UNREACHABLE',
+  'ERR_RING_TIMEOUT',
+  'ERR_RING_VOTER_UNREACHABLE',
+  'ERR_RING_BUSY',
+]);
+
+export type JoinFacts = Omit<JoinRequest, 'chain' | 'proof' | 'consent'>;
+
+/**
+ * Asks to be let in at each address in turn.
+ *
+ * @returns the epoch that has this node in it, proven to be of the token's lattice.
+ * @throws TokenError, JoinRefusedError or another refusal, as the lattice gave it; the last failure
+ * when none could be reached.
+ */
+export async function askToJoin(
+  peers: Peers,
+  addresses: readonly string[],
+  tokenText: string,
+  key: SigningKey,
+  facts: JoinFacts,
+  { clock, log }: { clock: Clock; log: Log },
+): Promise<{ signed: SignedEpoch; lattice: string }> {
+  const { chain, seed, token } = parseTokenText(tokenText);
+  const unsigned = { ...facts, chain };
+  const message = joinMessage(unsigned);
+  const request: JoinRequest = {
+    ...unsigned,
+    proof: keyFromSeed(seed).sign(message),
+    consent: key.sign(message),
+  };
+  const deadlineMs = clock.monotonicMs() + PATIENCE_MS;
+  for (;;) {
+    let failure: unknown;
+    for (const address of addresses) {
+      try {
+        const answer = await peers.callAddress(address, JOIN, request, {
+          timeoutMs: JOIN_TIMEOUT_MS,
+        });
+        return proven(answer.body, token.lattice);
+      } catch (error) {
+        if (!AetherError.is(error) || !PASSING.has(error.code)) throw error;
+        failure = error;
+        log.warn({ address, code: error.code }, `not joined yet: ${error.message}`);
+      }
+    }
+    if (clock.monotonicMs() >= deadlineMs) throw failure;
+    await new Promise<void>((wake) => clock.after(RETRY_MS, wake));
+  }
+}
+
+function proven(body: unknown, tag: Uint8Array): { signed: SignedEpoch; lattice: string } {
+  const signed = toSignedEpoch(body);
+  const { lattice } = decode(signed.record) as { lattice: string };
+  const own = latticeTag(lattice);
+  if (!own.every((byte, i) => byte === tag[i])) {
+    throw new TokenError('the answer is of another lattice than the token', {
+      code: 'ERR_RING_TOKEN_WRONG_LATTICE',
+      hint: 'use the address of a node of the lattice that minted the token',
+    });
+  }
+  openEpoch(signed, lattice);
+  return { signed, lattice };
+}

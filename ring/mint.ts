@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { AetherError, NotAvailableError } from '../spec/error.ts';
+import { checkFacts, defaultWeight } from './core/member-facts.ts';
+import {
+  encodeChain,
+  type JoinGrant,
+  keyTag,
+  latticeTag,
+  tokenMessage,
+  tokenText,
+} from './core/token.ts';
+import { keyFromSeed, readKeyFile } from './io/keys.ts';
+import { RingStore } from './io/ring-store.ts';
+import { systemClock } from '../spec/system-clock.ts';
+
+export interface MintOptions {
+  /** How many nodes may join with it. Default 1, at most 1,000. */
+  uses?: number;
+  /** How long it is good for, from now. Default 1 h, at most 24 h. */
+  expiresMs?: number;
+  /** Roles a node may take with it. Default storage and compute. */
+  roles?: string[];
+  /** The zone a node must be in. Default: any. */
+  zone?: string;
+}
+
+const EXPIRES_MS_MAX = 24 * 3_600_000;
+const USES_MAX = 1_000;
+
+/**
+ * A token that lets nodes join, signed with the issuer key in the data folder; a node may run on the
+ * folder or not. The text is a secret.
+ *
+ * @throws AetherError ERR_RING_NOT_ISSUER when the folder holds no issuer key of a lattice;
+ * ERR_RING_OPTION when an option is out of its range; KeyFileError.
+ */
+export function mintJoinToken(data: string, options: MintOptions = {}): string {
+  const { uses = 1, expiresMs = 3_600_000, roles = ['storage', 'compute'], zone } = options;
+  checkFacts({
+    name: 'any',
+    roles,
+    weight: defaultWeight(roles),
+    ...(zone === undefined ? {} : { zone }),
+  });
+  const later = roles.find((role) => role === 'voter' || role === 'relay');
+  if (later !== undefined) {
+    throw new NotAvailableError(`a token cannot grant the role ${later} in this release`, {
+      hint: 'grant storage, compute or both',
+    });
+  }
+  if (!Number.isInteger(uses) || uses < 1 || uses > USES_MAX)
+    throw outOfRange('uses', `from 1 to ${USES_MAX}`);
+  if (!(expiresMs >= 1_000 && expiresMs <= EXPIRES_MS_MAX))
+    throw outOfRange('expires', 'from 1s to 24h');
+
+  const lattice = latticeOf(data);
+  const issuer = readKeyFile(join(data, 'issuer.key'));
+  const seed = new Uint8Array(randomBytes(32));
+  const nowSeconds = Math.floor(systemClock.nowMs() / 1000);
+  const grant: JoinGrant = {
+    id: new Uint8Array(randomBytes(16)),
+    issuedSeconds: nowSeconds,
+    notBeforeSeconds: nowSeconds,
+    expiresSeconds: nowSeconds + Math.ceil(expiresMs / 1000),
+    uses,
+    roles,
+    ...(zone === undefined ? {} : { zone }),
+  };
+  const token = {
+    lattice: latticeTag(lattice),
+    signer: keyTag(issuer.publicKey),
+    grant,
+    holder: keyFromSeed(seed).publicKey,
+  };
+  const chain = encodeChain({ ...token, signature: issuer.sign(tokenMessage(token)) });
+  return tokenText(chain, seed);
+}
+
+function latticeOf(data: string): string {
+  const path = join(data, 'ring.db');
+  const store = existsSync(path) ? new RingStore(path) : undefined;
+  try {
+    const lattice = store?.certificate() === undefined ? undefined : store.lattice();
+    if (lattice !== undefined) return lattice;
+  } finally {
+    store?.close();
+  }
+  throw new AetherError(`the data folder ${data} holds no issuer key`, {
+    code: 'ERR_RING_NOT_ISSUER',
+    hint: 'mint on the node that founded the lattice, with its --data',
+  });
+}
+
+function outOfRange(name: string, range: string): AetherError {
+  return new AetherError(`the option ${name} is out of its range`, {
+    code: 'ERR_RING_OPTION',
+    hint: `set ${name} ${range}`,
+  });
+}

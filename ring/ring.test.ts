@@ -1,0 +1,271 @@
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { type Test, test } from 'tap';
+import { assemble } from './assembly.ts';
+import { mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { systemClock } from '../spec/system-clock.ts';
+
+/** Quick to see a death; slow enough for a busy machine. */
+const swim = {
+  probeIntervalMs: 200,
+  ackTimeoutMs: 100,
+  suspicionPeriods: 5,
+  reconnectIntervalMs: 300,
+};
+
+function opener(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
+  const folder = t.testdir();
+  const rings = new Set<Ring>();
+  t.teardown(() => Promise.all([...rings].map((ring) => ring.close())));
+  return async (name, options) => {
+    const ring = await Ring.open({ data: join(folder, name), name, swim, ...options });
+    rings.add(ring);
+    return ring;
+  };
+}
+
+async function until(ring: Ring, holds: () => boolean): Promise<void> {
+  await new Promise<void>((done) => {
+    const stop = ring.onChange(() => {
+      if (!holds()) return;
+      stop();
+      done();
+    });
+    if (holds()) {
+      stop();
+      done();
+    }
+  });
+}
+
+const states = (ring: Ring): Record<string, string> =>
+  Object.fromEntries(ring.members().map(({ name, state }) => [name, state]));
+
+const isWhole = (ring: Ring, count: number): boolean =>
+  ring.epoch().previous === undefined &&
+  ring.epoch().members.length === count &&
+  ring.members().every(({ state }) => state === 'alive');
+
+test('three nodes: join, death, return and leave', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const a = await open('a');
+  t.match(a.epoch(), { number: 1, lattice: a.lattice, members: [{ id: a.id }], voters: [a.id] });
+  t.equal(fs.statSync(join(t.testdirName, 'a')).mode & 0o777, 0o700);
+  for (const file of ['node.key', 'root.key', 'issuer.key', 'ring.db'])
+    t.equal(fs.statSync(join(t.testdirName, 'a', file)).mode & 0o777, 0o600, file);
+
+  const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+  const b = await open('b', { join: [a.address], token, zone: 'eu' });
+  t.equal(b.epoch().previous, undefined, 'open() ends in a settled epoch');
+  // By way of a node that is not the voter.
+  const c = await open('c', { join: [b.address], token });
+  await Promise.all([a, b, c].map((ring) => until(ring, () => isWhole(ring, 3))));
+  const { number } = a.epoch();
+  for (const ring of [b, c]) t.strictSame(ring.epoch(), a.epoch());
+  t.equal(new Set([a, b, c].map(({ lattice }) => lattice)).size, 1);
+  const shares = b.members().map(({ ownership }) => ownership);
+  t.ok(Math.abs(shares.reduce((sum, share) => sum + share, 0) - 1) < 1e-6, 'shares add up to 1');
+  t.match(b.members()[0], { name: 'b', zone: 'eu', roles: ['storage', 'compute'], weight: 1 });
+  t.strictSame(a.owners('key'), c.owners('key'));
+
+  const wasAt = b.address;
+  await b.close();
+  await Promise.all([a, c].map((ring) => until(ring, () => states(ring)['b'] === 'dead')));
+  t.notOk(a.isAlive(b.id));
+  t.match(a.members().find(({ id }) => id === b.id)?.why, /^dead: /);
+  t.equal(a.epoch().number, number, 'I1: a death changes no epoch');
+  await t.rejects(a.rpc.call(b.id, 'any', null, { timeoutMs: 5_000 }), {
+    code: 'ERR_RING_UNREACHABLE',
+  });
+
+  const again = await open('b', { listen: '127.0.0.2:0' });
+  t.equal(again.id, b.id);
+  t.not(again.address, wasAt, 'it comes back elsewhere');
+  await Promise.all([a, again, c].map((ring) => until(ring, () => isWhole(ring, 3))));
+  for (const ring of [a, c]) {
+    const member = ring.members().find(({ id }) => id === b.id);
+    t.match(member, { address: again.address, incarnation: 2 });
+    await ring.rpc.call(b.id, 'epoch.get', null, { timeoutMs: 5_000 });
+  }
+  t.equal(a.epoch().number, number);
+
+  await again.leave();
+  await Promise.all([a, c].map((ring) => until(ring, () => isWhole(ring, 2))));
+  t.notOk(c.epoch().members.some(({ id }) => id === b.id));
+  await t.rejects(open('b'), { code: 'ERR_RING_REMOVED' });
+  await t.rejects(a.leave(), { code: 'ERR_RING_LAST_VOTER' });
+});
+
+test(
+  'a node started alone again never becomes a lattice of one',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const a = await open('a');
+    const token = mintJoinToken(join(t.testdirName, 'a'));
+    await t.rejects(open('x', { join: [a.address], token: 'aec1.a.a' }), {
+      code: 'ERR_RING_TOKEN_MALFORMED',
+    });
+    const b = await open('b', { join: [a.address], token });
+    const epoch = b.epoch();
+    await a.close();
+    await b.close();
+    const alone = await open('b');
+    t.strictSame(alone.epoch(), epoch);
+    t.strictSame(
+      alone
+        .members()
+        .map(({ name }) => name)
+        .toSorted(),
+      ['a', 'b'],
+    );
+    t.equal(alone.address, b.address, 'where it was before');
+    await until(alone, () => states(alone)['a'] === 'dead');
+
+    const back = await open('a');
+    await Promise.all([alone, back].map((ring) => until(ring, () => isWhole(ring, 2))));
+    t.pass('both find each other');
+  },
+);
+
+test('a folder that was to join does not found', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const a = await open('a');
+  const token = mintJoinToken(join(t.testdirName, 'a'));
+  const other = await open('other');
+  await t.rejects(open('b', { join: [other.address], token }), {
+    code: 'ERR_RING_TOKEN_WRONG_LATTICE',
+  });
+  await t.rejects(open('b'), { code: 'ERR_RING_JOIN_UNFINISHED' });
+  const b = await open('b', { join: [a.address], token });
+  t.equal(b.lattice, a.lattice);
+});
+
+test('tokens: none, used up, wrong roles and zone', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const a = await open('a');
+  const data = join(t.testdirName, 'a');
+  const at = { join: [a.address] };
+  await t.rejects(open('none', at), { code: 'ERR_RING_TOKEN_MISSING' });
+  const token = mintJoinToken(data, { roles: ['compute'], zone: 'eu' });
+  await t.rejects(open('zone', { ...at, token, zone: 'us' }), { code: 'ERR_RING_JOIN_REFUSED' });
+  await t.rejects(open('role', { ...at, token, roles: ['storage'] }), {
+    code: 'ERR_RING_JOIN_REFUSED',
+    hint: /--role storage/,
+  });
+  const b = await open('b', { ...at, token });
+  t.match(b.members()[0], { zone: 'eu', roles: ['compute'], weight: 0, ownership: 0 });
+  t.strictSame(b.epoch().members.find(({ id }) => id === b.id)?.tokens, [], 'no weight, no tokens');
+  t.equal(b.epoch().number, 2, 'nothing moves: settled at once');
+  await t.rejects(open('c', { ...at, token }), { code: 'ERR_RING_TOKEN_USED' });
+  await a.close();
+  const back = await open('a');
+  await t.rejects(open('c', { join: [back.address], token }), { code: 'ERR_RING_TOKEN_USED' });
+  await t.rejects(open('b', { token: mintJoinToken(join(t.testdirName, 'a')) }), {
+    code: 'ERR_DATA_LOCKED',
+  });
+  await b.leave();
+  t.equal(back.epoch().members.length, 1);
+  t.throws(() => mintJoinToken(join(t.testdirName, 'b')), { code: 'ERR_RING_NOT_ISSUER' });
+  t.throws(() => mintJoinToken(data, { uses: 0 }), { code: 'ERR_RING_OPTION' });
+  t.throws(() => mintJoinToken(data, { roles: ['voter'] }), { code: 'ERR_NOT_AVAILABLE' });
+});
+
+test('an expired token is refused by the voter’s clock', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const later = { ...systemClock, nowMs: () => Date.now() + 2 * 3_600_000 };
+  const a = await open('a', { clock: later });
+  const token = mintJoinToken(join(t.testdirName, 'a'));
+  await t.rejects(open('b', { join: [a.address], token }), { code: 'ERR_RING_TOKEN_EXPIRED' });
+});
+
+test('refusals of a start leave nothing open', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const a = await open('a');
+  await t.rejects(open('a'), { code: 'ERR_DATA_LOCKED' });
+  await t.rejects(open('b', { listen: a.address }), { code: 'ERR_PORT_IN_USE', hint: /--listen/ });
+  await t.rejects(open('b', { listen: 'nowhere' }), { code: 'ERR_ADDRESS' });
+  await t.rejects(open('b', { name: 'no spaces' }), { code: 'ERR_RING_OPTION' });
+  await t.rejects(open('b', { weight: 1, roles: ['compute'] }), { code: 'ERR_RING_OPTION' });
+  const b = await open('b');
+  await b.close();
+  const token = mintJoinToken(join(t.testdirName, 'a'));
+  await t.rejects(open('b', { token }), { code: 'ERR_LATTICE_MISMATCH' });
+  await t.rejects(open('b', { join: [a.address] }), { code: 'ERR_LATTICE_MISMATCH' });
+  fs.chmodSync(join(t.testdirName, 'b', 'node.key'), 0o644);
+  await t.rejects(open('b'), { code: 'ERR_KEY_EXPOSED' });
+  fs.chmodSync(join(t.testdirName, 'b', 'node.key'), 0o600);
+  await (await open('b')).close();
+});
+
+test(
+  'a node that dies while it joins is not admitted, and may ask again',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const a = await open('a');
+    const token = mintJoinToken(join(t.testdirName, 'a'));
+    const options = { data: join(t.testdirName, 'b'), name: 'b', join: [a.address], token };
+    // Admitted, and gone before it has taken part.
+    const held = new AsyncDisposableStack();
+    await assemble(options, held, () => false);
+    await until(a, () => a.epoch().number === 2);
+    t.equal(a.epoch().previous?.length, 1, 'the change is pending');
+    await held.disposeAsync();
+    await until(a, () => a.epoch().number === 3);
+    t.match(a.epoch(), { previous: undefined, members: [{ id: a.id }] }, 'given up');
+
+    await t.rejects(open('b'), { code: 'ERR_RING_REMOVED' });
+    const b = await open('b', options);
+    t.equal(b.epoch().members.length, 2, 'the token still counts for this node');
+    await t.rejects(open('c', { join: [a.address], token }), { code: 'ERR_RING_TOKEN_USED' });
+  },
+);
+
+test(
+  'what was written stays through joins, a death and a leave',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const a = await open('a');
+    await a.kv.createBucket('things', { class: 'eventual', replicas: 3 });
+    const keys = Array.from({ length: 200 }, (_, i) => `key ${i}`);
+    const value = (key: string): Uint8Array => new TextEncoder().encode(`value of ${key}`);
+    await Promise.all(keys.map((key) => a.kv.bucket('things').put(key, value(key))));
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 3 });
+    const missing = async (ring: Ring): Promise<string[]> => {
+      const found = await Promise.all(keys.map((key) => ring.kv.bucket('things').get(key)));
+      return keys.filter(
+        (key, i) => Buffer.compare(found[i]?.value ?? new Uint8Array(), value(key)) !== 0,
+      );
+    };
+    const b = await open('b', { join: [a.address], token });
+    const c = await open('c', { join: [a.address], token });
+    const d = await open('d', { join: [b.address], token });
+    t.strictSame(await missing(d), []);
+    await c.close();
+    t.strictSame(await missing(b), [], 'a quorum is left');
+    await until(a, () => states(a)['c'] === 'dead');
+    await t.rejects(b.leave(), { code: 'ERR_RING_CHANGE_REFUSED' }, 'c would have to take over');
+    t.equal(a.epoch().previous, undefined);
+    const again = await open('c');
+    await until(a, () => isWhole(a, 4));
+    await b.leave();
+    for (const ring of [a, again, d]) t.strictSame(await missing(ring), []);
+  },
+);
+
+test('joins at the same time happen one after the other', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const a = await open('a');
+  const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 4 });
+  const numbers: number[] = [];
+  a.onChange((change) => {
+    if (change.kind === 'epoch') numbers.push(change.epoch.number);
+  });
+  const joined = await Promise.all(
+    ['b', 'c', 'd', 'e'].map((name) => open(name, { join: [a.address], token })),
+  );
+  await Promise.all([a, ...joined].map((ring) => until(ring, () => isWhole(ring, 5))));
+  t.strictSame(numbers, [2, 3, 4, 5, 6, 7, 8, 9], 'a pending and a settled epoch for each');
+});

@@ -1,0 +1,379 @@
+/** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
+import { AetherError, errorBody } from '../spec/error.ts';
+import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
+import type { Epoch, EpochMember } from './core/epoch.ts';
+import { joining, participants } from './core/epoch-change.ts';
+import type { SignedEpoch } from './core/epoch-record.ts';
+import { HashRing } from './core/hash-ring.ts';
+import type { SwimMember } from './core/swim.ts';
+import type { MemberState } from './core/swim-message.ts';
+import { toJoinRequest } from './core/token.ts';
+import { IdentityError } from './io/certificate.ts';
+import { Membership } from './io/membership.ts';
+import { KeyValueStore } from './kv.ts';
+import { JOIN, JOIN_TIMEOUT_MS } from './join.ts';
+import { type Rpc, RpcError } from './rpc.ts';
+import { JoinRefusedError, type Voter } from './voter.ts';
+
+/** A member as this node sees it. */
+export interface MemberView {
+  id: string;
+  name: string;
+  address: string;
+  state: MemberState;
+  /** 0: not heard of since this node started. */
+  incarnation: number;
+  zone?: string;
+  region?: string;
+  roles: string[];
+  weight: number;
+  /** Share of the ring, 0 to 1. */
+  ownership: number;
+  rttMs?: number;
+  /** What led to its state. */
+  why?: string;
+}
+
+export type RingChange =
+  | { kind: 'member'; member: MemberView; before: MemberState | undefined }
+  | { kind: 'epoch'; epoch: Epoch };
+
+const RELAY = 'join.relay';
+const DONE = 'epoch.done';
+const LEAVE = 'ring.leave';
+const CALL_TIMEOUT_MS = 5_000;
+const RETRY_MS = 500;
+/** How long a node that comes back asks for news before it serves with what it knows. */
+const REFRESH_TIMEOUT_MS = 2_000;
+const REPLICAS = 3;
+/** As spec/id.ts writes them. */
+const NODE_ID = /\bn[a-z2-7]{52}\b/g;
+
+export class Ring {
+  readonly id: string;
+  readonly name: string;
+  /** Where peers reach this node, `host:port`. */
+  readonly address: string;
+  readonly lattice: string;
+  readonly rpc: Rpc;
+  readonly kv: KeyValueStore;
+  readonly #node: Assembly;
+  readonly #held: AsyncDisposableStack;
+  readonly #membership: Membership;
+  readonly #listeners = new Set<(change: RingChange) => void>();
+  readonly #waiting = new Set<(error?: Error) => void>();
+  readonly #stopping = new AbortController();
+  #placement: { epoch: Epoch; ring: HashRing } | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(node: Assembly, held: AsyncDisposableStack) {
+    const { peers, keeper, store, rows, clock, random, log, swim, address } = node;
+    this.#node = node;
+    this.#held = held;
+    this.id = peers.self;
+    this.address = address;
+    this.lattice = keeper.epoch.lattice;
+    this.name = this.#nameOf(this.id);
+    this.rpc = peers;
+    this.kv = new KeyValueStore({
+      rpc: peers,
+      epoch: () => keeper.epoch,
+      learn: (number, from) => keeper.learn(peers, from, number),
+      store: rows,
+      clock,
+      isAlive: (id) => this.isAlive(id),
+    });
+    const incarnation = store.incarnation() + 1;
+    store.setIncarnation(incarnation);
+    this.#membership = held.adopt(
+      new Membership({
+        self: { id: this.id, address, incarnation },
+        swim,
+        peers,
+        clock,
+        random,
+        log,
+        epochNumber: () => keeper.number,
+        heardEpoch: (number, from) => keeper.compare(peers, from, number),
+        changed: (member, before) => this.#memberChanged(member, before),
+        keepIncarnation: (value) => store.setIncarnation(value),
+      }),
+      (running) => running.stop(),
+    );
+  }
+
+  /**
+   * Founds a lattice, joins one, or comes back to the one that the folder belongs to. Fulfilled once
+   * the node serves: it is in a settled epoch. When it fails, nothing is left open.
+   *
+   * @throws DataFolderError ERR_DATA_LOCKED, ERR_DATA_EXPOSED; LatticeError ERR_LATTICE_MISMATCH,
+   * ERR_RING_JOIN_UNFINISHED, ERR_RING_REMOVED; KeyFileError; ListenError ERR_PORT_IN_USE;
+   * TokenError ERR_RING_TOKEN_*; JoinRefusedError ERR_RING_JOIN_REFUSED, ERR_RING_VOTER_UNREACHABLE;
+   * AetherError ERR_RING_OPTION.
+   */
+  static async open(options: RingOptions): Promise<Ring> {
+    const held = new AsyncDisposableStack();
+    let ring: Ring | undefined;
+    try {
+      const isGone = (id: string): boolean => ring?.isAlive(id) === false;
+      ring = new Ring(await assemble(options, held, isGone), held);
+      await ring.#start(options.join ?? []);
+      return ring;
+    } catch (error) {
+      await (ring?.close() ?? held.disposeAsync());
+      throw error;
+    }
+  }
+
+  epoch(): Epoch {
+    return this.#node.keeper.epoch;
+  }
+
+  /** Members of the epoch, this node first; also who is about to leave. */
+  members(): MemberView[] {
+    const epoch = this.epoch();
+    const ownership = this.#ring(epoch).ownership();
+    const own = (member: EpochMember): number => (member.id === this.id ? 0 : 1);
+    return participants(epoch)
+      .toSorted((a, b) => own(a) - own(b))
+      .map((member) => this.#view(member, ownership.get(member.id) ?? 0));
+  }
+
+  /** Ids of the nodes that own the key, in the order of preference; who is alive does not matter. */
+  owners(key: string, replicas: number = REPLICAS): string[] {
+    return this.#ring(this.epoch()).owners(key, replicas);
+  }
+
+  /** False when membership takes the node for dead or gone: a hint. A suspect counts as alive. */
+  isAlive(node: string): boolean {
+    const state = this.#membership.member(node)?.state;
+    return state === 'alive' || state === 'suspect';
+  }
+
+  /** @returns ends it. */
+  onChange(listener: (change: RingChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Hands over what this node holds, leaves the lattice for good, and closes.
+   *
+   * @throws EpochChangeError ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while a node is gone that
+   * would have to take over a part: nothing was changed.
+   * @throws RpcError when the voter cannot be reached: nothing was changed, or the outcome is unknown.
+   */
+  async leave(): Promise<void> {
+    const { peers } = this.#node;
+    await peers.call(this.#voterId(), LEAVE, null, { timeoutMs: JOIN_TIMEOUT_MS });
+    this.#membership.leave();
+    await this.#until((epoch) => !participants(epoch).some(({ id }) => id === this.id));
+    await this.close();
+  }
+
+  /** Stops without leaving, as before a restart. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping.abort();
+    for (const wake of this.#waiting) wake(closed());
+    await this.#held.disposeAsync();
+  }
+
+  async #start(addresses: string[]): Promise<void> {
+    const { peers, keeper, voter, store } = this.#node;
+    keeper.serve(peers);
+    peers.serveGuests(JOIN, (body, from) => this.#admit(body, from));
+    if (voter !== undefined) this.#serveVoter(voter);
+    peers.onLinkDown((node) => this.#membership.linkLost(node));
+    keeper.onChange((epoch, before) => this.#epochChanged(epoch, before));
+    this.#epochChanged(keeper.epoch, undefined);
+    if (store.hasServed()) {
+      const news = [this.#greet(addresses), keeper.refresh(peers, REFRESH_TIMEOUT_MS)];
+      await Promise.race([Promise.all(news), this.#pause(REFRESH_TIMEOUT_MS)]);
+    }
+    const settled = await this.#until((epoch) => epoch.previous === undefined);
+    if (!settled.members.some(({ id }) => id === this.id)) throw removed();
+    if (!store.hasServed()) store.setServed();
+  }
+
+  /** Looks for members where the user says they are. @throws AetherError ERR_LATTICE_MISMATCH. */
+  async #greet(addresses: string[]): Promise<void> {
+    const { peers, log } = this.#node;
+    const greeted = addresses.map(async (address) => {
+      try {
+        await peers.greet(address);
+      } catch (error) {
+        const { code, message } = errorBody(error);
+        if (code === 'ERR_LATTICE_MISMATCH') throw error;
+        log.warn({ address, code }, `not reached: ${message}`);
+      }
+    });
+    await Promise.all(greeted);
+  }
+
+  #serveVoter(voter: Voter): void {
+    const { peers, keeper } = this.#node;
+    peers.serve(RELAY, async (body) => {
+      await voter.join(toJoinRequest(body));
+      return keeper.signed;
+    });
+    peers.serve(LEAVE, (_body, from) => voter.leave(from));
+    peers.serve(DONE, (body, from) => voter.done(from, Number(body)));
+  }
+
+  /** Takes a request to join to the voter. */
+  async #admit(body: unknown, from: string): Promise<SignedEpoch> {
+    const request = toJoinRequest(body);
+    if (request.node !== from) {
+      throw new IdentityError('a node asks to join in the name of another', {
+        hint: 'a node joins with its own key',
+      });
+    }
+    try {
+      const timeoutMs = JOIN_TIMEOUT_MS;
+      return (await this.rpc.call(this.#voterId(), RELAY, request, { timeoutMs })) as SignedEpoch;
+    } catch (cause) {
+      if (!(cause instanceof RpcError)) throw cause;
+      throw new JoinRefusedError('the node that admits others cannot be reached', {
+        code: 'ERR_RING_VOTER_UNREACHABLE',
+        hint: `start node ${this.#voterId()}, or look at aether ring status`,
+        cause,
+      });
+    }
+  }
+
+  #voterId(): string {
+    return this.epoch().voters[0] as string;
+  }
+
+  #epochChanged(epoch: Epoch, before: Epoch | undefined): void {
+    const { peers, keeper, voter, store, log } = this.#node;
+    const known = store.addresses();
+    const roster = participants(epoch).map(({ id, address }) => ({
+      id,
+      address: this.#membership.member(id)?.address ?? known.get(id) ?? address,
+    }));
+    for (const { id, address } of roster) peers.setAddress(id, address);
+    peers.reviewMembers();
+    this.#membership.setRoster(roster);
+    if (voter !== undefined) {
+      const gone = before === undefined ? [] : participants(before).map(({ id }) => id);
+      keeper.spread(peers, [...joining(epoch).map(({ id }) => id), ...gone]);
+    }
+    if (!keeper.isParticipant(this.id)) log.warn({ epoch: epoch.number }, removed().message);
+    if (epoch.previous !== undefined) void this.#takePart(epoch);
+    this.#emit({ kind: 'epoch', epoch });
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** Fetches what this node gains by the pending change, and says so until it is settled. */
+  async #takePart(epoch: Epoch): Promise<void> {
+    const { keeper, log, peers } = this.#node;
+    const isHolder = epoch.members.some(({ id, tokens }) => id === this.id && tokens.length > 0);
+    if (!isHolder) return;
+    let isWhole = false;
+    while (keeper.number === epoch.number && !this.#stopping.signal.aborted) {
+      try {
+        if (!isWhole) await this.kv.stream(epoch);
+        isWhole = true;
+        await peers.call(this.#voterId(), DONE, epoch.number, { timeoutMs: CALL_TIMEOUT_MS });
+      } catch (error) {
+        log.warn({ epoch: epoch.number, error }, 'the pending change waits for this node');
+      }
+      await this.#pause(RETRY_MS);
+    }
+  }
+
+  /** Over at once when the node stops. */
+  #pause(forMs: number): Promise<void> {
+    return new Promise((done) => {
+      const { signal } = this.#stopping;
+      const cancel = this.#node.clock.after(forMs, () => {
+        signal.removeEventListener('abort', stop);
+        done();
+      });
+      const stop = (): void => {
+        cancel();
+        done();
+      };
+      signal.addEventListener('abort', stop, { once: true });
+    });
+  }
+
+  #memberChanged(member: SwimMember, before: MemberState | undefined): void {
+    const { id, state, incarnation, address } = member;
+    const { keeper, peers, store, voter, log } = this.#node;
+    if (incarnation > 0) {
+      peers.setAddress(id, address);
+      store.setAddress(id, address);
+    }
+    if (state !== before) {
+      log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
+      if (state === 'dead') peers.drop(id, 'taken for dead');
+      voter?.review();
+    }
+    const entry = participants(keeper.epoch).find((each) => each.id === id);
+    if (entry === undefined) return;
+    const share = this.#ring(keeper.epoch).ownership().get(id) ?? 0;
+    this.#emit({ kind: 'member', member: this.#view(entry, share), before });
+  }
+
+  #view(entry: EpochMember, ownership: number): MemberView {
+    const { tokens: _, ...facts } = entry;
+    const member = this.#membership.member(entry.id);
+    const why = member?.trail.at(-1)?.text.replaceAll(NODE_ID, (id) => this.#nameOf(id));
+    return {
+      ...facts,
+      address: member?.address ?? entry.address,
+      state: member?.state ?? 'suspect',
+      incarnation: member?.incarnation ?? 0,
+      ownership,
+      ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
+      ...(why === undefined ? {} : { why }),
+    };
+  }
+
+  #nameOf(id: string): string {
+    return participants(this.epoch()).find((member) => member.id === id)?.name ?? id;
+  }
+
+  #ring(epoch: Epoch): HashRing {
+    if (this.#placement?.epoch !== epoch)
+      this.#placement = { epoch, ring: new HashRing(epoch.members) };
+    return this.#placement.ring;
+  }
+
+  #emit(change: RingChange): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        // What a listener breaks must not keep the others, or the ring itself, from the change.
+        this.#node.log.error({ error, change: change.kind }, 'a listener of the ring failed');
+      }
+    }
+  }
+
+  /** Waits for an epoch. @throws AetherError ERR_RING_CLOSED. */
+  #until(isReached: (epoch: Epoch) => boolean): Promise<Epoch> {
+    return new Promise((done, fail) => {
+      const look = (error?: Error): void => {
+        const epoch = this.epoch();
+        if (error === undefined && !isReached(epoch)) return;
+        this.#waiting.delete(look);
+        if (error === undefined) done(epoch);
+        else fail(error);
+      };
+      this.#waiting.add(look);
+      look();
+    });
+  }
+}
+
+function closed(): AetherError {
+  return new AetherError('the node stops', { code: 'ERR_RING_CLOSED' });
+}
