@@ -1,0 +1,400 @@
+/**
+ * The Particles of one node in its lattice: takes effects from workflows, knows the current apps, serves exchanges and
+ * forwards them.
+ *
+ * Calls between nodes (ring RPC): `particle.effect`, `particle.exchange`, `particle.invoke`, `particle.list`,
+ * `particle.effects`.
+ */
+import { join } from 'node:path';
+import {
+  type Identity,
+  NoBackendError,
+  type Service,
+  UserspaceDatapath,
+  serviceText,
+} from '../../datapath/index.ts';
+import type { Workflow } from '../../engine/index.ts';
+import type { KeyValueStore, MemberView, Ring } from '../../ring/index.ts';
+import type { Particle } from '../../spec/aetherfile/app.ts';
+import type { Clock } from '../../spec/clock.ts';
+import { durationMs } from '../../spec/duration.ts';
+import { AetherError, NotAvailableError } from '../../spec/error.ts';
+import type { HttpRequest, HttpResponse } from '../../spec/http.ts';
+import type { Log } from '../../spec/log.ts';
+import { type InstanceView, ParticleHost } from '../host.ts';
+import type { HostKeyValue } from '../io/host-calls.ts';
+import { type AppRecord, Catalog } from './catalog.ts';
+import { type DeployPorts, deployWorkflow } from './deploy.ts';
+import { Directory } from './directory.ts';
+import type { Effect, Fence } from './effect.ts';
+import { Performer } from './performer.ts';
+import { type Candidates, candidatesOf } from './placement.ts';
+import type { Revision } from './revision.ts';
+import { Serving, particleOf } from './serving.ts';
+import { type EffectRow, EffectSink } from './sink.ts';
+import { Staging } from './staging.ts';
+
+export interface LifecycleOptions {
+  /** The node's data folder. */
+  data: string;
+  /** Folder of transpiled components, which nodes of one machine may share. Default: `particles` in `data`. */
+  cache?: string;
+  ring: Ring;
+  clock: Clock;
+  log: Log;
+}
+
+/** A Particle on one node, or the reason why it is not there. */
+export interface PlacedInstance extends Omit<InstanceView, 'state'> {
+  /** Id of the node; empty when there is none. */
+  node: string;
+  /** Its name for people. */
+  nodeName: string;
+  /** `unknown`: the node does not answer; `unplaced`: no node may serve it. */
+  state: InstanceView['state'] | 'unknown' | 'unplaced';
+}
+
+/** Nodes that are prepared for a Particle at least, if there are as many. */
+const CANDIDATES_MIN = 3;
+/** A deploy's step on another node: transpiling a large component takes seconds. */
+const EFFECT_TIMEOUT_MS = 120_000;
+/** Beyond a Particle's own time limit. */
+const EXCHANGE_MARGIN_MS = 5_000;
+const LIST_TIMEOUT_MS = 2_000;
+
+export class Lifecycle {
+  readonly catalog: Catalog;
+  readonly directory: Directory;
+  readonly staging: Staging;
+  readonly datapath: UserspaceDatapath;
+  readonly host: ParticleHost;
+  /** What the node's engine has to run. */
+  readonly workflows: Workflow<AppRecord, unknown>[];
+  readonly #ring: Ring;
+  readonly #sink: EffectSink;
+  readonly #serving: Serving;
+  readonly #unsubscribe: () => void;
+  #refreshing: Promise<void> | undefined;
+
+  /** Resolves when this node takes effects and exchanges. */
+  static async open(options: LifecycleOptions): Promise<Lifecycle> {
+    const { data, cache = join(data, 'particles'), ring, clock, log } = options;
+    let lifecycle: Lifecycle | undefined;
+    const host = await ParticleHost.open({
+      cache,
+      keyValue: hostKeyValue(ring.kv),
+      dial: async (from, request) => {
+        if (lifecycle === undefined) throw new Error('a particle ran before its node was open');
+        return lifecycle.dialFromParticle(from, request);
+      },
+      clock,
+      log,
+    });
+    lifecycle = new Lifecycle(options, host);
+    // Without a quorum there is nothing to read; the first change of the ring reads again.
+    await lifecycle.refresh().catch((error: unknown) => {
+      log.info({ err: error }, 'apps are not known yet');
+    });
+    return lifecycle;
+  }
+
+  private constructor({ data, ring, clock, log }: LifecycleOptions, host: ParticleHost) {
+    this.#ring = ring;
+    this.host = host;
+    this.catalog = new Catalog(ring.kv);
+    this.staging = new Staging(join(data, 'staging'));
+    this.#sink = new EffectSink(join(data, 'effects.db'), clock);
+    this.directory = new Directory((record, before) => this.#serving.replaced(record, before));
+    this.#serving = new Serving({
+      host,
+      directory: this.directory,
+      component: (digest) => ring.kv.blobs.get(digest),
+      log,
+    });
+    this.datapath = new UserspaceDatapath({
+      clock,
+      app: (name) => this.directory.app(name),
+      backends: (service) => this.#backends(service),
+      carry: (node, service, request) => this.#carry(node, service, request),
+    });
+    this.workflows = [deployWorkflow(this.#deployPorts())];
+    this.#answerPeers();
+    this.#unsubscribe = ring.onChange(() => {
+      this.refresh().catch((error: unknown) => {
+        log.info({ err: error }, 'apps could not be read; the next change of the ring reads again');
+      });
+    });
+  }
+
+  /** One exchange with a Particle, through the datapath. */
+  exchange(
+    identity: Identity,
+    service: Service,
+    request: HttpRequest,
+  ): Promise<{ node: string; response: HttpResponse }> {
+    return this.datapath.dial(identity, service).exchange(request);
+  }
+
+  /** What a Particle sends out: `http://NAME.aether/` is a Particle of its own app. */
+  async dialFromParticle(
+    from: { app: string; particle: string },
+    request: HttpRequest,
+  ): Promise<HttpResponse> {
+    const name = /^([a-z0-9-]+)\.aether(?::\d+)?$/.exec(request.authority)?.[1];
+    if (name === undefined) {
+      throw new NotAvailableError(`outgoing HTTP to ${request.authority} is not in this release`, {
+        hint: 'a Particle can call another one of its app: http://NAME.aether/',
+      });
+    }
+    const identity: Identity = { kind: 'particle', ...from };
+    return (await this.exchange(identity, { app: from.app, particle: name }, request)).response;
+  }
+
+  /** Calls an export of a Particle on the node that serves it. */
+  async invoke(
+    service: Service,
+    name: string,
+    args: unknown[],
+  ): Promise<{ node: string; result: unknown }> {
+    const record = await this.#record(service.app);
+    particleOf(record.app, service.particle);
+    const [node] = this.#backends(service);
+    if (node === undefined) {
+      throw new NoBackendError(`no live node serves ${serviceText(service)}`, {
+        hint: '`aether ring status` shows which nodes are up',
+      });
+    }
+    const result = await this.#callServing(node, record, service, 'particle.invoke', {
+      name,
+      args,
+    });
+    return { node, result };
+  }
+
+  /** Every Particle on every node, with the reason for each that does not run. */
+  async instances(): Promise<PlacedInstance[]> {
+    const answers = await this.#gather('particle.list', {});
+    const placed = answers.flatMap(({ node, answer }) =>
+      ((answer ?? []) as InstanceView[]).map((view): PlacedInstance =>
+        Object.assign(view, { node, nodeName: this.#nameOf(node) }),
+      ),
+    );
+    const silent = new Set(
+      answers.filter(({ answer }) => answer === undefined).map(({ node }) => node),
+    );
+    for (const record of this.directory.records()) {
+      for (const particle of Object.values(record.app.particles)) {
+        placed.push(...this.#absent(record, particle, silent));
+      }
+    }
+    return placed;
+  }
+
+  /** The effect log of every node that answers. */
+  async effects(workflow?: string): Promise<(EffectRow & { node: string })[]> {
+    const answers = await this.#gather(
+      'particle.effects',
+      workflow === undefined ? {} : { workflow },
+    );
+    return answers.flatMap(({ node, answer }) =>
+      ((answer ?? []) as EffectRow[]).map((row) => Object.assign(row, { node })),
+    );
+  }
+
+  /** Reads the current apps at quorum. Calls at the same time share one read. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#readCatalog().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async close(): Promise<void> {
+    this.#unsubscribe();
+    await this.host.close();
+    this.#sink.close();
+  }
+
+  async #readCatalog(): Promise<void> {
+    for (const record of (await this.catalog.current()).values()) this.directory.offer(record);
+  }
+
+  #answerPeers(): void {
+    const { rpc, kv } = this.#ring;
+    const performer = new Performer({
+      catalog: this.catalog,
+      directory: this.directory,
+      serving: this.#serving,
+      staging: this.staging,
+      keyValue: kv,
+    });
+    rpc.serve('particle.effect', (body) => {
+      const { fence, effect } = body as { fence: Fence; effect: Effect };
+      return this.#sink.apply(fence, effect, () => performer.perform(effect));
+    });
+    rpc.serve('particle.exchange', async (body) => {
+      const { revision, service, request } = body as ServingCall & { request: HttpRequest };
+      await this.#ready(revision, service);
+      return this.host.handle(service.app, service.particle, request);
+    });
+    rpc.serve('particle.invoke', async (body) => {
+      const { revision, service, name, args } = body as ServingCall & {
+        name: string;
+        args: unknown[];
+      };
+      await this.#ready(revision, service);
+      return this.host.invoke(service.app, service.particle, name, args);
+    });
+    rpc.serve('particle.list', () => this.host.list());
+    rpc.serve('particle.effects', (body) =>
+      this.#sink.log((body as { workflow?: string }).workflow),
+    );
+  }
+
+  /** Asks every member; one that does not answer in time has no answer. */
+  #gather(method: string, body: object): Promise<{ node: string; answer: unknown }[]> {
+    const members = this.#ring.members().filter(({ state }) => state !== 'left');
+    return Promise.all(
+      members.map(async ({ id }) => ({
+        node: id,
+        answer: await this.#ring.rpc
+          .call(id, method, body, { timeoutMs: LIST_TIMEOUT_MS })
+          .catch(() => undefined),
+      })),
+    );
+  }
+
+  #deployPorts(): DeployPorts {
+    const ring = this.#ring;
+    return {
+      self: ring.id,
+      nodeName: (node) => this.#nameOf(node),
+      candidates: (record, particle) => {
+        const spec = particleOf(record.app, particle);
+        const { nodes, rejected } = this.#candidates(record.app.name, spec);
+        return { nodes: nodes.slice(0, Math.max(CANDIDATES_MIN, spec.scale.min)), rejected };
+      },
+      nodes: () =>
+        ring
+          .members()
+          .filter(({ state }) => state === 'alive')
+          .map(({ id }) => id),
+      apply: (node, fence, effect) =>
+        ring.rpc.call(node, 'particle.effect', { fence, effect }, { timeoutMs: EFFECT_TIMEOUT_MS }),
+    };
+  }
+
+  #member(node: string): MemberView | undefined {
+    return this.#ring.members().find(({ id }) => id === node);
+  }
+
+  #nameOf(node: string): string {
+    return this.#member(node)?.name ?? node.slice(0, 9);
+  }
+
+  #candidates(app: string, particle: Particle): Candidates {
+    const members = new Map(this.#ring.members().map((member) => [member.id, member]));
+    const order = this.#ring.owners(`particle:${app}/${particle.name}`, members.size);
+    return candidatesOf(order, members, particle.placement);
+  }
+
+  #backends({ app, particle }: Service): string[] {
+    const spec = this.directory.app(app)?.particles[particle];
+    return spec === undefined ? [] : this.#candidates(app, spec).nodes;
+  }
+
+  async #carry(node: string, service: Service, request: HttpRequest): Promise<HttpResponse> {
+    const record = await this.#record(service.app);
+    const answer = await this.#callServing(node, record, service, 'particle.exchange', { request });
+    return answer as HttpResponse;
+  }
+
+  #callServing(
+    node: string,
+    { app, generation, claimant }: AppRecord,
+    service: Service,
+    method: string,
+    rest: object,
+  ): Promise<unknown> {
+    const limitMs = durationMs(particleOf(app, service.particle).limits.time);
+    const body: ServingCall = { revision: { generation, claimant }, service, ...rest };
+    return this.#ring.rpc.call(node, method, body, { timeoutMs: limitMs + EXCHANGE_MARGIN_MS });
+  }
+
+  /** Brings this node to the caller's revision or a higher one, ready to serve. */
+  async #ready(revision: Revision, { app, particle }: Service): Promise<void> {
+    if (this.directory.isBehind(app, revision)) await this.refresh();
+    particleOf((await this.#record(app)).app, particle);
+    await this.#serving.ensure(app, particle);
+  }
+
+  async #record(app: string): Promise<AppRecord> {
+    if (this.directory.record(app) === undefined) await this.refresh();
+    const record = this.directory.record(app);
+    if (record !== undefined) return record;
+    throw new AetherError(`no app ${app} is deployed`, {
+      code: 'ERR_APP_NOT_FOUND',
+      hint: '`aether ps` lists what is',
+    });
+  }
+
+  /** Lines for nodes that should tell of a Particle and do not, or for a Particle that no node may serve. */
+  #absent(
+    { app, components }: AppRecord,
+    particle: Particle,
+    silent: ReadonlySet<string>,
+  ): PlacedInstance[] {
+    const { nodes, rejected } = this.#candidates(app.name, particle);
+    const line = (node: string, state: PlacedInstance['state'], why: string): PlacedInstance => ({
+      node,
+      nodeName: node === '' ? '' : this.#nameOf(node),
+      app: app.name,
+      particle: particle.name,
+      version: app.version,
+      digest: components[particle.name] ?? '',
+      state,
+      why,
+      instances: 0,
+      waiting: 0,
+      requests: 0,
+      failures: 0,
+      lastUsedMs: undefined,
+    });
+    if (nodes.length === 0) {
+      const reasons = rejected.map(({ node, why }) => `${this.#nameOf(node)}: ${why}`);
+      return [line('', 'unplaced', `no node may serve it (${reasons.join(', ')})`)];
+    }
+    return [...nodes, ...rejected.map(({ node }) => node)]
+      .filter((node) => silent.has(node))
+      .map((node) =>
+        line(node, 'unknown', `the node does not answer (it is ${this.#member(node)?.state})`),
+      );
+  }
+}
+
+/** A call to the node that serves, with the revision that the caller knows. */
+interface ServingCall {
+  revision: Revision;
+  service: Service;
+}
+
+/** Buckets of the ring as the host of Particles reaches them. */
+function hostKeyValue(keyValue: KeyValueStore): HostKeyValue {
+  return {
+    get: async (bucket, key) => (await keyValue.bucket(bucket).get(key))?.value,
+    set: async (bucket, key, value) => {
+      await keyValue.bucket(bucket).put(key, value);
+    },
+    delete: (bucket, key) => keyValue.bucket(bucket).delete(key),
+    async list(bucket, prefix, after, limit) {
+      const keys: string[] = [];
+      const listing = keyValue.bucket(bucket).list({
+        ...(prefix === undefined ? {} : { prefix }),
+        ...(after === undefined ? {} : { after }),
+        ...(limit === undefined ? {} : { limit }),
+      });
+      for await (const { key } of listing) keys.push(key);
+      return keys;
+    },
+  };
+}

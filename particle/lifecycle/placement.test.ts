@@ -1,0 +1,43 @@
+import { test } from 'tap';
+import type { MemberView } from '../../ring/index.ts';
+import type { Placement } from '../../spec/aetherfile/app.ts';
+import { candidatesOf } from './placement.ts';
+
+function members(...given: Partial<MemberView>[]): Map<string, MemberView> {
+  return new Map(
+    given.map((member) => [member.id ?? '', { state: 'alive', ...member } as MemberView]),
+  );
+}
+
+const ANYWHERE: Placement = { regions: [], zones: [], require: {}, avoid: [], spread: 'zone' };
+
+test('the order of the ring is kept; the dead and the strangers are named', (t) => {
+  const known = members({ id: 'a' }, { id: 'b', state: 'dead' }, { id: 'c', state: 'suspect' });
+  t.same(candidatesOf(['c', 'x', 'b', 'a'], known, ANYWHERE), {
+    nodes: ['c', 'a'],
+    rejected: [
+      { node: 'x', why: 'it is not a member' },
+      { node: 'b', why: 'it is dead' },
+    ],
+  });
+  t.end();
+});
+
+test('regions and zones narrow, each with its reason', (t) => {
+  const known = members(
+    { id: 'a', region: 'eu', zone: 'z1' },
+    { id: 'b', region: 'us', zone: 'z1' },
+    { id: 'c' },
+  );
+  const order = ['a', 'b', 'c'];
+  t.same(candidatesOf(order, known, { ...ANYWHERE, regions: ['eu'] }), {
+    nodes: ['a'],
+    rejected: [
+      { node: 'b', why: 'its region is us' },
+      { node: 'c', why: 'its region is not set' },
+    ],
+  });
+  t.same(candidatesOf(order, known, { ...ANYWHERE, zones: ['z1'] }).nodes, ['a', 'b']);
+  t.same(candidatesOf(order, known, { ...ANYWHERE, zones: ['z2'] }).nodes, []);
+  t.end();
+});
