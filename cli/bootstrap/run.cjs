@@ -1,0 +1,78 @@
+'use strict';
+/**
+ * What `npm start`, `npm test` and the other scripts run: sets the checkout up where it is not, then runs
+ * the command on a Node that can.
+ *
+ *   node cli/bootstrap/run.cjs COMMAND [ARGS]
+ *
+ * This folder is CommonJS and uses nothing but Node, because it runs before anything is installed, on
+ * whatever Node is there.
+ */
+const NODE_MIN = 20;
+if (Number(process.versions.node.split('.')[0]) < NODE_MIN) {
+  console.error(
+    `error ERR_SETUP_NODE: Aether cannot be set up with Node ${process.versions.node}\n` +
+      `hint: put Node ${NODE_MIN} or newer on PATH and run the same command again`,
+  );
+  process.exit(1);
+}
+
+const { rmSync } = require('node:fs');
+const { join, resolve } = require('node:path');
+const { SetupError, setUp } = require('./setup.cjs');
+const { run } = require('./run-program.cjs');
+
+const ROOT = resolve(__dirname, '..', '..');
+
+/** Node's type stripping, which `aether build` calls, is still announced as experimental. */
+const QUIET = '--disable-warning=ExperimentalWarning';
+
+/** Each script as the programs it runs, in order; all of them run, so that one look shows all that is wrong. */
+const COMMANDS = {
+  aether: (args) => [['node', QUIET, 'cli/main.ts', ...args]],
+  start: (args) => [['node', QUIET, 'cli/main.ts', 'dev', ...args]],
+  test: (args) => [['tap', ...args]],
+  check: () => [['tsc'], ['oxfmt', '--check'], ['oxlint', '--type-aware'], ['knip']],
+  format: (args) => [['oxfmt', ...args]],
+  bench: (args) => [['node', 'bench/main.ts', ...args]],
+  build: () => {
+    rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
+    return [['tsc', '-p', 'tsconfig.build.json']];
+  },
+};
+
+async function main(name, args) {
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    console.error(
+      `error ERR_USAGE: no such script: ${name}\nhint: one of ${Object.keys(COMMANDS).join(', ')}`,
+    );
+    return 2;
+  }
+  const env = await setUp(ROOT);
+  let failed = 0;
+  const programs = command(args);
+  for (const [program, ...rest] of programs) {
+    const started = Date.now();
+    const { code, signal } = await run(program, rest, { cwd: ROOT, env });
+    if (signal !== undefined || code > 128) return code;
+    if (programs.length > 1) {
+      const seconds = ((Date.now() - started) / 1000).toFixed(1);
+      console.error(`${code === 0 ? '✓' : '✗'} ${[program, ...rest].join(' ')} (${seconds} s)`);
+    }
+    failed = failed || code;
+  }
+  return failed;
+}
+
+async function start() {
+  try {
+    process.exitCode = await main(process.argv[2] || '', process.argv.slice(3));
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`error ${error.code}: ${error.message}\nhint: ${error.hint}`);
+    process.exitCode = error.exitCode;
+  }
+}
+
+void start();

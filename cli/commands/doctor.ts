@@ -1,0 +1,170 @@
+/** `aether doctor`: whether this machine can carry a node, with a fix for each thing that is wrong. */
+import { constants, accessSync, existsSync, lstatSync, statfsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { detectTier } from '../../datapath/index.ts';
+import type { Context } from '../context.ts';
+import { parseAddress } from '../daemon/address.ts';
+import { ApiUnreachableError, type ControlClient } from '../io/control-client.ts';
+import { EXIT } from '../io/exit-code.ts';
+
+export interface Finding {
+  check: string;
+  /** `bad` keeps a node from running, `poor` makes it run less well. */
+  verdict: 'good' | 'poor' | 'bad';
+  found: string;
+  fix?: string;
+}
+
+export interface DoctorOptions {
+  data: string;
+  listen?: string[];
+}
+
+const NODE_MAJOR = 26;
+const GIB = 1024 ** 3;
+const DISK_BYTES_POOR = GIB;
+const DISK_BYTES_BAD = GIB / 10;
+
+/** The Date header has whole seconds, so less than this says nothing; stamps 500 ms ahead are refused by KV. */
+const SKEW_MS_POOR = 1_500;
+
+/** @returns the exit code: 1 when something is bad */
+export async function doctor(
+  { client, out }: Context,
+  { data, listen = ['127.0.0.1:0'] }: DoctorOptions,
+): Promise<number> {
+  const findings = [
+    node(process.versions.node, hasJspi()),
+    ...dataFolder(resolve(data)),
+    disk(resolve(data)),
+    ...(await Promise.all(listen.map((address) => port(address)))),
+    datapath(),
+    await clock(client),
+  ];
+  out.result({ findings }, () => {
+    const { paint } = out;
+    const mark = { good: paint.green('✓'), poor: paint.yellow('!'), bad: paint.red('✗') };
+    const width = Math.max(...findings.map(({ check }) => check.length));
+    return findings
+      .flatMap(({ check, verdict, found, fix }) => [
+        `${mark[verdict]} ${check.padEnd(width)}  ${found}`,
+        ...(fix === undefined ? [] : [`  ${''.padEnd(width)}  ${paint.cyan('fix:')} ${fix}`]),
+      ])
+      .join('\n');
+  });
+  return findings.some(({ verdict }) => verdict === 'bad') ? EXIT.failed : EXIT.ok;
+}
+
+export function node(version: string, jspi: boolean): Finding {
+  const check = 'node';
+  if (Number(version.split('.')[0]) >= NODE_MAJOR && jspi) {
+    return { check, verdict: 'good', found: version };
+  }
+  const found = jspi ? version : `${version}, without JavaScript Promise Integration`;
+  return { check, verdict: 'bad', found, fix: `put Node ${NODE_MAJOR} or newer first on PATH` };
+}
+
+/** The folder and its key are the node's identity: nobody else may read them. */
+export function dataFolder(folder: string): Finding[] {
+  const check = 'data folder';
+  if (!existsSync(folder)) {
+    const parent = existingParent(folder);
+    if (isWritable(parent)) {
+      return [{ check, verdict: 'good', found: `${folder} can be created` }];
+    }
+    const found = `${folder} cannot be created: ${parent} is not writable`;
+    return [{ check, verdict: 'bad', found, fix: 'name a folder of yours with --data' }];
+  }
+  if (!lstatSync(folder).isDirectory()) {
+    const found = `${folder} is not a folder`;
+    return [{ check, verdict: 'bad', found, fix: 'name a folder with --data' }];
+  }
+  if (!isWritable(folder)) {
+    const found = `${folder} is not writable`;
+    return [{ check, verdict: 'bad', found, fix: `chown ${userId()} ${folder}` }];
+  }
+  const key = join(folder, 'node.key');
+  if (existsSync(key) && (lstatSync(key).mode & 0o077) !== 0) {
+    const found = `others may read ${key}`;
+    return [{ check, verdict: 'bad', found, fix: `chmod 600 ${key}` }];
+  }
+  return [{ check, verdict: 'good', found: folder }];
+}
+
+function disk(folder: string): Finding {
+  const check = 'disk';
+  const { bavail, bsize } = statfsSync(existingParent(folder));
+  const bytes = bavail * bsize;
+  const found = `${(bytes / GIB).toFixed(1)} GiB free`;
+  if (bytes >= DISK_BYTES_POOR) return { check, verdict: 'good', found };
+  const verdict = bytes < DISK_BYTES_BAD ? 'bad' : 'poor';
+  return { check, verdict, found, fix: 'free some space, or name another disk with --data' };
+}
+
+export async function port(text: string): Promise<Finding> {
+  const check = `port ${text}`;
+  const address = parseAddress(text);
+  const server = createServer();
+  try {
+    await new Promise<void>((listening, reject) => {
+      server.once('error', reject).listen(address, listening);
+    });
+    return { check, verdict: 'good', found: 'free' };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const found = code === 'EADDRINUSE' ? 'in use' : message;
+    return { check, verdict: 'bad', found, fix: 'end what listens there, or choose another port' };
+  } finally {
+    server.close();
+  }
+}
+
+function datapath(): Finding {
+  const { tier, why } = detectTier();
+  return { check: 'datapath', verdict: 'good', found: `${tier}: ${why.join('; ')}` };
+}
+
+/** Compares this clock with that of the node that was asked, halfway through the request. */
+async function clock(client: ControlClient): Promise<Finding> {
+  const check = 'clock';
+  const before = Date.now();
+  try {
+    const { headers } = await client.call('/status');
+    const skewMs = Math.abs(Date.parse(headers['date'] ?? '') + 500 - (before + Date.now()) / 2);
+    if (Number.isNaN(skewMs)) return { check, verdict: 'good', found: 'the node tells no time' };
+    const found = `within ${Math.max(SKEW_MS_POOR, skewMs).toFixed(0)} ms of the node's`;
+    if (skewMs < SKEW_MS_POOR) return { check, verdict: 'good', found };
+    return {
+      check,
+      verdict: 'poor',
+      found,
+      fix: 'let a time service (chrony, timesyncd) set both clocks',
+    };
+  } catch (error) {
+    if (!(error instanceof ApiUnreachableError)) throw error;
+    return { check, verdict: 'good', found: 'no node runs here to compare with' };
+  }
+}
+
+/** WebAssembly's types belong to the DOM library, which no Node program has. */
+function hasJspi(): boolean {
+  return Reflect.has(Reflect.get(globalThis, 'WebAssembly'), 'Suspending');
+}
+
+function existingParent(path: string): string {
+  return existsSync(path) ? path : existingParent(dirname(path));
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function userId(): string {
+  return process.getuid === undefined ? 'YOU' : String(process.getuid());
+}

@@ -1,0 +1,31 @@
+/**
+ * Ends this process with SIGKILL at one exact place of a deploy, so that a proof can cut it off there.
+ *
+ * `AETHER_FAILPOINT=after-commit:N` ends it once step N of the deploy is durable and before the next effect begins;
+ * `AETHER_FAILPOINT=after-effect:N` once the effect of step N was applied and before that is recorded. N counts from 0.
+ */
+import type { EngineProbe } from '../../engine/index.ts';
+import { DEPLOY_WORKFLOW } from '../../particle/index.ts';
+import { AetherError } from '../../spec/error.ts';
+
+export const FAILPOINT_VARIABLE = 'AETHER_FAILPOINT';
+
+/**
+ * @param setting the variable's value.
+ * @param kill ends the process; it does not return.
+ * @throws AetherError ERR_FAILPOINT when the setting is not of the form above.
+ */
+export function failpointProbe(setting: string, kill: () => void): EngineProbe {
+  const [, place, index] = /^(after-commit|after-effect):(\d+)$/.exec(setting) ?? [];
+  if (place === undefined) {
+    throw new AetherError(`${FAILPOINT_VARIABLE}=${setting} names no place`, {
+      code: 'ERR_FAILPOINT',
+      hint: 'after-commit:N or after-effect:N',
+    });
+  }
+  let left = Number(index);
+  const count = (event: { name: string; step?: string }): void => {
+    if (event.name === DEPLOY_WORKFLOW && event.step !== undefined && left-- === 0) kill();
+  };
+  return place === 'after-commit' ? { committed: count } : { effectDone: count };
+}

@@ -1,0 +1,337 @@
+/** The composition root: one node of a lattice, with all its modules wired. */
+import { chmodSync } from 'node:fs';
+import { type Server, createServer } from 'node:http';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { type TierReport, detectTier } from '../../datapath/index.ts';
+import { Engine, type EngineOptions, type EngineProbe } from '../../engine/index.ts';
+import { SqliteStore } from '../../engine/io/sqlite.ts';
+import { DEPLOY_WORKFLOW, Gateway, Lifecycle } from '../../particle/index.ts';
+import { type KeyValueStore, Ring } from '../../ring/index.ts';
+import { systemClock } from '../../spec/system-clock.ts';
+import { systemRandom } from '../../spec/system-random.ts';
+import { AetherError } from '../../spec/error.ts';
+import type { Log } from '../../spec/log.ts';
+import { apiRoutes, statusOf } from './api.ts';
+import { socketPath } from '../io/socket-path.ts';
+import { type Address, parseAddress, removeSocket, textAddress } from './address.ts';
+import { Metrics } from './metrics.ts';
+import { Router } from './router.ts';
+
+export interface NodeOptions {
+  /** Folder of this node's key, journal and caches; created 0700. A second process on it is refused. */
+  data: string;
+  /** Name for people. Default: the first letters of the id. */
+  name?: string;
+  /** Peers' address, 'host:port'. Default '127.0.0.1:0'. */
+  listen?: string;
+  /** HTTP ingress for Particles, 'host:port'; none by default. */
+  ingress?: string;
+  /** Control API: loopback 'host:port', or a unix socket path (the default, `api.sock` in `data`, 0600). */
+  api?: string;
+  /** Addresses of peers; none = a lattice of one, that others may join. */
+  join?: string[];
+  /** Join capability (text form). */
+  token?: string;
+  zone?: string;
+  region?: string;
+  roles?: ('voter' | 'storage' | 'compute' | 'relay')[];
+  /** Share of the ring relative to other nodes; 0 = compute only. Default 1. */
+  weight?: number;
+  /** Workflow types whose code this process has. */
+  workflows?: EngineOptions['workflows'];
+  /** Where the node says what it does. Default: warnings and errors on stderr. */
+  log?: Log;
+  /** Folder of transpiled components, which nodes of one machine may share. Default: `particles` in `data`. */
+  cache?: string;
+  /** Called at each commit and effect of the engine, for fault injection. */
+  probe?: EngineProbe;
+}
+
+export interface LatticeStatus {
+  lattice: string;
+  self: string;
+  epoch: number;
+  members: ReturnType<Ring['members']>;
+  datapath: TierReport;
+}
+
+/** A deploy's step was recorded on this node. */
+export interface DeployEvent {
+  workflow: string;
+  step: string;
+}
+
+/**
+ * Starts a node: founds a lattice, joins one, or comes back to the one of its data folder.
+ *
+ * Resolves when it serves. @throws AetherError: ERR_DATA_LOCKED, ERR_LATTICE_MISMATCH, ERR_PORT_IN_USE, ERR_RING_*,
+ * ERR_ADDRESS; everything that was opened is closed again, and the data folder is as a stopped node leaves it.
+ */
+export async function startNode(options: NodeOptions): Promise<LatticeNode> {
+  const opened: (() => Promise<void> | void)[] = [];
+  try {
+    return await open(options, opened);
+  } catch (error) {
+    for (const close of opened.toReversed()) await close();
+    throw error;
+  }
+}
+
+async function open(
+  options: NodeOptions,
+  opened: (() => Promise<void> | void)[],
+): Promise<LatticeNode> {
+  const ingress = options.ingress === undefined ? undefined : tcp(options.ingress, 'ingress');
+  const api = parseAddress(options.api ?? join(options.data, 'api.sock'));
+  if ('host' in api && !isLoopback(api.host)) {
+    throw new AetherError(`the control API on ${textAddress(api)} would be open to the network`, {
+      code: 'ERR_ADDRESS',
+      hint: 'use a loopback address or a unix socket; TLS with capabilities is not in this release',
+    });
+  }
+  const log = options.log ?? pino({ level: 'warn' }, pino.destination({ fd: 2, sync: true }));
+  const clock = systemClock;
+  const tier = detectTier();
+
+  const { name, listen, join: peers, token, zone, region, roles, weight } = options;
+  const ring = await Ring.open({
+    data: options.data,
+    ...defined({ name, listen, join: peers, token, zone, region, roles, weight }),
+    clock,
+    log,
+  });
+  opened.push(() => ring.close());
+
+  const lifecycle = await Lifecycle.open({
+    data: options.data,
+    ...defined({ cache: options.cache }),
+    ring,
+    clock,
+    log,
+  });
+  opened.push(() => lifecycle.close());
+
+  const deployListeners = new Set<(event: DeployEvent) => void>();
+  const engine = await Engine.open({
+    store: new SqliteStore(join(options.data, 'engine.db')),
+    workflows: [...lifecycle.workflows, ...(options.workflows ?? [])],
+    clock,
+    log,
+    probe: {
+      effectDone: (event) => options.probe?.effectDone?.(event),
+      committed: (event) => {
+        options.probe?.committed?.(event);
+        if (event.name !== DEPLOY_WORKFLOW || event.step === undefined) return;
+        for (const listener of deployListeners) {
+          listener({ workflow: event.workflowId, step: event.step });
+        }
+      },
+    },
+  });
+  opened.push(() => engine.close());
+
+  let ingressAddress: string | undefined;
+  if (ingress !== undefined) {
+    const gateway = new Gateway({
+      route: (method, authority, path) => lifecycle.directory.route(method, authority, path),
+      refresh: () => lifecycle.refresh(),
+      exchange: (identity, service, request) => lifecycle.exchange(identity, service, request),
+      nodeName: (id) => ring.members().find((member) => member.id === id)?.name ?? id,
+      clock,
+      random: systemRandom,
+      log,
+    });
+    ingressAddress = await gateway
+      .listen(ingress.host, ingress.port)
+      .catch((error: unknown) => refuseListen(error, ingress));
+    opened.push(() => gateway.close());
+  }
+
+  const metrics = new Metrics({
+    members: () => Object.fromEntries(tally(ring.members().map(({ state }) => state))),
+    epoch: () => ring.epoch().number,
+    instances: () => Object.fromEntries(tally(lifecycle.host.list().map(({ state }) => state))),
+  });
+  opened.push(lifecycle.datapath.onFlow((flow) => metrics.observe(flow)));
+
+  const node = new LatticeNode({ ring, engine, lifecycle, metrics, tier, deployListeners, opened });
+  const server = createServer();
+  const apiAddress = await listenApi(server, api);
+  opened.push(() => closeServer(server));
+  const router = new Router(apiRoutes(node), statusOf, systemRandom);
+  server.on('request', (req, res) => void router.answer(req, res));
+  node.addresses = {
+    listen: ring.address,
+    api: apiAddress,
+    ...(ingressAddress === undefined ? {} : { ingress: ingressAddress }),
+  };
+  return node;
+}
+
+interface NodeParts {
+  ring: Ring;
+  engine: Engine;
+  lifecycle: Lifecycle;
+  metrics: Metrics;
+  tier: TierReport;
+  deployListeners: Set<(event: DeployEvent) => void>;
+  opened: (() => Promise<void> | void)[];
+}
+
+/** A running node. */
+export class LatticeNode {
+  readonly ring: Ring;
+  readonly engine: Engine;
+  readonly lifecycle: Lifecycle;
+  readonly metrics: Metrics;
+  /** Where it listens; the ingress is there when it has one. */
+  addresses: { listen: string; api: string; ingress?: string } = { listen: '', api: '' };
+  readonly #tier: TierReport;
+  readonly #deployListeners: Set<(event: DeployEvent) => void>;
+  readonly #opened: (() => Promise<void> | void)[];
+  readonly #closed = Promise.withResolvers<void>();
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: NodeParts) {
+    this.ring = parts.ring;
+    this.engine = parts.engine;
+    this.lifecycle = parts.lifecycle;
+    this.metrics = parts.metrics;
+    this.#tier = parts.tier;
+    this.#deployListeners = parts.deployListeners;
+    this.#opened = parts.opened;
+    this.closed = this.#closed.promise;
+  }
+
+  get id(): string {
+    return this.ring.id;
+  }
+
+  get address(): string {
+    return this.ring.address;
+  }
+
+  get kv(): KeyValueStore {
+    return this.ring.kv;
+  }
+
+  status(): Promise<LatticeStatus> {
+    return Promise.resolve({
+      lattice: this.ring.lattice,
+      self: this.ring.id,
+      epoch: this.ring.epoch().number,
+      members: this.ring.members(),
+      datapath: this.#tier,
+    });
+  }
+
+  /** @returns ends the subscription. */
+  onDeploy(listener: (event: DeployEvent) => void): () => void {
+    this.#deployListeners.add(listener);
+    return () => this.#deployListeners.delete(listener);
+  }
+
+  /** Fulfilled once this node is closed, whatever closed it. */
+  readonly closed: Promise<void>;
+
+  /**
+   * Hands over what this node holds, leaves the lattice for good, and closes.
+   *
+   * @throws AetherError ERR_RING_LAST_VOTER, ERR_RING_CHANGE_REFUSED, ERR_RING_UNREACHABLE: nothing was changed, and the
+   * node goes on.
+   */
+  async leave(): Promise<void> {
+    await this.ring.leave();
+    await this.close();
+  }
+
+  /** Stops in order without leaving, as a restart does. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      for (const close of this.#opened.toReversed()) await close();
+      this.#closed.resolve();
+    })();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Drops what is undefined, so that defaults apply. */
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== undefined),
+  ) as never;
+}
+
+function tally(values: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
+}
+
+function tcp(text: string, what: string): { host: string; port: number } {
+  const address = parseAddress(text);
+  if ('host' in address) return address;
+  throw new AetherError(`${what} ${text} is not host:port`, {
+    code: 'ERR_ADDRESS',
+    hint: '127.0.0.1:8080, or port 0 for a free one',
+  });
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
+
+function listenApi(server: Server, address: Address): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      try {
+        refuseListen(error, address);
+      } catch (refusal) {
+        reject(refusal);
+      }
+    });
+    if ('path' in address) {
+      const path = socketPath(address.path, process.cwd());
+      // The data folder's lock is held, so a socket that is there belongs to a process that is gone.
+      removeSocket(path);
+      server.listen(path, () => {
+        chmodSync(path, 0o600);
+        resolve(address.path);
+      });
+      return;
+    }
+    server.listen(address.port, address.host, () => {
+      const bound = server.address();
+      const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+      resolve(textAddress({ host: address.host, port }));
+    });
+  });
+}
+
+function refuseListen(error: unknown, address: Address): never {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') {
+    throw new AetherError(`${textAddress(address)} is in use by another process`, {
+      code: 'ERR_PORT_IN_USE',
+      hint: 'choose another port, or port 0 for a free one',
+      cause: error,
+    });
+  }
+  throw new AetherError(`cannot listen on ${textAddress(address)}: ${code}`, {
+    code: 'ERR_ADDRESS',
+    hint: 'name an address of this machine',
+    cause: error,
+  });
+}
+
+async function closeServer(server: Server): Promise<void> {
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

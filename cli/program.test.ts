@@ -1,0 +1,220 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Test, test } from 'tap';
+import { EXIT } from './io/exit-code.ts';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+
+interface Ended {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs `aether` to its end, in a folder of its own where none is given. */
+async function aether(
+  t: Test,
+  args: string[],
+  options: { cwd?: string; api?: string; stdin?: string } = {},
+): Promise<Ended> {
+  const cwd = options.cwd ?? temporary(t);
+  const env = { ...process.env, NO_COLOR: '1', AETHER_API: options.api ?? '' };
+  return new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      [MAIN, ...args],
+      { cwd, env },
+      (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+    );
+    child.stdin?.end(options.stdin ?? '');
+  });
+}
+
+function temporary(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'aether-cli-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** A node's API in so far as a test asks for it. */
+async function api(
+  t: Test,
+  handler: (req: IncomingMessage, res: ServerResponse) => Promise<void> | void,
+): Promise<string> {
+  const path = join(temporary(t), 'api.sock');
+  const server = createServer((req, res) => void handler(req, res)).listen(path);
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return path;
+}
+
+const json = (res: ServerResponse, value: unknown, status = 200): void => {
+  res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+};
+
+test('help is data and succeeds', async (t) => {
+  const { code, stdout, stderr } = await aether(t, ['--help']);
+  t.equal(code, EXIT.ok);
+  for (const command of [
+    'up',
+    'dev',
+    'deploy',
+    'invoke',
+    'ps',
+    'logs',
+    'wf',
+    'ring',
+    'kv',
+    'doctor',
+  ]) {
+    t.match(stdout, new RegExp(`^  ${command} `, 'm'));
+  }
+  t.equal(stderr, '');
+});
+
+test('a command line that cannot be meant is exit code 2 and says what can', async (t) => {
+  const mistyped = await aether(t, ['dploy']);
+  t.equal(mistyped.code, EXIT.usage);
+  t.equal(mistyped.stdout, '');
+  t.match(
+    mistyped.stderr,
+    /^error ERR_USAGE: unknown command 'dploy'\nhint: Did you mean deploy\?\n$/,
+  );
+  t.equal((await aether(t, [])).code, EXIT.usage);
+  t.equal((await aether(t, ['kv'])).code, EXIT.usage);
+  t.equal((await aether(t, ['kv', 'get', 'bucket'])).code, EXIT.usage);
+  t.equal((await aether(t, ['ps', '--frob'])).code, EXIT.usage);
+  t.equal((await aether(t, ['wf', 'list', '--limit', 'many'])).code, EXIT.usage);
+  t.equal((await aether(t, ['invoke', 'app', 'hit'])).code, EXIT.usage);
+});
+
+test('with --json the refusal is a document on stdout', async (t) => {
+  const { code, stdout, stderr } = await aether(t, ['ps', '--json', '--frob']);
+  t.equal(code, EXIT.usage);
+  t.match(JSON.parse(stdout), { error: { code: 'ERR_USAGE', message: "unknown option '--frob'" } });
+  t.equal(stderr, '');
+});
+
+test('no node is exit code 7 and says how to start one', async (t) => {
+  const { code, stderr } = await aether(t, ['ring', 'status']);
+  t.equal(code, EXIT.unreachable);
+  t.match(
+    stderr,
+    /ERR_API_UNREACHABLE: no node listens on .*\.aether\/api\.sock\nhint: start a node/,
+  );
+});
+
+test('a refusal of the node decides the exit code', async (t) => {
+  const at = await api(t, (_, res) =>
+    json(res, { error: { code: 'ERR_KV_KEY_NOT_FOUND', message: 'no key k in bucket b' } }, 404),
+  );
+  const { code, stderr } = await aether(t, ['kv', 'get', 'b', 'k'], { api: at });
+  t.equal(code, EXIT.notFound);
+  t.equal(stderr, 'error ERR_KV_KEY_NOT_FOUND: no key k in bucket b\n');
+});
+
+test('a value goes in by standard input and comes out byte for byte', async (t) => {
+  let stored = Buffer.alloc(0);
+  const at = await api(t, async (req, res) => {
+    if (req.method === 'PUT') stored = Buffer.concat(await req.toArray());
+    res.writeHead(200, { etag: '"v1"' }).end(req.method === 'PUT' ? '' : stored);
+  });
+  const put = await aether(t, ['kv', 'put', 'b', 'k', '--api', at], { stdin: 'two\nlines' });
+  t.same(put, { code: 0, stdout: 'v1\n', stderr: '' });
+  const get = await aether(t, ['kv', 'get', 'b', 'k'], { api: at });
+  t.same(get, { code: 0, stdout: 'two\nlines', stderr: '' });
+  const asJson = await aether(t, ['kv', 'get', 'b', 'k', '--json'], { api: at });
+  t.same(JSON.parse(asJson.stdout), { bucket: 'b', key: 'k', version: 'v1', value: 'two\nlines' });
+});
+
+test('an invocation sends JSON or text and says where it ran', async (t) => {
+  const at = await api(t, async (req, res) => {
+    const { args } = JSON.parse(Buffer.concat(await req.toArray()).toString()) as { args: unknown };
+    res.setHeader('aether-node', 'n2');
+    json(res, { result: { url: req.url, args } });
+  });
+  const { stdout, stderr } = await aether(t, ['invoke', 'tally/web', 'add', '7', 'seven'], {
+    api: at,
+  });
+  t.same(JSON.parse(stdout), { url: '/v1/particles/tally/web/invoke', args: [7, 'seven'] });
+  t.match(stderr, /^n2 · [\d.]+ ms\n$/);
+});
+
+test('logs are followed until the node ends them', async (t) => {
+  const line = {
+    atMs: 0,
+    app: 'tally',
+    particle: 'web',
+    version: '1.0.0',
+    stream: 'stdout',
+    line: 'hello',
+  };
+  const at = await api(t, (req, res) => {
+    t.equal(req.url, '/v1/logs?app=tally&particle=web&follow=1');
+    res.writeHead(200).end(`event: log\ndata: ${JSON.stringify(line)}\n\n`);
+  });
+  const { stdout, code } = await aether(t, ['logs', 'tally/web', '--follow'], { api: at });
+  t.equal(stdout, '1970-01-01T00:00:00.000Z tally/web  hello\n');
+  t.equal(code, EXIT.ok);
+});
+
+test('a workflow that goes on after the wait is exit code 8', async (t) => {
+  const run = {
+    id: 'w',
+    name: 'order',
+    version: '1',
+    status: 'running',
+    startedAt: 0,
+    events: 1,
+    pending: [],
+  };
+  const at = await api(t, (req, res) =>
+    json(
+      res,
+      req.url?.includes('history') === true
+        ? { events: [{ seq: 0, at: 5, kind: 'started' }] }
+        : run,
+    ),
+  );
+  t.equal(
+    (await aether(t, ['wf', 'show', 'w', '--wait', '1s'], { api: at })).code,
+    EXIT.stillRunning,
+  );
+  const { code, stdout } = await aether(t, ['wf', 'show', 'w', '--json'], { api: at });
+  t.equal(code, EXIT.ok);
+  t.match(JSON.parse(stdout), { id: 'w', status: 'running', history: [{ kind: 'started' }] });
+});
+
+test('an Aetherfile that cannot be read is exit code 3', async (t) => {
+  t.equal((await aether(t, ['check', 'Nofile'])).code, EXIT.invalidConfig);
+});
+
+test('doctor finds a port in use and a key that others may read, and fails', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as { port: number };
+  const folder = temporary(t);
+  writeFileSync(join(folder, 'node.key'), 'key', { mode: 0o644 });
+  const { code, stdout } = await aether(t, [
+    'doctor',
+    '--json',
+    '--data',
+    folder,
+    '--listen',
+    `127.0.0.1:${port}`,
+  ]);
+  t.equal(code, EXIT.failed);
+  const { findings } = JSON.parse(stdout) as { findings: { check: string; verdict: string }[] };
+  const bad = findings.filter(({ verdict }) => verdict === 'bad').map(({ check }) => check);
+  t.same(bad, ['data folder', `port 127.0.0.1:${port}`]);
+});

@@ -1,0 +1,278 @@
+/**
+ * The commands of `aether`: names, arguments, flags. What a command does is imported when it runs, so that
+ * `--help` and a mistyped command cost nothing.
+ */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import type { AetherError } from '../spec/error.ts';
+import type { CommonOptions, Context } from './context.ts';
+import { EXIT } from './io/exit-code.ts';
+import { usageError } from './usage.ts';
+
+/** What a command ends with: its exit code, nothing for 0. */
+type Outcome = Promise<number | void> | number | void;
+
+/**
+ * Carries out a command line.
+ *
+ * @param argv without the program and its file
+ * @returns the exit code
+ * @throws AetherError ERR_USAGE, or what the command throws
+ */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  let code: number = EXIT.ok;
+  const program = createProgram((outcome) => {
+    code = outcome;
+  });
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return EXIT.ok;
+    throw asUsageError(error);
+  }
+}
+
+function createProgram(ended: (code: number) => void): Command {
+  const program = new Command('aether')
+    .description(
+      'An ambient compute lattice: durable workflows and sandboxed Particles on a masterless ring.',
+    )
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
+    .showSuggestionAfterError()
+    .helpOption('-h, --help', 'show this')
+    .helpCommand(false);
+
+  /** Adds a command with the flags that all have; `act` gets a Context, then arguments and options. */
+  const add = (
+    parent: Command,
+    usage: string,
+    description: string,
+    act: (context: Context, ...given: never[]) => Outcome,
+    { asksNode = true }: { asksNode?: boolean } = {},
+  ): Command => {
+    const command = parent
+      .command(usage)
+      .description(description)
+      .option('--json', 'JSON on stdout, also for errors');
+    if (asksNode) {
+      command.option(
+        '--api <socket|url>',
+        "a node's control API (default: AETHER_API, or the node of this folder)",
+      );
+    }
+    return command.action(async (...given: unknown[]) => {
+      const options = given.at(-2) as CommonOptions;
+      const { json, api, ...own } = options;
+      const { Context } = await import('./context.ts');
+      // `up` says with --api where it listens.
+      const context = new Context({ json, ...(asksNode ? { api } : {}) } as CommonOptions);
+      const forAct = [
+        ...given.slice(0, -2),
+        asksNode ? own : { ...own, ...(api === undefined ? {} : { api }) },
+      ];
+      ended((await act(context, ...(forAct as never[]))) ?? EXIT.ok);
+    });
+  };
+  const group = (name: string, description: string): Command =>
+    program.command(name).description(description).helpCommand(false);
+  const local = { asksNode: false };
+
+  add(
+    program,
+    'dev',
+    'a lattice of three nodes on this machine, with the sample application',
+    async (context, options) => (await import('./commands/dev.ts')).dev(context, options),
+    local,
+  )
+    .option('--check', 'prove the promises of the lattice, then end')
+    .option('--data <dir>', 'folder of the lattice');
+
+  add(
+    program,
+    'up',
+    'run one node in the foreground',
+    async (context, options) => (await import('./commands/up.ts')).up(context, options),
+    local,
+  )
+    .requiredOption('--data <dir>', 'folder of its key, journal and caches')
+    .option('--name <name>', 'its name for people')
+    .option('--listen <host:port>', "peers' address")
+    .option('--ingress <host:port>', 'HTTP for Particles')
+    .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
+    .option('--join <host:port>', 'a peer of the lattice to join; may be repeated', collect)
+    .option('--token <file|->', 'file with the join token, - for standard input')
+    .option('--zone <zone>', 'failure zone')
+    .option('--region <region>', 'region')
+    .option('--role <role>', 'voter, storage, compute or relay; may be repeated', collect)
+    .option('--weight <n>', 'share of the ring; 0 keeps no data', number)
+    .option('--cache <dir>', 'transpiled components; nodes of one machine may share it')
+    .option('--workflows <module>', 'module whose default export is a list of workflows');
+
+  add(
+    program,
+    'check [file]',
+    'check an Aetherfile',
+    async (context, file = 'Aetherfile') =>
+      (await import('./commands/check.ts')).checkFile(context, file),
+    local,
+  );
+
+  add(
+    program,
+    'build <module>',
+    'build a component from TypeScript or JavaScript',
+    async (context, entry, options) =>
+      (await import('./commands/build.ts')).build(context, entry, options),
+    local,
+  )
+    .option('-o, --output <file>', 'the component (default: beside the module)')
+    .option('--cache <dir>', 'components built before', '.aether/build');
+
+  add(
+    program,
+    'deploy [file]',
+    'deploy the app of an Aetherfile',
+    async (context, file = 'Aetherfile', options) =>
+      (await import('./commands/deploy.ts')).deploy(context, file, options),
+  ).option('--detach', 'end once the deploy is durable (exit code 8)');
+
+  add(
+    program,
+    'invoke <app/particle> <export> [args...]',
+    'call an export of a Particle; arguments are JSON or text',
+    async (context, target, name, args) =>
+      (await import('./commands/particles.ts')).invokeParticle(context, target, name, args),
+  );
+
+  add(
+    program,
+    'ps',
+    'Particles and their state, with the reason for each that does not run',
+    async (context) => (await import('./commands/particles.ts')).listParticles(context),
+  );
+
+  add(
+    program,
+    'logs [app/particle]',
+    'what Particles on the node wrote',
+    async (context, target, options) =>
+      (await import('./commands/particles.ts')).showLogs(context, target, options),
+  ).option('-f, --follow', 'go on with what comes');
+
+  const workflows = group('wf', 'workflows');
+  add(workflows, 'list', 'workflows, the newest first', async (context, options) =>
+    (await import('./commands/workflows.ts')).listWorkflows(context, options),
+  )
+    .option('--name <name>', 'of this type')
+    .option('--status <status>', 'in this state')
+    .option('--limit <n>', 'at most so many', number);
+  add(workflows, 'show <id>', 'one workflow and its history', async (context, id, options) =>
+    (await import('./commands/workflows.ts')).showWorkflow(context, id, options),
+  ).option('--wait <duration>', 'wait so long for its end (exit code 8 when it goes on)');
+
+  const ring = group('ring', 'members and placement');
+  add(ring, 'status', 'nodes, their state and their share of the ring', async (context) =>
+    (await import('./commands/ring.ts')).ringStatus(context),
+  );
+  add(
+    ring,
+    'owners <key>',
+    'nodes that keep a key, the preferred one first',
+    async (context, key) => (await import('./commands/ring.ts')).ringOwners(context, key),
+  );
+
+  const kv = group('kv', 'keys and values');
+  const consistency = 'one, quorum, local-quorum or all';
+  add(kv, 'create <bucket>', 'create a bucket', async (context, bucket, options) =>
+    (await import('./commands/kv.ts')).kvCreate(context, bucket, options),
+  )
+    .option('--class <class>', 'eventual or strong', 'eventual')
+    .option('--replicas <n>', 'copies of each key', number);
+  add(kv, 'get <bucket> <key>', 'print a value', async (context, bucket, key, options) =>
+    (await import('./commands/kv.ts')).kvGet(context, bucket, key, options),
+  ).option('--consistency <level>', consistency);
+  add(
+    kv,
+    'put <bucket> <key> [value]',
+    'store a value, from standard input where none is given; prints its version',
+    async (context, bucket, key, value, options) =>
+      (await import('./commands/kv.ts')).kvPut(context, bucket, key, value, options),
+  )
+    .option('--file <file>', 'the value is what is in this file')
+    .option('--if-version <version>', 'only if the key has this version now')
+    .option('--if-absent', 'only if there is no such key')
+    .option('--consistency <level>', consistency);
+  add(kv, 'del <bucket> <key>', 'delete a key', async (context, bucket, key, options) =>
+    (await import('./commands/kv.ts')).kvDelete(context, bucket, key, options),
+  )
+    .option('--if-version <version>', 'only if the key has this version now')
+    .option('--consistency <level>', consistency);
+  add(kv, 'list <bucket>', 'keys and versions', async (context, bucket, options) =>
+    (await import('./commands/kv.ts')).kvList(context, bucket, options),
+  )
+    .option('--prefix <prefix>', 'keys that begin so')
+    .option('--after <key>', 'go on after this key')
+    .option('--limit <n>', 'at most so many', number);
+
+  const mint = group('cap', 'capabilities')
+    .command('mint')
+    .description('make one')
+    .helpCommand(false);
+  add(
+    mint,
+    'join',
+    'print a token with which a node may join; works while no node runs',
+    async (context, options) =>
+      (await import('./commands/membership.ts')).mintJoin(context, options),
+    local,
+  )
+    .requiredOption('--data <dir>', 'data folder of a node that may let others in')
+    .option('--uses <n>', 'how often it can be used', number)
+    .option('--expires <duration>', 'how long it can be used', '1h')
+    .option('--role <role>', 'role that it allows; may be repeated', collect)
+    .option('--zone <zone>', 'zone that it allows');
+
+  add(
+    group('node', 'the node itself'),
+    'leave',
+    'hand ownership over and leave the lattice',
+    async (context) => (await import('./commands/membership.ts')).leave(context),
+  );
+
+  add(
+    program,
+    'doctor',
+    'check this machine, with a fix for each thing that is wrong',
+    async (context, options) => (await import('./commands/doctor.ts')).doctor(context, options),
+  )
+    .option('--data <dir>', 'data folder to check', '.aether')
+    .option('--listen <host:port>', 'address to try; may be repeated', collect);
+
+  return program;
+}
+
+function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
+    throw new InvalidArgumentError('It is not a number from 0 on.');
+  }
+  return value;
+}
+
+/** "error: unknown command 'x'\n(Did you mean y?)" and its like as one of our errors. */
+function asUsageError({ message, code }: CommanderError): AetherError {
+  if (code === 'commander.help')
+    return usageError('no command was given', 'aether --help lists them');
+  const [first = '', suggestion] = message.replace(/^error: /, '').split('\n');
+  return usageError(
+    first,
+    suggestion?.replace(/^\((.*)\)$/, '$1') ??
+      'aether --help lists commands, aether COMMAND --help flags',
+  );
+}
