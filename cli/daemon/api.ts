@@ -8,16 +8,12 @@ import type { LatticeNode } from './node.ts';
 import type { Answer, Call, Route } from './router.ts';
 
 const STATUS_BY_CODE: Readonly<Record<string, number>> = {
-  ERR_AETHERFILE_INVALID: 422,
   ERR_API_BODY: 400,
   ERR_API_BODY_TOO_LARGE: 413,
   ERR_API_METHOD: 405,
   ERR_API_NOT_FOUND: 404,
   ERR_API_PARAMETER: 400,
   ERR_APP_NOT_FOUND: 404,
-  ERR_CUE_LIMIT: 422,
-  ERR_CUE_SYNTAX: 422,
-  ERR_CUE_UNSUPPORTED: 422,
   ERR_DATAPATH_DENIED: 403,
   ERR_DATAPATH_NO_BACKEND: 503,
   ERR_DURATION: 400,
@@ -53,8 +49,11 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_RING_UNREACHABLE: 503,
 };
 
+/** Areas whose other codes refuse what a bundle holds. */
+const REFUSED_CONTENT = /^ERR_(AETHERFILE|CUE|PARTICLE)_/;
+
 export function statusOf(code: string): number {
-  return STATUS_BY_CODE[code] ?? (code.startsWith('ERR_PARTICLE_') ? 422 : 500);
+  return STATUS_BY_CODE[code] ?? (REFUSED_CONTENT.test(code) ? 422 : 500);
 }
 
 /** The calls of one node. */

@@ -141,7 +141,7 @@ const BAD: readonly [string, string][] = [
   ['_a: 1', 'ERR_CUE_UNSUPPORTED 1:1'],
   ['a?: 1', 'ERR_CUE_UNSUPPORTED 1:1'],
   ['a!: 1', 'ERR_CUE_UNSUPPORTED 1:1'],
-  ['a: {\n...\n}', 'ERR_CUE_UNSUPPORTED 2:1'],
+  ['a: {\n...\nb: 1\n}', 'ERR_CUE_UNSUPPORTED 2:1'],
   ['a: {b: 1, ...}', 'ERR_CUE_UNSUPPORTED 1:11'],
   ['a: [1, ...]', 'ERR_CUE_UNSUPPORTED 1:4'],
   ['a: {#B, c: 1}', 'ERR_CUE_UNSUPPORTED 1:5'],

@@ -69,7 +69,7 @@ class Evaluator {
       refuse(this.#source, 'ERR_CUE_LIMIT', at, message, 'refer to the value itself');
     }
     const data = this.#unified(conjuncts);
-    const isTooMuch = data.size > NODES_MAX || false;
+    const isTooMuch = data.size > NODES_MAX || this.#evaluations > EVALUATIONS_MAX;
     if (isTooMuch || data.depth > DEPTH_MAX) {
       const message = `written out, this is more than ${NODES_MAX} values or ${DEPTH_MAX} levels`;
       refuse(this.#source, 'ERR_CUE_LIMIT', at, message, 'say less, or split the file');
