@@ -128,7 +128,10 @@ function createProgram(ended: (code: number) => void): Command {
     local,
   )
     .option('-o, --output <file>', 'the component (default: beside the module)')
-    .option('--cache <dir>', 'components built before', '.aether/build');
+    .option('--cache <dir>', 'components built before', '.aether/build')
+    .option('--wit <dir>', "WIT of the component's own world (default: Aether's)")
+    .option('--world <world>', 'world in that WIT (default: http)')
+    .option('--outgoing', 'with fetch, which an http or invoke grant has to allow');
 
   add(
     program,

@@ -9,17 +9,26 @@ export interface BuildOptions {
   output?: string;
   /** Folder of components built before. */
   cache: string;
+  /** Folder with the component's own WIT, and the world in it. Default: Aether's `http`. */
+  wit?: string;
+  world?: string;
+  /** Whether it may send HTTP, which an `http` or `invoke` grant has to allow. */
+  outgoing?: boolean;
 }
 
 export async function build(
   { out }: Context,
   entry: string,
-  { output, cache }: BuildOptions,
+  { output, cache, ...options }: BuildOptions,
 ): Promise<void> {
   const { dir, name } = parse(resolve(entry));
   const file = output ?? resolve(dir, `${name}.wasm`);
   const started = performance.now();
-  const { bytes } = await buildComponent({ source: resolve(entry), cache: resolve(cache) });
+  const { bytes } = await buildComponent({
+    source: resolve(entry),
+    cache: resolve(cache),
+    ...options,
+  });
   await mkdir(dirname(resolve(file)), { recursive: true });
   await writeFile(file, bytes);
   out.result({ file, bytes: bytes.length }, () => file);

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Bundle } from '../../particle/index.ts';
 import type { Particle } from '../../spec/aetherfile/app.ts';
 import { AetherError, NotAvailableError } from '../../spec/error.ts';
+import { sibling } from '../../spec/package-file.ts';
 import type { Context } from '../context.ts';
 import { readApp } from '../io/app-file.ts';
 import { postBundle } from '../io/bundle.ts';
@@ -19,7 +20,7 @@ export interface DeployOptions {
   detach?: boolean;
 }
 
-const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
+const MAIN = fileURLToPath(sibling(import.meta.url, '../main'));
 
 /** Longest pause between two looks at a running deploy; its end is told at once. */
 const LOOK_EVERY = '250ms';

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { mintJoinToken } from '../../ring/index.ts';
 import { AetherError } from '../../spec/error.ts';
+import { sibling } from '../../spec/package-file.ts';
 import { ControlClient } from '../io/control-client.ts';
 
 /** A node process of the lattice. */
@@ -38,7 +39,7 @@ const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 /** First ingress port that is tried; the next free ones follow. */
 const INGRESS_PORT_FIRST = 8_080;
-const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
+const MAIN = fileURLToPath(sibling(import.meta.url, '../main'));
 
 export class LocalLattice {
   readonly nodes: readonly LocalNode[];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildComponent } from '../../particle/index.ts';
 import { readAetherfile } from '../../spec/aetherfile/index.ts';
+import { packageFile } from '../../spec/package-file.ts';
 
 export interface Sample {
   source: string;
@@ -14,7 +15,7 @@ export interface Sample {
   components: Record<string, Uint8Array>;
 }
 
-const SAMPLE_FOLDER: string = fileURLToPath(new URL('../../samples/tally', import.meta.url));
+const SAMPLE_FOLDER: string = fileURLToPath(packageFile('samples/tally'));
 
 /** Reads and builds the sample; a component that was built before comes out of the cache. */
 export async function loadSample(cache: string): Promise<Sample> {

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AetherError } from '../../spec/error.ts';
 import { packageVersion } from './package-version.ts';
-import { sibling } from './sibling.ts';
+import { packageFile, sibling } from '../../spec/package-file.ts';
 
 /** The source cannot be built. Nothing was written. */
 export class BuildError extends AetherError {
@@ -46,10 +46,7 @@ const ERROR_CHARS_MAX = 4_000;
 
 const LOCAL_IMPORT = /(?:from|import)\s*\(?\s*['"](\.{1,2}\/[^'"]+)['"]/g;
 
-/** Beside the sources, or beside the folder of the build. */
-const ownWit = fileURLToPath(
-  new URL(`${import.meta.url.endsWith('.ts') ? '' : '../'}../../spec/wit`, import.meta.url),
-);
+const ownWit = fileURLToPath(packageFile('spec/wit'));
 
 /** @throws BuildError */
 export async function buildComponent(options: BuildOptions): Promise<Built> {

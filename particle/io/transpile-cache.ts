@@ -15,7 +15,7 @@ import type { ExportedFunction } from '../core/exported-functions.ts';
 import type { CoreModule } from '../core/memory-cap.ts';
 import { SUSPENDING } from './guest/suspending.ts';
 import { packageVersion } from './package-version.ts';
-import { sibling } from './sibling.ts';
+import { sibling } from '../../spec/package-file.ts';
 
 /** jco cannot read the component, or took too long. Nothing was stored. */
 export class TranspileError extends AetherError {

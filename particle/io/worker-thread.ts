@@ -1,7 +1,7 @@
 /** The host's end of one guest worker: posts, and tells whether it still answers. */
 import { Worker } from 'node:worker_threads';
 import type { FromWorker, GuestProgram, ToWorker, WorkerBoot } from './protocol.ts';
-import { sibling } from './sibling.ts';
+import { sibling } from '../../spec/package-file.ts';
 
 /** V8's heap of one worker: the glue and resources of its guests; their linear memory lies outside of it. */
 const HEAP_MIB = 768;

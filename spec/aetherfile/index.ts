@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Data } from '../cue/data.ts';
 import { CueError, diagnose, type Diagnostic, type Fault, type Path } from '../cue/diagnostic.ts';
 import { evaluate } from '../cue/evaluate.ts';
 import { parse } from '../cue/parser.ts';
 import { Schema } from '../cue/schema.ts';
 import { Source, type Span } from '../cue/source.ts';
+import { packageFile } from '../package-file.ts';
 import type { App } from './app.ts';
 import { check } from './check.ts';
 import { violations } from './rules.ts';
@@ -99,12 +100,10 @@ function locate(data: Data, path: Path, around: Span): Span {
 
 let loaded: Schema | undefined;
 
-/** The schema, read when it is first needed: beside this file, or in the package around the built one. */
+/** The schema, read when it is first needed. */
 function schema(): Schema {
   if (loaded === undefined) {
-    const beside = new URL('schema.cue', import.meta.url);
-    const packaged = new URL('../../../spec/aetherfile/schema.cue', import.meta.url);
-    const text = readFileSync(existsSync(beside) ? beside : packaged, 'utf8');
+    const text = readFileSync(packageFile('spec/aetherfile/schema.cue'), 'utf8');
     loaded = new Schema(new Source('schema.cue', text));
   }
   return loaded;
