@@ -218,3 +218,16 @@ test('doctor finds a port in use and a key that others may read, and fails', asy
   const bad = findings.filter(({ verdict }) => verdict === 'bad').map(({ check }) => check);
   t.same(bad, ['data folder', `port 127.0.0.1:${port}`]);
 });
+
+test('a command of a later release says so, and the version is the package’s', async (t) => {
+  for (const args of [
+    ['plan', '--out', 'p.json'],
+    ['wf', 'attach', 'id'],
+  ]) {
+    const { code, stderr } = await aether(t, args);
+    t.equal(code, EXIT.failed);
+    t.match(stderr, new RegExp(`ERR_NOT_AVAILABLE: aether ${args[0]}`));
+  }
+  const { stdout } = await aether(t, ['--version']);
+  t.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});

@@ -2,8 +2,10 @@
  * The commands of `aether`: names, arguments, flags. What a command does is imported when it runs, so that
  * `--help` and a mistyped command cost nothing.
  */
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import type { AetherError } from '../spec/error.ts';
+import { type AetherError, NotAvailableError } from '../spec/error.ts';
+import { packageFile } from '../spec/package-file.ts';
 import type { CommonOptions, Context } from './context.ts';
 import { EXIT } from './io/exit-code.ts';
 import { usageError } from './usage.ts';
@@ -38,6 +40,7 @@ function createProgram(ended: (code: number) => void): Command {
     .description(
       'An ambient compute lattice: durable workflows and sandboxed Particles on a masterless ring.',
     )
+    .version(packageVersion(), '-V, --version', 'show the version')
     .exitOverride()
     .configureOutput({ writeErr: () => {} })
     .showSuggestionAfterError()
@@ -253,7 +256,51 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--data <dir>', 'data folder to check', '.aether')
     .option('--listen <host:port>', 'address to try; may be repeated', collect);
 
+  for (const [parent, before, names] of [
+    [program, '', LATER],
+    [workflows, 'wf ', LATER_OF_WORKFLOWS],
+  ] as const) {
+    for (const name of names) {
+      parent
+        .command(name, { hidden: true })
+        .allowUnknownOption()
+        .allowExcessArguments()
+        .action(() => {
+          throw new NotAvailableError(`aether ${before}${name}: not in this release`, {
+            hint: 'CHANGELOG.md says what each release brings',
+          });
+        });
+    }
+  }
   return program;
+}
+
+/** Commands of the design that this release answers with ERR_NOT_AVAILABLE. */
+const LATER = [
+  'init',
+  'join',
+  'fmt',
+  'plan',
+  'rollback',
+  'scale',
+  'trace',
+  'top',
+  'flows',
+  'policy',
+  'replay',
+  'lab',
+  'bench',
+  'spec',
+  'explain',
+  'completion',
+] as const;
+const LATER_OF_WORKFLOWS = ['attach', 'signal', 'query', 'cancel', 'replay'] as const;
+
+function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as {
+    version: string;
+  };
+  return version;
 }
 
 function collect(value: string, before: string[] = []): string[] {

@@ -1,5 +1,3 @@
-import type { Random } from './random.ts';
-
 /** RFC 4648 base32 in lower case, without padding: safe in file names, DNS labels and URLs. */
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
 
@@ -54,16 +52,4 @@ export function keyOf(id: string): Uint8Array | undefined {
   if (id[0] !== 'n' && id[0] !== 'l') return undefined;
   const key = fromBase32(id.slice(1));
   return key?.length === 32 ? key : undefined;
-}
-
-/**
- * An id that sorts by time: UUID version 7 (RFC 9562 §5.7).
- *
- * @param random is drawn from three times: for 12 bits, for 14 and for 48
- */
-export function uuidv7(nowMs: number, random: Random): string {
-  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
-  const bits = (count: number): number => Math.floor(random.next() * 2 ** count);
-  const time = hex(Math.floor(nowMs), 12);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${hex(bits(12), 3)}-${hex(0x8000 + bits(14), 4)}-${hex(bits(48), 12)}`;
 }
