@@ -369,3 +369,48 @@ test('a large file with much that is wrong is told in time', (t) => {
   t.same(diagnosticsOf(particle(`routes: [${routes}]`)), []);
   t.end();
 });
+
+test('looking for what was meant is done for what is shown, not for all that is wrong', (t) => {
+  const lines = (count: number, line: (i: number) => string): string =>
+    Array.from({ length: count }, (_, i) => line(i)).join('\n');
+  const tookMs = (wrong: number): number => {
+    const source = `package aether
+app: #App & {
+  aether: "v1alpha1"
+  name: "a"
+  kv: {
+${lines(2_000, (i) => `"bucket-number-${i}": {}`)}
+  }
+  particles: w: {source: path: "x", grants: [
+${lines(2_000, (i) => `{kind: "kv", bucket: "${i < wrong ? 'bukcet-nubmer' : 'bucket-number'}-${i}"},`)}
+  ]}
+}
+`;
+    const startedMs = performance.now();
+    t.throws(() => readAetherfile(source, 'Aetherfile'), { code: 'ERR_AETHERFILE_INVALID' });
+    return performance.now() - startedMs;
+  };
+  tookMs(1);
+  const [shown, all] = [tookMs(100), tookMs(2_000)];
+  t.ok(all < 5 * shown, `${shown.toFixed()} ms for 100 wrong names, ${all.toFixed()} ms for 2,000`);
+  t.end();
+});
+
+test('a name that needs quotes gets them in the help, and a long one is cut', (t) => {
+  const long = 'x'.repeat(500_000);
+  const refused = (source: string): Diagnostic[] => {
+    try {
+      readAetherfile(source, 'Aetherfile');
+    } catch (error) {
+      if (error instanceof AetherfileError) return [...error.diagnostics];
+    }
+    return [];
+  };
+  const app = (rest: string): string =>
+    `app: #App & {aether: "v1alpha1", name: "a", particles: w: {source: path: "x"}, ${rest}}`;
+  const [named] = refused(app('particles: w: grants: [{kind: "kv", bucket: "my-carts"}]'));
+  t.match(named?.help, 'kv: "my-carts": {}');
+  const [cut] = refused(app(`${long}: 1`));
+  t.ok((cut?.message.length ?? Infinity) < 500 && (cut?.path.length ?? Infinity) < 500);
+  t.end();
+});

@@ -71,8 +71,12 @@ function read(source: Source): App {
   const checked = check(schema(), '#App', app.value, app.label, TERMS);
   faults.push(...checked.faults);
   if (checked.faults.length === 0) {
-    for (const violation of violations(checked.value as App)) {
-      faults.push({ ...violation, at: locate(app.value, violation.path, app.label) });
+    const found = violations(checked.value as App)
+      .map((violation) => ({ violation, place: locate(app.value, violation.path, app.label) }))
+      .toSorted((a, b) => a.place.start - b.place.start)
+      .slice(0, DIAGNOSTICS_MAX);
+    for (const { violation, place } of found) {
+      faults.push({ ...violation, help: violation.help(), at: place });
     }
   }
   return faults.length > 0 ? refuseAll(source, faults) : (checked.value as App);

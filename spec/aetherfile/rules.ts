@@ -1,6 +1,6 @@
 /** What an app must keep beyond its schema: names that lead somewhere, text that means something. */
 import { isIPv4, isIPv6 } from 'node:net';
-import type { Path } from '../cue/diagnostic.ts';
+import { type Path, labelText } from '../cue/diagnostic.ts';
 import type { App, Grant, Particle, Rollout, Route, Schedule } from './app.ts';
 import { cronProblem } from './cron.ts';
 import { suggest } from './suggest.ts';
@@ -9,16 +9,18 @@ export interface Violation {
   code: string;
   path: Path;
   message: string;
-  help: string;
+  /** Made when it is read: looking for what was meant takes as long as the app has names. */
+  help: () => string;
 }
 
-type Report = (code: string, path: Path, message: string, help: string) => void;
+type Report = (code: string, path: Path, message: string, help: string | (() => string)) => void;
 
 /** Everything that is wrong, in no order. */
 export function violations(app: App): Violation[] {
   const found: Violation[] = [];
   const report: Report = (code, path, message, help) => {
-    found.push({ code: `ERR_AETHERFILE_${code}`, path, message, help });
+    const made = typeof help === 'string' ? () => help : help;
+    found.push({ code: `ERR_AETHERFILE_${code}`, path, message, help: made });
   };
   const routes = new Map<string, TakenRoute[]>();
   for (const [name, particle] of Object.entries(app.particles)) {
@@ -36,7 +38,11 @@ function checkGrant(app: App, grant: Grant, path: Path, report: Report): void {
   switch (grant.kind) {
     case 'kv':
       if (!Object.hasOwn(app.kv, grant.bucket)) {
-        const help = declare(grant.bucket, Object.keys(app.kv), `kv: ${grant.bucket}: {}`);
+        const help = declare(
+          grant.bucket,
+          Object.keys(app.kv),
+          `kv: ${labelText(grant.bucket)}: {}`,
+        );
         report(
           'UNKNOWN_BUCKET',
           [...path, 'bucket'],
@@ -50,7 +56,7 @@ function checkGrant(app: App, grant: Grant, path: Path, report: Report): void {
         const help = declare(
           grant.container,
           Object.keys(app.blob),
-          `blob: ${grant.container}: {}`,
+          `blob: ${labelText(grant.container)}: {}`,
         );
         const message = `no container ${grant.container} is declared in blob`;
         report('UNKNOWN_CONTAINER', [...path, 'container'], message, help);
@@ -78,15 +84,17 @@ function checkGrant(app: App, grant: Grant, path: Path, report: Report): void {
 
 function checkParticle(app: App, name: string, path: Path, report: Report): void {
   if (Object.hasOwn(app.particles, name)) return;
-  const help = declare(name, Object.keys(app.particles), `particles: ${name}: { … }`);
+  const help = declare(name, Object.keys(app.particles), `particles: ${labelText(name)}: { … }`);
   report('UNKNOWN_PARTICLE', path, `the app has no particle ${name}`, help);
 }
 
-function declare(name: string, declared: readonly string[], line: string): string {
-  const near = suggest(name, declared);
-  return near === undefined
-    ? `declare it in the app: ${line}`
-    : `did you mean ${near}? Or declare it: ${line}`;
+function declare(name: string, declared: readonly string[], line: string): () => string {
+  return () => {
+    const near = suggest(name, declared);
+    return near === undefined
+      ? `declare it in the app: ${line}`
+      : `did you mean ${near}? Or declare it: ${line}`;
+  };
 }
 
 function checkPeers(app: App, { network }: Particle, path: Path, report: Report): void {

@@ -1,11 +1,15 @@
 const NAME_CHARS_MAX = 64;
+/** Names that are looked at: a reader with more of them is not helped by a guess. */
+const CANDIDATES_MAX = 500;
 
 /** The candidate that `name` is most likely a slip of, if one is near enough. */
 export function suggest(name: string, candidates: Iterable<string>): string | undefined {
   if (name.length > NAME_CHARS_MAX) return undefined;
   let best: string | undefined;
   let least = Math.max(1, Math.floor(name.length / 3)) + 1;
+  let looked = 0;
   for (const candidate of candidates) {
+    if (++looked > CANDIDATES_MAX) break;
     if (Math.abs(candidate.length - name.length) >= least) continue;
     const edits = distance(name.toLowerCase(), candidate.toLowerCase());
     if (edits < least) [best, least] = [candidate, edits];

@@ -85,12 +85,18 @@ function pathText(path: Path): string {
   let text = '';
   for (const step of path) {
     if (typeof step === 'number') text += `[${step}]`;
-    else {
-      const label = /^[A-Za-z_$][\w$]*$/.test(step) ? step : JSON.stringify(step);
-      text += text === '' ? label : `.${label}`;
-    }
+    else text += text === '' ? labelText(step) : `.${labelText(step)}`;
   }
   return text;
+}
+
+/** A label is as long as its author likes; a message is not. */
+const LABEL_CHARS_MAX = 64;
+
+/** A label as CUE writes it: `web`, `"web-api"`. */
+export function labelText(label: string): string {
+  const text = label.length > LABEL_CHARS_MAX ? `${label.slice(0, LABEL_CHARS_MAX)}…` : label;
+  return /^[A-Za-z_$][\w$]*$/.test(text) ? text : JSON.stringify(text);
 }
 
 /** Diagnostics as a terminal shows them, each with its place, its line and its help. */
