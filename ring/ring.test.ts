@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { assemble } from './assembly.ts';
 import { mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { silentLog } from '../spec/log.ts';
 import { systemClock } from '../spec/system-clock.ts';
 
 /** Quick to see a death; slow enough for a busy machine. */
@@ -254,6 +255,47 @@ test(
     for (const ring of [a, again, d]) t.strictSame(await missing(ring), []);
   },
 );
+
+test(
+  'what was written while a node was down stays when the others leave',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const first = await open('a');
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+    const b = await open('b', { join: [first.address], token });
+    const c = await open('c', { join: [first.address], token });
+    await c.kv.createBucket('things', { class: 'eventual' });
+    await first.close();
+    const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
+    for (const key of keys) await b.kv.bucket('things').put(key, new TextEncoder().encode(key));
+    const a = await open('a');
+    await until(a, () => isWhole(a, 3));
+    await c.leave();
+    await until(b, () => isWhole(b, 2));
+    await b.leave();
+    const found = await Promise.all(keys.map((key) => a.kv.bucket('things').get(key)));
+    t.strictSame(
+      keys.filter((_, i) => found[i] === undefined),
+      [],
+    );
+  },
+);
+
+test('three nodes come up without a warning, whoever is asked', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const warnings: unknown[] = [];
+  const complain = (fields: object, message: string): unknown =>
+    warnings.push({ ...fields, message });
+  const log = { ...silentLog, warn: complain, error: complain };
+  const a = await open('a', { log });
+  const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+  const b = await open('b', { join: [a.address], token, log });
+  await b.kv.createBucket('things', { class: 'eventual' });
+  const c = await open('c', { join: [b.address], token, log });
+  await Promise.all([a, b, c].map((ring) => until(ring, () => isWhole(ring, 3))));
+  t.strictSame(warnings, []);
+});
 
 test('joins at the same time happen one after the other', { timeout: 60_000 }, async (t) => {
   const open = opener(t);

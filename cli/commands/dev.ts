@@ -32,16 +32,15 @@ interface History {
 /** @returns the exit code. */
 export async function dev(context: Context, options: DevOptions): Promise<number> {
   const { out } = context;
+  out.say('building the sample application (kept for the next time)…');
+  const sample = await loadSample(resolve('.aether/build'));
+  const interrupted = context.interrupted;
+  process.once('SIGTERM', () => process.emit('SIGINT'));
   const temporary =
     options.check === true && options.data === undefined
       ? mkdtempSync(join(tmpdir(), 'aether-check-'))
       : undefined;
   const folder = temporary ?? resolve(options.data ?? '.aether/dev');
-  const interrupted = context.interrupted;
-  process.once('SIGTERM', () => process.emit('SIGINT'));
-
-  out.say('building the sample application (kept for the next time)…');
-  const sample = await loadSample(resolve('.aether/build'));
   const startedMs = performance.now();
   const lattice = await LocalLattice.plan(folder, NODES);
   try {
@@ -56,6 +55,10 @@ export async function dev(context: Context, options: DevOptions): Promise<number
     await aborted(interrupted);
     out.say('stopping…');
     return EXIT.ok;
+  } catch (error) {
+    // Ctrl-C reaches the nodes too: what then fails here is only that they end.
+    if (interrupted.aborted) return EXIT.interrupted;
+    throw error;
   } finally {
     await lattice.stop();
     if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });

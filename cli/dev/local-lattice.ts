@@ -1,7 +1,14 @@
 /** A lattice of node processes on loopback, each an `aether up` of its own, for `aether dev` and its proofs. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -39,11 +46,14 @@ const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 /** First ingress port that is tried; the next free ones follow. */
 const INGRESS_PORT_FIRST = 8_080;
+/** Where the ports of the last start are kept. */
+const PORTS = 'ports.json';
+const TOKEN_LIFE_MS = 3_600_000;
 const MAIN = fileURLToPath(sibling(import.meta.url, '../main'));
 
 export class LocalLattice {
   readonly nodes: readonly LocalNode[];
-  readonly #cache: string;
+  readonly #folder: string;
 
   /**
    * Plans a lattice; a folder that had one keeps its ports where they are free.
@@ -52,7 +62,7 @@ export class LocalLattice {
    */
   static async plan(folder: string, count: number): Promise<LocalLattice> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const file = join(folder, 'ports.json');
+    const file = join(folder, PORTS);
     const wanted: Ports[] = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : [];
     const taken = new Set<number>();
     const ports: Ports[] = [];
@@ -62,9 +72,8 @@ export class LocalLattice {
         ingress: await freePort(wanted[i]?.ingress ?? INGRESS_PORT_FIRST + i, taken),
       });
     }
-    writeFileSync(file, JSON.stringify(ports));
     return new LocalLattice(
-      join(folder, 'cache'),
+      folder,
       ports.map(({ listen, ingress }, i) => {
         const data = join(folder, `n${i + 1}`);
         return {
@@ -80,34 +89,37 @@ export class LocalLattice {
     );
   }
 
-  private constructor(cache: string, nodes: readonly LocalNode[]) {
-    this.#cache = cache;
+  private constructor(folder: string, nodes: readonly LocalNode[]) {
+    this.#folder = folder;
     this.nodes = nodes;
   }
 
   /** Starts every node; a new lattice is founded by the first and joined by the others. */
   async start(): Promise<void> {
-    const [founder, ...others] = this.nodes;
-    if (founder === undefined) return;
-    const isNew = others.some((node) => !existsSync(node.data));
-    if (!isNew) {
-      await Promise.all(this.nodes.map((node) => this.startNode(node)));
-      return;
+    const [founder, ...others] = this.nodes as [LocalNode, ...LocalNode[]];
+    // A token is there until its node has joined, so one that was cut off in between gets another.
+    const strangers = others.filter(
+      (node) => !existsSync(node.data) || existsSync(tokenFile(node)),
+    );
+    if (strangers.length > 0) await this.startNode(founder);
+    for (const node of strangers) {
+      mkdirSync(node.data, { recursive: true, mode: 0o700 });
+      const token = mintJoinToken(founder.data, { uses: 1, expiresMs: TOKEN_LIFE_MS });
+      writeFileSync(tokenFile(node), token, { mode: 0o600 });
     }
-    await this.startNode(founder);
-    for (const node of others) {
-      if (existsSync(node.data)) continue;
-      mkdirSync(node.data, { mode: 0o700 });
-      const token = mintJoinToken(founder.data, { uses: 1, expiresMs: 3_600_000 });
-      writeFileSync(join(node.data, 'join.token'), token, { mode: 0o600 });
-    }
-    await Promise.all(others.map((node) => this.startNode(node)));
+    const stopped = this.nodes.filter((node) => node.process === undefined);
+    await Promise.all(stopped.map((node) => this.startNode(node)));
+    for (const node of strangers) rmSync(tokenFile(node));
+    const ports = this.nodes.map(({ listen, ingress }) => ({
+      listen: portOf(listen),
+      ingress: portOf(ingress),
+    }));
+    writeFileSync(join(this.#folder, PORTS), JSON.stringify(ports));
   }
 
   /** Starts one node and waits until it serves. @throws AetherError ERR_DEV_NODE with what it printed. */
   async startNode(node: LocalNode, { env = {} }: StartOptions = {}): Promise<void> {
     const peers = this.nodes.filter((peer) => peer !== node);
-    const token = join(node.data, 'join.token');
     const isFounder = node === this.nodes[0] && !existsSync(join(node.data, 'node.key'));
     const args = [
       'up',
@@ -116,9 +128,9 @@ export class LocalLattice {
       `--listen=${node.listen}`,
       `--ingress=${node.ingress}`,
       `--zone=${node.zone}`,
-      `--cache=${this.#cache}`,
+      `--cache=${join(this.#folder, 'cache')}`,
       ...(isFounder ? [] : peers.map((peer) => `--join=${peer.listen}`)),
-      ...(existsSync(token) ? [`--token=${token}`] : []),
+      ...(existsSync(tokenFile(node)) ? [`--token=${tokenFile(node)}`] : []),
     ];
     const child = spawn(process.execPath, [...process.execArgv, MAIN, ...args], {
       env: { ...process.env, ...env },
@@ -163,6 +175,14 @@ export class LocalLattice {
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => end(node.process, 'SIGTERM')));
   }
+}
+
+function tokenFile(node: LocalNode): string {
+  return join(node.data, 'join.token');
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
 }
 
 async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
