@@ -1,5 +1,5 @@
 /** What every command is given: where to say things, whom to ask, when to stop. */
-import { ControlClient, defaultApi } from './io/control-client.ts';
+import { ControlClient, defaultApis } from './io/control-client.ts';
 import { EXIT } from './io/exit-code.ts';
 import { Output } from './io/output.ts';
 
@@ -29,9 +29,10 @@ export class Context {
 
   /** The node that `--api`, AETHER_API or the current folder names. @throws AetherError ERR_USAGE */
   get client(): ControlClient {
-    return new ControlClient(
-      this.#api ?? (process.env['AETHER_API'] || undefined) ?? defaultApi(process.cwd()),
-    );
+    const given = this.#api ?? (process.env['AETHER_API'] || undefined);
+    return given === undefined
+      ? new ControlClient(...defaultApis(process.cwd()))
+      : new ControlClient(given);
   }
 
   /** Aborted by Ctrl-C; a second one ends the process at once. */

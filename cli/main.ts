@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --disable-warning=ExperimentalWarning
-import { runProgram } from './program.ts';
+const NODE_MAJOR_MIN = 24;
 
 // The reader of a pipe may have seen enough (`aether ps | head`).
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -7,8 +7,18 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
+if (Number(process.versions.node.split('.')[0]) < NODE_MAJOR_MIN) {
+  // Nothing else can be imported: an older Node does not know what the modules ask of it.
+  process.stderr.write(
+    `error ERR_NODE_VERSION: Aether needs Node ${NODE_MAJOR_MIN} or newer, this is ${process.versions.node}\n` +
+      'hint: put a newer Node first on PATH\n',
+  );
+  process.exit(1);
+}
+
 const argv = process.argv.slice(2);
 try {
+  const { runProgram } = await import('./program.ts');
   process.exitCode = await runProgram(argv);
 } catch (error) {
   const { Context } = await import('./context.ts');

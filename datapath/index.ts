@@ -15,4 +15,5 @@ export {
   type Flow,
   NoBackendError,
   UserspaceDatapath,
+  offer,
 } from './userspace.ts';

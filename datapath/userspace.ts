@@ -125,7 +125,11 @@ export class UserspaceDatapath {
     const startedMs = clock.monotonicMs();
     try {
       if (!verdict.allowed) throw denied(identity, service, verdict); // U1
-      const { node, response } = await this.#offer(service, request);
+      const { node, answer: response } = await offer(
+        service,
+        this.#ports.backends(service),
+        (backend) => this.#ports.carry(backend, service, request),
+      );
       flow.node = node;
       flow.status = response.status;
       return { node, response };
@@ -135,31 +139,36 @@ export class UserspaceDatapath {
     }
   }
 
-  async #offer(
-    service: Service,
-    request: HttpRequest,
-  ): Promise<{ node: string; response: HttpResponse }> {
-    const backends = this.#ports.backends(service);
-    for (const node of backends) {
-      try {
-        return { node, response: await this.#ports.carry(node, service, request) };
-      } catch (error) {
-        if (!AetherError.is(error) || !NOTHING_RUN.has(error.code)) throw error; // U2
-      }
-    }
-    throw new NoBackendError(
-      backends.length === 0
-        ? `no live node serves ${serviceText(service)}`
-        : `none of ${backends.length} nodes that serve ${serviceText(service)} can be reached`,
-      { hint: '`aether ring status` shows which nodes are up' },
-    );
-  }
-
   #record(flow: Flow): void {
     this.#flows.push(flow);
     if (this.#flows.length > FLOWS_KEPT) this.#flows.shift();
     for (const listener of this.#listeners) listener(flow);
   }
+}
+
+/**
+ * Asks a service's backends one after the other, until one has seen the question (U2).
+ *
+ * @throws NoBackendError (nothing sent), or the error of the backend that was asked.
+ */
+export async function offer<T>(
+  service: Service,
+  backends: readonly string[],
+  ask: (node: string) => Promise<T>,
+): Promise<{ node: string; answer: T }> {
+  for (const node of backends) {
+    try {
+      return { node, answer: await ask(node) };
+    } catch (error) {
+      if (!AetherError.is(error) || !NOTHING_RUN.has(error.code)) throw error;
+    }
+  }
+  throw new NoBackendError(
+    backends.length === 0
+      ? `no live node serves ${serviceText(service)}`
+      : `none of ${backends.length} nodes that serve ${serviceText(service)} can be reached`,
+    { hint: '`aether ring status` shows which nodes are up' },
+  );
 }
 
 function denied(identity: Identity, service: Service, verdict: Verdict): DeniedError {

@@ -153,6 +153,15 @@ test('a damaged cache entry is made again', async (t) => {
   t.equal(await ask(second.host, '/hit'), '{"count":1}');
 });
 
+test('a revision that was prepared and never used goes with the next one', async (t) => {
+  const { host } = await openHost(t);
+  await deploy(host, 'tiny');
+  await host.prepare('tally', 'v2', makeParticle({ env: { X: '2' } }), await readFixture('tiny'));
+  await deploy(host, 'tiny', { env: { X: '3' } }, 'v3');
+  await until(() => host.list().length === 1);
+  t.match(host.list(), [{ version: 'v3' }]);
+});
+
 test('a new revision takes over while the old one ends its requests', async (t) => {
   const { host, keyValue } = await openHost(t);
   await deploy(host, 'tiny');

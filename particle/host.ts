@@ -67,7 +67,14 @@ export interface LogLine {
 const SINGLE_USE_TOOL = 'ComponentizeJS';
 const DEFAULT_WORKERS = 2;
 const DEFAULT_IDLE_MS = 60_000;
+/** Of each Particle, so that none can push out the words of another. */
 const LOG_LINES_KEPT = 1_000;
+/** Failures to wake that say nothing of the component. */
+const NOT_ITS_FAULT: ReadonlySet<string> = new Set([
+  'ERR_PARTICLE_CLOSED',
+  'ERR_PARTICLE_TIMEOUT',
+  'ERR_PARTICLE_WORKER_LOST',
+]);
 const NAME = /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const VERSION = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/;
 
@@ -81,7 +88,8 @@ export class ParticleHost {
   readonly #active = new Map<string, Revision>();
   /** By digest and memory limit. */
   readonly #compiled = new Map<string, Promise<GuestProgram['modules']>>();
-  readonly #lines: LogLine[] = [];
+  /** By `app/particle`, oldest first. */
+  readonly #lines = new Map<string, LogLine[]>();
   readonly #listeners = new Set<(line: LogLine) => void>();
   #nextRevision = 1;
 
@@ -111,8 +119,9 @@ export class ParticleHost {
    *
    * @param version text that names the revision within its Particle.
    * @throws NotAComponentError, CoreModuleError, UngrantedImportError, UnknownImportError, NotAvailableError,
-   *   TranspileError, MemoryLimitError; AetherError ERR_PARTICLE_NAME, ERR_PARTICLE_WORLD, ERR_PARTICLE_LIMIT,
-   *   ERR_PARTICLE_VERSION_TAKEN, ERR_PARTICLE_WAKE. After any of them the revision does not exist.
+   *   TranspileError, MemoryLimitError, UncappableModuleError; AetherError ERR_PARTICLE_NAME, ERR_PARTICLE_WORLD, ERR_PARTICLE_LIMIT,
+   *   ERR_PARTICLE_VERSION_TAKEN, ERR_PARTICLE_WAKE; ERR_PARTICLE_TIMEOUT, ERR_PARTICLE_WORKER_LOST,
+   *   ERR_PARTICLE_CLOSED, which another try may not meet. After any of them the revision does not exist.
    */
   async prepare(
     app: string,
@@ -151,13 +160,15 @@ export class ParticleHost {
       },
       idleMs: this.#idleMs,
       isReused: !readComponent(bytes).processedBy.includes(SINGLE_USE_TOOL),
+      clock: this.#clock,
       tell: (stream, line) => {
         this.#record({ atMs: 0, app, particle: particle.name, version, stream, line });
       },
     });
     const woken = await this.#pool.run(revision, { kind: 'wake' });
     if (woken.kind === 'failed') {
-      await this.#pool.retire(revision);
+      await this.#discard(revision);
+      if (NOT_ITS_FAULT.has(woken.code)) throw outcomeError(woken);
       throw new AetherError(woken.message, {
         code: 'ERR_PARTICLE_WAKE',
         hint: '`aether logs` shows what it said',
@@ -168,7 +179,7 @@ export class ParticleHost {
     this.#revisions.set(key, revisions);
     const raced = revisions.get(version);
     if (raced !== undefined) {
-      await this.#pool.retire(revision);
+      await this.#discard(revision);
       return sameContent(raced, info, particle);
     }
     revisions.set(version, revision);
@@ -176,7 +187,8 @@ export class ParticleHost {
   }
 
   /**
-   * Sends the Particle's requests to a prepared revision from now on; the one before it ends its requests and goes.
+   * Sends the Particle's requests to a prepared revision from now on; those prepared before it end their requests and go,
+   * also one that never was active.
    *
    * @throws AetherError ERR_PARTICLE_NOT_PREPARED; the active revision stays.
    */
@@ -189,9 +201,10 @@ export class ParticleHost {
         hint: 'prepare it first',
       });
     }
-    const before = this.#active.get(key);
     this.#active.set(key, revision);
-    if (before !== undefined && before !== revision) void this.#remove(before);
+    for (const other of this.#revisions.get(key)?.values() ?? []) {
+      if (other.id < revision.id) void this.#remove(other);
+    }
   }
 
   /** Ends a Particle: its requests under way are answered, then nothing of it is left but its cached code. */
@@ -267,10 +280,13 @@ export class ParticleHost {
 
   /** The newest lines, oldest first. */
   logs(filter: { app?: string; particle?: string } = {}): LogLine[] {
-    return this.#lines.filter(
-      ({ app, particle }) =>
-        (filter.app ?? app) === app && (filter.particle ?? particle) === particle,
-    );
+    return [...this.#lines.values()]
+      .flat()
+      .filter(
+        ({ app, particle }) =>
+          (filter.app ?? app) === app && (filter.particle ?? particle) === particle,
+      )
+      .toSorted((a, b) => a.atMs - b.atMs);
   }
 
   /** @returns ends the subscription. */
@@ -332,6 +348,16 @@ export class ParticleHost {
     const key = `${revision.app}/${revision.particle.name}`;
     this.#revisions.get(key)?.delete(revision.version);
     if (this.#revisions.get(key)?.size === 0) this.#revisions.delete(key);
+    this.#forgetCode(revision);
+  }
+
+  async #discard(revision: Revision): Promise<void> {
+    await this.#pool.retire(revision);
+    this.#forgetCode(revision);
+  }
+
+  /** Drops compiled modules that no revision has any more. */
+  #forgetCode(revision: Revision): void {
     const compiled = compiledKey(revision.info.digest, revision.limits.memoryPages);
     const isShared = this.#all().some(
       ({ info, limits }) => compiledKey(info.digest, limits.memoryPages) === compiled,
@@ -381,8 +407,11 @@ export class ParticleHost {
 
   #record(line: LogLine): void {
     const stamped = { ...line, atMs: this.#clock.nowMs() };
-    this.#lines.push(stamped);
-    if (this.#lines.length > LOG_LINES_KEPT) this.#lines.shift();
+    const key = `${line.app}/${line.particle}`;
+    const lines = this.#lines.get(key) ?? [];
+    this.#lines.set(key, lines);
+    lines.push(stamped);
+    if (lines.length > LOG_LINES_KEPT) lines.shift();
     for (const listener of this.#listeners) listener(stamped);
   }
 }

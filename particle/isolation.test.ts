@@ -1,3 +1,4 @@
+import { parse } from '@bytecodealliance/jco';
 import { test } from 'tap';
 import {
   PROBE_GRANTS,
@@ -132,4 +133,97 @@ test('a component that takes resources without end traps', async (t) => {
   await deploy(host, 'tiny');
   t.equal(await ask(host, '/hoard', 'evil'), '500 ERR_PARTICLE_TRAP');
   t.equal(await ask(host, '/hit'), '{"count":1}');
+});
+
+test('one block of memory passed a thousand times over is a trap, not a gigabyte', async (t) => {
+  const { host } = await openHost(t, { workers: 1 });
+  const limits = { memory: '4Mi', time: '60s', instances: 1, outbound: 1 };
+  await deploy(host, 'probe', { grants: PROBE_GRANTS, limits });
+  const beforeBytes = process.memoryUsage.rss();
+  t.equal(await ask(host, '/copies'), '500 ERR_PARTICLE_TRAP');
+  t.ok(process.memoryUsage.rss() - beforeBytes < 500 * 2 ** 20);
+});
+
+test('a list as long as memory is a trap, and the process lives', async (t) => {
+  const { host } = await openHost(t, { workers: 1 });
+  const limits = { memory: '128Mi', time: '60s', instances: 1, outbound: 1 };
+  await deploy(host, 'probe', { grants: PROBE_GRANTS, limits });
+  t.equal(await ask(host, '/crowd'), '500 ERR_PARTICLE_TRAP');
+});
+
+/** A component that runs `body` and may have more in its core module. */
+const component = (body: string, more = ''): string => `(component
+  (core module $m ${more} (func $f (export "run") ${body}))
+  (core instance $i (instantiate $m))
+  (func (export "run") (canon lift (core func $i "run"))))`;
+
+test('what would fill the heap of the engine itself is not taken', async (t) => {
+  const { host } = await openHost(t);
+  const particle = makeParticle({ world: 'own:world/run', grants: [] });
+  const array = '(type $a (array (mut i64)))';
+  for (const [text, code] of [
+    [component('(drop (array.new_default $a (i32.const 9)))', array), 'ERR_PARTICLE_UNCAPPABLE'],
+    [component('', '(table 300000 funcref)'), 'ERR_PARTICLE_MEMORY_LIMIT'],
+  ] as const) {
+    await t.rejects(host.prepare('tally', 'v1', particle, await parse(text)), { code });
+  }
+});
+
+test('waiting on memory that nobody writes, and calls without end, end in time', async (t) => {
+  const { host } = await openHost(t);
+  const limits = { memory: '2Mi', time: '500ms', instances: 1, outbound: 1 };
+  const wait = '(drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1)))';
+  for (const [name, text, code] of [
+    ['wait', component(wait, '(memory 1 1 shared)'), 'ERR_PARTICLE_TIMEOUT'],
+    ['deep', component('(call $f) (call $f)'), 'ERR_PARTICLE_TRAP'],
+  ] as const) {
+    const particle = makeParticle({ name, world: 'own:world/run', grants: [], limits });
+    await host.prepare('tally', 'v1', particle, await parse(text));
+    host.activate('tally', name, 'v1');
+    await t.rejects(host.invoke('tally', name, 'run', []), { code }, name);
+  }
+});
+
+test('what an instance keeps over its requests is bounded', async (t) => {
+  const { host } = await openHost(t, { workers: 1 });
+  const limits = { memory: '4Mi', time: '60s', instances: 1, outbound: 1 };
+  await deploy(host, 'probe', { grants: PROBE_GRANTS, limits });
+  const answers: string[] = [];
+  while (answers.length < 6 && answers.at(-1) !== '500 ERR_PARTICLE_TRAP') {
+    answers.push(await ask(host, '/keep'));
+  }
+  t.same(answers, ['', '', '', '', '500 ERR_PARTICLE_TRAP'], '7 MiB each');
+  t.equal(await ask(host, '/seen'), '1', 'the one that kept too much is gone');
+});
+
+test('answers that a component keeps are bounded too', async (t) => {
+  const { host } = await openHost(t, {
+    workers: 1,
+    dial: () => Promise.resolve({ status: 200, headers: [], body: new Uint8Array(8 * 2 ** 20) }),
+  });
+  const limits = { memory: '4Mi', time: '60s', instances: 1, outbound: 1 };
+  await deploy(host, 'probe', { grants: PROBE_GRANTS, limits });
+  for (let n = 0; n < 3; n++) t.equal(await ask(host, '/out/other.aether'), 'status 200');
+  t.match(await ask(host, '/out/other.aether'), /^error/);
+});
+
+test('what a component makes the host say is cut as its own words are', async (t) => {
+  const { host } = await openHost(t);
+  const limits = { memory: '4Mi', time: '60s', instances: 1, outbound: 1 };
+  await deploy(host, 'probe', { grants: PROBE_GRANTS, limits });
+  let lines = 0;
+  host.onLog(({ stream }) => void (stream === 'host' && lines++));
+  t.equal(await ask(host, '/shun'), '');
+  t.ok(lines >= 1_000 && lines < 1_900, `${lines} of 2000 lines came through`);
+});
+
+test('a flood of one Particle leaves the lines of another', async (t) => {
+  const { host, keyValue } = await openHost(t);
+  keyValue.before = () => Promise.reject(new Error('no quorum'));
+  await deploy(host, 'tiny', { name: 'quiet' });
+  await ask(host, '/count', 'quiet');
+  t.match(host.logs({ particle: 'quiet' }), [{ line: /kv-get failed/ }]);
+  await deploy(host, 'probe', { grants: PROBE_GRANTS });
+  await ask(host, '/flood');
+  t.match(host.logs({ particle: 'quiet' }), [{ line: /kv-get failed/ }]);
 });

@@ -1,5 +1,7 @@
 import type { Particle } from '../spec/aetherfile/app.ts';
+import type { Clock } from '../spec/clock.ts';
 import { type GuestLimits, WAITING_MAX } from './core/limits.ts';
+import { LogGate } from './core/log-gate.ts';
 import { Residency } from './core/residency.ts';
 import type { ComponentInfo } from './inspect.ts';
 import type { Resident } from './io/guest-pool.ts';
@@ -19,6 +21,8 @@ export class Revision implements Resident {
   readonly residency: Residency;
   readonly isReused: boolean;
   readonly #tell: (stream: LogStream, line: string) => void;
+  readonly #notes: LogGate;
+  readonly #clock: Clock;
   program: GuestProgram;
   outbound = 0;
   requests = 0;
@@ -36,6 +40,7 @@ export class Revision implements Resident {
     program: GuestProgram;
     idleMs: number;
     isReused: boolean;
+    clock: Clock;
     tell: (stream: LogStream, line: string) => void;
   }) {
     this.id = options.id;
@@ -46,6 +51,8 @@ export class Revision implements Resident {
     this.limits = options.limits;
     this.program = options.program;
     this.#tell = options.tell;
+    this.#clock = options.clock;
+    this.#notes = new LogGate(options.clock.monotonicMs(), (line) => this.#tell('host', line));
     this.residency = new Residency({
       instancesMax: options.limits.instances,
       waitingMax: WAITING_MAX,
@@ -60,6 +67,6 @@ export class Revision implements Resident {
   }
 
   note(line: string): void {
-    this.#tell('host', line);
+    this.#notes.line(line, this.#clock.monotonicMs());
   }
 }

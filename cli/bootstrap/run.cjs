@@ -29,7 +29,7 @@ const QUIET = '--disable-warning=ExperimentalWarning';
 
 /** Each script as the programs it runs, in order; all of them run, so that one look shows all that is wrong. */
 const COMMANDS = {
-  aether: (args) => [['node', QUIET, 'cli/main.ts', ...args]],
+  aether: (args) => [['node', QUIET, join(ROOT, 'cli/main.ts'), ...args]],
   start: (args) => [['node', QUIET, 'cli/main.ts', 'dev', ...args]],
   test: (args) => [['tap', ...args]],
   check: () => [['tsc'], ['oxfmt', '--check'], ['oxlint', '--type-aware'], ['knip']],
@@ -40,6 +40,11 @@ const COMMANDS = {
     return [['tsc', '-p', 'tsconfig.build.json']];
   },
 };
+
+/** Files named on the command line of `aether` are the caller's; npm has changed to the checkout. */
+function folderOf(name) {
+  return name === 'aether' ? process.env.INIT_CWD || process.cwd() : ROOT;
+}
 
 async function main(name, args) {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
@@ -54,7 +59,7 @@ async function main(name, args) {
   const programs = command(args);
   for (const [program, ...rest] of programs) {
     const started = Date.now();
-    const { code, signal } = await run(program, rest, { cwd: ROOT, env });
+    const { code, signal } = await run(program, rest, { cwd: folderOf(name), env });
     if (signal !== undefined || code > 128) return code;
     if (programs.length > 1) {
       const seconds = ((Date.now() - started) / 1000).toFixed(1);

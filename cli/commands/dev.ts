@@ -19,6 +19,7 @@ export interface DevOptions {
 }
 
 const NODES = 3;
+const DEFAULT_FOLDER = '.aether/dev';
 
 interface Run {
   status: string;
@@ -40,7 +41,7 @@ export async function dev(context: Context, options: DevOptions): Promise<number
     options.check === true && options.data === undefined
       ? mkdtempSync(join(tmpdir(), 'aether-check-'))
       : undefined;
-  const folder = temporary ?? resolve(options.data ?? '.aether/dev');
+  const folder = temporary ?? resolve(options.data ?? DEFAULT_FOLDER);
   const startedMs = performance.now();
   const lattice = await LocalLattice.plan(folder, NODES);
   try {
@@ -50,9 +51,16 @@ export async function dev(context: Context, options: DevOptions): Promise<number
     const deployed = await deploySample(first, sample);
     const deployMs = performance.now() - startedMs - bootMs;
     const status = await first.client.json<LatticeStatus>('/status');
-    out.say(picture({ context, lattice, sample, status, deployed, bootMs, deployMs }));
+    const invite = options.check !== true;
+    const seen = { context, lattice, sample, status, deployed, bootMs, deployMs, invite };
+    out.say(picture(seen));
     if (options.check === true) return await check(context, lattice, sample);
+    if (out.json) out.line(JSON.stringify({ ...status, deployed, ingress: first.ingress }));
+    lattice.onEnded((node, signal) => {
+      out.say(`${node.name} ended (${signal}); Ctrl-C and another start bring it back`);
+    });
     await aborted(interrupted);
+    lattice.onEnded(undefined);
     out.say('stopping…');
     return EXIT.ok;
   } catch (error) {
@@ -114,6 +122,8 @@ interface Picture {
   deployed: Deployed;
   bootMs: number;
   deployMs: number;
+  /** Whether to say what to do next. */
+  invite: boolean;
 }
 
 /** What a newcomer sees: every figure is one that was measured. */
@@ -125,16 +135,14 @@ function picture({
   deployed,
   bootMs,
   deployMs,
+  invite,
 }: Picture): string {
   const { paintTalk: paint } = context.out;
-  const [first, , third] = lattice.nodes as [LocalNode, LocalNode, LocalNode];
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
   const members = status.members.map(
     ({ name, state, ownership }) =>
       `${state === 'alive' ? paint.green('●') : paint.red('●')} ${name}  ring ${(ownership * 100).toFixed(1)}%`,
   );
-  const near = relative('.', third.data);
-  const folder = near.startsWith('..') ? third.data : near;
   return [
     '',
     `  ${paint.bold('aether')}   lattice ${status.lattice.slice(0, 9)}   ${lattice.nodes.length} nodes in ${seconds(bootMs)}   epoch ${status.epoch}`,
@@ -144,13 +152,31 @@ function picture({
       ? `  ${sample.app} ${sample.version} is deployed, by workflow ${deployed.workflow}:`
       : `  deployed ${sample.app} ${sample.version} by workflow ${deployed.workflow}, ${deployed.steps.length} steps in ${seconds(deployMs)}:`,
     ...deployed.steps.map((step) => `    ${paint.green('✓')} ${step}`),
-    '',
-    `  try:       curl http://${first.ingress}/hit     (any node: ${lattice.nodes.map(({ ingress }) => ingress).join(', ')})`,
-    `  break it:  kill -9 ${third.process?.pid ?? ''}     (${third.name}, data in ${folder}); then curl again, and: npm run -s aether -- ring status`,
-    `  look:      npm run -s aether -- ps     (or: wf show ${deployed.workflow}, kv list ${sample.app}.tallies)`,
-    `  stop:      Ctrl-C`,
+    ...(invite ? invitation({ lattice, sample, deployed }) : []),
     '',
   ].join('\n');
+}
+
+/** What to do next, with commands that can be copied. */
+function invitation({
+  lattice,
+  sample,
+  deployed,
+}: Pick<Picture, 'lattice' | 'sample' | 'deployed'>): string[] {
+  const [first, , third] = lattice.nodes as [LocalNode, LocalNode, LocalNode];
+  const near = relative('.', third.data);
+  const folder = near.startsWith('..') ? third.data : near;
+  // A built package has a program of that name; a checkout has a script that runs the sources.
+  const aether = import.meta.url.endsWith('.ts') ? 'npm run -s aether --' : 'npx aether';
+  const isDefault = resolve(DEFAULT_FOLDER, first.name) === first.data;
+  const at = isDefault ? '' : ` --api ${first.data}/api.sock`;
+  return [
+    '',
+    `  try:       curl http://${first.ingress}/hit     (any node: ${lattice.nodes.map(({ ingress }) => ingress).join(', ')})`,
+    `  break it:  kill -9 ${third.process?.pid ?? ''}     (${third.name}, data in ${folder}); then curl again, and: ${aether} ring status${at}`,
+    `  look:      ${aether} ps${at}     (or: wf show ${deployed.workflow}, kv list ${sample.app}.tallies)`,
+    `  stop:      Ctrl-C`,
+  ];
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

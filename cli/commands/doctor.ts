@@ -21,7 +21,8 @@ export interface DoctorOptions {
   listen?: string[];
 }
 
-const NODE_MAJOR = 26;
+/** The first with JavaScript Promise Integration, which Particles wait by. */
+const NODE_MAJOR = 24;
 const GIB = 1024 ** 3;
 const DISK_BYTES_POOR = GIB;
 const DISK_BYTES_BAD = GIB / 10;

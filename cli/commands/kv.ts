@@ -3,12 +3,16 @@ import { readFile } from 'node:fs/promises';
 import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
 import { table } from '../io/table.ts';
+import { usageError } from '../usage.ts';
 
 export interface ConsistencyOption {
   consistency?: string;
 }
 
-const path = (bucket: string, key: string): string => `/kv/${segment(bucket)}/${segment(key)}`;
+function path(bucket: string, key: string): string {
+  if (key === '') throw usageError('a key has at least one byte', 'aether kv get BUCKET KEY');
+  return `/kv/${segment(bucket)}/${segment(key)}`;
+}
 
 export async function kvCreate(
   { client, out }: Context,
@@ -52,7 +56,9 @@ export async function kvPut(
   const { client, out } = context;
   const body =
     options.file !== undefined
-      ? await readFile(options.file)
+      ? await readFile(options.file).catch((error: unknown) => {
+          throw usageError((error as Error).message, 'name a file that can be read');
+        })
       : value === undefined || value === '-'
         ? await context.stdin()
         : Buffer.from(value);

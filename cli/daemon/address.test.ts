@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'tap';
@@ -17,12 +18,27 @@ test('addresses are host:port or the path of a socket, and print as they read', 
   t.end();
 });
 
-test('only a socket is removed', (t) => {
+test('only a socket that nobody listens on is removed', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'aether-address-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
-  removeSocket(join(folder, 'absent'));
+  await removeSocket(join(folder, 'absent'));
   const file = join(folder, 'file');
   writeFileSync(file, '');
-  t.throws(() => removeSocket(file), { code: 'ERR_ADDRESS' });
-  t.end();
+  await t.rejects(removeSocket(file), { code: 'ERR_ADDRESS' });
+
+  const path = join(folder, 'live');
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(path, resolve);
+  });
+  await t.rejects(removeSocket(path), { code: 'ERR_PORT_IN_USE' });
+  // As a killed process leaves it: the name is there and nobody listens.
+  const left = join(folder, 'left');
+  linkSync(path, left);
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+  t.ok(existsSync(left));
+  await removeSocket(left);
+  t.notOk(existsSync(left));
 });

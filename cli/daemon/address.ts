@@ -1,4 +1,5 @@
 import { lstatSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { AetherError } from '../../spec/error.ts';
 
 /** Where a server listens: TCP, or a unix socket. */
@@ -22,8 +23,12 @@ export function textAddress(address: Address): string {
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
-/** Removes a socket that a dead process left. @throws AetherError ERR_ADDRESS when something else is there. */
-export function removeSocket(path: string): void {
+/**
+ * Removes a socket that a dead process left.
+ *
+ * @throws AetherError ERR_ADDRESS when something else is there, ERR_PORT_IN_USE when somebody listens there.
+ */
+export async function removeSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) {
@@ -32,5 +37,23 @@ export function removeSocket(path: string): void {
       hint: 'name another path for the control API',
     });
   }
-  rmSync(path);
+  if (await isListening(path)) {
+    throw new AetherError(`${path} is in use by another process`, {
+      code: 'ERR_PORT_IN_USE',
+      hint: 'name another path for the control API',
+    });
+  }
+  rmSync(path, { force: true });
+}
+
+function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT');
+    });
+  });
 }

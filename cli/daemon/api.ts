@@ -12,6 +12,7 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_API_BODY_TOO_LARGE: 413,
   ERR_API_METHOD: 405,
   ERR_API_NOT_FOUND: 404,
+  ERR_API_ORIGIN: 403,
   ERR_API_PARAMETER: 400,
   ERR_APP_NOT_FOUND: 404,
   ERR_DATAPATH_DENIED: 403,
@@ -19,6 +20,7 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_DURATION: 400,
   ERR_DEPLOY_COMPONENT_MISSING: 422,
   ERR_DEPLOY_COMPONENT_UNKNOWN: 422,
+  ERR_DEPLOY_DIGEST: 422,
   ERR_DEPLOY_SUPERSEDED: 409,
   ERR_ENGINE_ALREADY_EXISTS: 409,
   ERR_ENGINE_NOT_FOUND: 404,
@@ -341,7 +343,8 @@ async function bundleIn(call: Call): Promise<Bundle> {
         cause: error,
       });
     });
-  const bundle: Bundle = { source: '', file: 'Aetherfile', components: {} };
+  const components: Bundle['components'] = Object.create(null);
+  const bundle: Bundle = { source: '', file: 'Aetherfile', components };
   for (const [field, value] of form) {
     if (field !== 'aetherfile') {
       bundle.components[field] =

@@ -5,6 +5,8 @@ import type { Answer, Call } from './router.ts';
 
 /** Keeps proxies and readers from taking a quiet stream for a dead one. */
 const PING_INTERVAL_MS = 15_000;
+/** A reader that leaves more than this unread is let go. */
+const UNREAD_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Membership, epoch and flow events of this node, from now on. */
 export function streamEvents(node: LatticeNode, call: Call): Answer {
@@ -52,6 +54,7 @@ function open({ res }: Call): EventStream {
   return {
     send: (event, data) => {
       res.write(`id: ${++id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+      if (res.writableLength > UNREAD_BYTES_MAX) res.destroy();
     },
     until: (...subscriptions) => ended.push(...subscriptions),
   };

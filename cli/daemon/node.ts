@@ -1,5 +1,4 @@
 /** The composition root: one node of a lattice, with all its modules wired. */
-import { chmodSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -16,6 +15,7 @@ import { apiRoutes, statusOf } from './api.ts';
 import { socketPath } from '../io/socket-path.ts';
 import { type Address, parseAddress, removeSocket, textAddress } from './address.ts';
 import { Metrics } from './metrics.ts';
+import { isLoopback, refuseForeignOrigin } from './origin.ts';
 import { Router } from './router.ts';
 
 export interface NodeOptions {
@@ -69,19 +69,31 @@ export interface DeployEvent {
  * ERR_ADDRESS; everything that was opened is closed again, and the data folder is as a stopped node leaves it.
  */
 export async function startNode(options: NodeOptions): Promise<LatticeNode> {
-  const opened: (() => Promise<void> | void)[] = [];
+  const opened: Close[] = [];
   try {
     return await open(options, opened);
   } catch (error) {
-    for (const close of opened.toReversed()) await close();
+    await closeAll(opened).catch(() => {});
     throw error;
   }
 }
 
-async function open(
-  options: NodeOptions,
-  opened: (() => Promise<void> | void)[],
-): Promise<LatticeNode> {
+type Close = () => Promise<void> | void;
+
+/** Closes what was opened, last first, each whatever became of the others. @throws the first error */
+async function closeAll(opened: readonly Close[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const close of opened.toReversed()) {
+    try {
+      await close();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}
+
+async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode> {
   const ingress = options.ingress === undefined ? undefined : tcp(options.ingress, 'ingress');
   const api = parseAddress(options.api ?? join(options.data, 'api.sock'));
   if ('host' in api && !isLoopback(api.host)) {
@@ -137,7 +149,7 @@ async function open(
       route: (method, authority, path) => lifecycle.directory.route(method, authority, path),
       refresh: () => lifecycle.refresh(),
       exchange: (identity, service, request) => lifecycle.exchange(identity, service, request),
-      nodeName: (id) => ring.members().find((member) => member.id === id)?.name ?? id,
+      nodeName: (id) => lifecycle.nodeName(id),
       clock,
       random: systemRandom,
       log,
@@ -159,7 +171,8 @@ async function open(
   const server = createServer();
   const apiAddress = await listenApi(server, api);
   opened.push(() => closeServer(server));
-  const router = new Router(apiRoutes(node), statusOf, systemRandom);
+  const guard = 'host' in api ? refuseForeignOrigin : undefined;
+  const router = new Router(apiRoutes(node), statusOf, systemRandom, guard);
   server.on('request', (req, res) => void router.answer(req, res));
   node.addresses = {
     listen: ring.address,
@@ -176,7 +189,7 @@ interface NodeParts {
   metrics: Metrics;
   tier: TierReport;
   deployListeners: Set<(event: DeployEvent) => void>;
-  opened: (() => Promise<void> | void)[];
+  opened: Close[];
 }
 
 /** A running node. */
@@ -189,7 +202,7 @@ export class LatticeNode {
   addresses: { listen: string; api: string; ingress?: string } = { listen: '', api: '' };
   readonly #tier: TierReport;
   readonly #deployListeners: Set<(event: DeployEvent) => void>;
-  readonly #opened: (() => Promise<void> | void)[];
+  readonly #opened: Close[];
   readonly #closed = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
 
@@ -248,10 +261,7 @@ export class LatticeNode {
 
   /** Stops in order without leaving, as a restart does. */
   close(): Promise<void> {
-    this.#closing ??= (async () => {
-      for (const close of this.#opened.toReversed()) await close();
-      this.#closed.resolve();
-    })();
+    this.#closing ??= closeAll(this.#opened).finally(() => this.#closed.resolve());
     return this.#closing;
   }
 
@@ -282,35 +292,24 @@ function tcp(text: string, what: string): { host: string; port: number } {
   });
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
-}
-
-function listenApi(server: Server, address: Address): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
-      try {
-        refuseListen(error, address);
-      } catch (refusal) {
-        reject(refusal);
-      }
-    });
-    if ('path' in address) {
-      const path = socketPath(address.path, process.cwd());
-      // The data folder's lock is held, so a socket that is there belongs to a process that is gone.
-      removeSocket(path);
-      server.listen(path, () => {
-        chmodSync(path, 0o600);
-        resolve(address.path);
-      });
-      return;
-    }
-    server.listen(address.port, address.host, () => {
-      const bound = server.address();
-      const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
-      resolve(textAddress({ host: address.host, port }));
-    });
-  });
+async function listenApi(server: Server, address: Address): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject).once('listening', resolve);
+  if ('host' in address) {
+    server.listen(address.port, address.host);
+  } else {
+    const path = socketPath(address.path, process.cwd());
+    await removeSocket(path);
+    // Nobody else may connect, not even between the binding and a chmod.
+    const umask = process.umask(0o177);
+    server.listen(path);
+    process.umask(umask);
+  }
+  await promise.catch((error: unknown) => refuseListen(error, address));
+  const bound = server.address();
+  return typeof bound === 'object' && bound !== null && 'host' in address
+    ? textAddress({ host: address.host, port: bound.port })
+    : textAddress(address);
 }
 
 function refuseListen(error: unknown, address: Address): never {

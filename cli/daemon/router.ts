@@ -1,5 +1,6 @@
 /** A table of HTTP routes with named segments, and the way a request is answered from it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBody } from '../../particle/index.ts';
 import { AetherError, errorBody } from '../../spec/error.ts';
 import type { Random } from '../../spec/random.ts';
 import { continueTrace } from '../../spec/trace.ts';
@@ -41,10 +42,20 @@ export class Router {
   readonly #routes: { method: string; segments: string[]; handler: Handler }[];
   readonly #status: (code: string) => number;
   readonly #random: Random;
+  readonly #guard: (req: IncomingMessage) => void;
 
-  /** @param status the HTTP status of an error code. */
-  constructor(routes: readonly Route[], status: (code: string) => number, random: Random) {
+  /**
+   * @param status the HTTP status of an error code.
+   * @param guard throws for a request that no route may take.
+   */
+  constructor(
+    routes: readonly Route[],
+    status: (code: string) => number,
+    random: Random,
+    guard: (req: IncomingMessage) => void = () => {},
+  ) {
     this.#random = random;
+    this.#guard = guard;
     this.#routes = routes.map(({ method, path, handler }) => ({
       method,
       segments: path.split('/'),
@@ -61,16 +72,17 @@ export class Router {
       continueTrace(typeof traceparent === 'string' ? traceparent : undefined, this.#random),
     );
     try {
-      const url = new URL(req.url ?? '/', 'http://aether');
+      this.#guard(req);
+      const url = urlOf(req);
       const { handler, params } = this.#find(req.method ?? 'GET', url.pathname);
       const call: Call = {
         req,
         res,
         params,
         query: url.searchParams,
-        body: () => readBody(req),
-        value: async () => parseJson(await readBody(req)),
-        json: async () => objectOf(parseJson(await readBody(req))),
+        body: () => bodyOf(req),
+        value: async () => parseJson(await bodyOf(req)),
+        json: async () => objectOf(parseJson(await bodyOf(req))),
       };
       const answer = await handler(call);
       if (answer !== undefined) write(res, answer);
@@ -130,19 +142,20 @@ function decoded(part: string): string | undefined {
   }
 }
 
-async function readBody(req: IncomingMessage): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of req) {
-    bytes += (chunk as Buffer).length;
-    if (bytes > BODY_BYTES_MAX) {
-      throw new AetherError(`the request body has more than ${BODY_BYTES_MAX} bytes`, {
-        code: 'ERR_API_BODY_TOO_LARGE',
-      });
-    }
-    chunks.push(chunk as Buffer);
+async function bodyOf(req: IncomingMessage): Promise<Uint8Array> {
+  const body = await readBody(req, BODY_BYTES_MAX);
+  if (typeof body !== 'string') return body;
+  throw new AetherError(`the request body has more than ${BODY_BYTES_MAX} bytes`, {
+    code: 'ERR_API_BODY_TOO_LARGE',
+  });
+}
+
+function urlOf(req: IncomingMessage): URL {
+  try {
+    return new URL(req.url ?? '/', 'http://aether');
+  } catch (error) {
+    throw new AetherError('the path is not one', { code: 'ERR_API_NOT_FOUND', cause: error });
   }
-  return new Uint8Array(Buffer.concat(chunks));
 }
 
 function parseJson(body: Uint8Array): unknown {

@@ -45,6 +45,8 @@ async function closeOrExit(node: LatticeNode): Promise<number> {
   process.once('SIGTERM', () => process.exit(1));
   process.once('SIGINT', () => process.exit(130));
   await node.close();
+  // The parent's channel would keep this process alive.
+  process.disconnect?.();
   return 0;
 }
 

@@ -54,6 +54,7 @@ const MAIN = fileURLToPath(sibling(import.meta.url, '../main'));
 export class LocalLattice {
   readonly nodes: readonly LocalNode[];
   readonly #folder: string;
+  #tellEnded: ((node: LocalNode, ended: string) => void) | undefined;
 
   /**
    * Plans a lattice; a folder that had one keeps its ports where they are free.
@@ -141,6 +142,7 @@ export class LocalLattice {
     child.once('exit', () => {
       if (node.process === child) node.process = undefined;
     });
+    child.once('exit', (code, signal) => this.#tellEnded?.(node, signal ?? `code ${code}`));
     const log: string[] = [];
     const logFile = createWriteStream(`${node.data}.log`, { flags: 'a', mode: 0o600 });
     child.stderr?.on('data', (chunk: Buffer) => {
@@ -151,11 +153,22 @@ export class LocalLattice {
     child.once('close', () => logFile.end());
     await ready(child).catch(async (error: unknown) => {
       await this.kill(node);
+      if (log.some((line) => line.includes('ERR_DATA_LOCKED'))) {
+        throw new AetherError(`a lattice runs on ${this.#folder} already`, {
+          code: 'ERR_DEV_LOCKED',
+          hint: 'use that one, stop it, or give this one a folder of its own: --data DIR',
+        });
+      }
       throw new AetherError(`node ${node.name} did not start: ${(error as Error).message}`, {
         code: 'ERR_DEV_NODE',
-        hint: log.join('').trim() || `its log is ${node.data}.log`,
+        hint: `${log.join('').trim() || `its log is ${node.data}.log`}; to start afresh: rm -rf ${this.#folder}`,
       });
     });
+  }
+
+  /** Calls `tell` for each node that ends from now on; undefined: no more. */
+  onEnded(tell: ((node: LocalNode, ended: string) => void) | undefined): void {
+    this.#tellEnded = tell;
   }
 
   /** Ends a node as a power cut would. */

@@ -12,7 +12,7 @@ export async function readApp(file: string): Promise<{ app: App; source: string 
   const source = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new AetherError(`${file} cannot be read: ${(error as Error).message}`, {
       code: 'ERR_AETHERFILE_NOT_READ',
-      hint: 'name the file: aether deploy FILE',
+      hint: 'name an Aetherfile that can be read',
       cause: error,
     });
   });

@@ -1,11 +1,17 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { postBundle } from './bundle.ts';
-import { ApiError, ApiUnreachableError, ControlClient, segment } from './control-client.ts';
+import {
+  ApiError,
+  ApiUnreachableError,
+  ControlClient,
+  defaultApis,
+  segment,
+} from './control-client.ts';
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => Promise<void> | void;
 
@@ -186,4 +192,31 @@ test('a bundle is multipart: the Aetherfile by its name, a file per Particle or 
     web: ['web.wasm', 'ab'],
     counter: 'sha256:00',
   });
+});
+
+test('a node that is gone is passed over for the next; one that answers is not', async (t) => {
+  const { server } = await serve(t, (_req, res) => answerJson(res, { ok: true }));
+  const path = server.address() as string;
+  const folder = mkdtempSync(join(tmpdir(), 'aether-client-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const gone = join(folder, 'gone.sock');
+  t.same(await new ControlClient(gone, path).json('/status'), { ok: true });
+  await t.rejects(new ControlClient(gone, `${gone}2`).json('/status'), {
+    code: 'ERR_API_UNREACHABLE',
+    message: /gone\.sock, .*gone\.sock2/,
+  });
+});
+
+test('the nodes of a folder are those of its development lattice, or of a folder above', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'aether-client-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const deep = join(folder, 'a', 'b');
+  for (const place of ['a/b', '.aether/dev/n1', '.aether/dev/n2', '.aether/dev/cache']) {
+    mkdirSync(join(folder, place), { recursive: true });
+  }
+  for (const node of ['n2', 'n1']) writeFileSync(join(folder, '.aether/dev', node, 'api.sock'), '');
+  const sockets = ['n1', 'n2'].map((node) => join(folder, '.aether/dev', node, 'api.sock'));
+  t.same(defaultApis(folder), sockets);
+  t.same(defaultApis(deep), sockets, 'found from below');
+  t.end();
 });

@@ -1,8 +1,8 @@
 /** The client of a node's control API `/v1`: HTTP over its unix socket, or over a host and port. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { type IncomingMessage, type RequestOptions, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { AetherError, type ErrorBody } from '../../spec/error.ts';
 import { type ServerEvent, serverEvents } from './server-events.ts';
 import { socketPath } from './socket-path.ts';
@@ -45,22 +45,36 @@ export interface ApiAnswer {
 type Address = { socketPath: string } | { url: URL };
 
 const IDLE_TIMEOUT_MS = 60_000;
+/** What connecting to a socket or port fails with when no process has it open. Nothing was sent. */
+const NOBODY_LISTENS: ReadonlySet<string> = new Set(['ENOENT', 'ECONNREFUSED']);
 
-/** The API of the development lattice's first node where there is one in `folder`, else that of a node there. */
-export function defaultApi(folder: string): string {
-  const development = join(folder, '.aether/dev/n1/api.sock');
-  return existsSync(development) ? development : join(folder, '.aether/api.sock');
+/**
+ * Where nodes of a folder listen, best first: those of its development lattice, then its own. A folder without any is
+ * looked for further up, as far as there are folders.
+ */
+export function defaultApis(folder: string): [string, ...string[]] {
+  for (let at = folder, above = dirname(at); ; at = above, above = dirname(at)) {
+    const lattice = join(at, '.aether/dev');
+    const names = existsSync(lattice) ? readdirSync(lattice).toSorted() : [];
+    const [first, ...others] = [
+      ...names.map((name) => join(lattice, name, 'api.sock')),
+      join(at, '.aether/api.sock'),
+    ].filter((socket) => existsSync(socket));
+    if (first !== undefined) return [first, ...others];
+    if (above === at) return [join(folder, '.aether/api.sock')];
+  }
 }
 
 export class ControlClient {
-  readonly #address: Address;
+  readonly #addresses: [Address, ...Address[]];
 
   /**
    * @param api the path of a unix socket, `host:port`, or `http(s)://host:port`
-   * @throws AetherError ERR_USAGE when it is none of these
+   * @param others asked in turn while nothing listens at those before
+   * @throws AetherError ERR_USAGE when one is none of these
    */
-  constructor(api: string) {
-    this.#address = parseAddress(api);
+  constructor(api: string, ...others: string[]) {
+    this.#addresses = [parseAddress(api), ...others.map(parseAddress)];
   }
 
   /**
@@ -117,30 +131,39 @@ export class ControlClient {
       agent: false,
       ...(signal === undefined ? {} : { signal }),
     };
-    const response = await new Promise<IncomingMessage>((settle, reject) => {
-      const sent = this.#open(options).once('response', settle).once('error', reject);
-      if (idleTimeoutMs > 0) {
-        sent.setTimeout(idleTimeoutMs, () =>
-          sent.destroy(new Error(`no answer for ${idleTimeoutMs} ms`)),
-        );
-      }
-      sent.end(body);
-    }).catch((error: unknown) => {
-      throw this.#failure(error, signal);
-    });
+    const response = await this.#firstAnswer(options, body, idleTimeoutMs).catch(
+      (error: unknown) => {
+        throw this.#failure(error, signal);
+      },
+    );
     const { statusCode = 0 } = response;
     if (statusCode >= 200 && statusCode < 300) return response;
     throw new ApiError(errorIn(await this.#read(response, request), statusCode), statusCode);
   }
 
-  #open(options: RequestOptions): ReturnType<typeof httpRequest> {
-    const address = this.#address;
-    if ('socketPath' in address) {
-      return httpRequest({ ...options, socketPath: address.socketPath });
+  async #firstAnswer(
+    options: RequestOptions,
+    body: string | Uint8Array | undefined,
+    idleTimeoutMs: number,
+  ): Promise<IncomingMessage> {
+    let refused: unknown;
+    for (const address of this.#addresses) {
+      try {
+        return await new Promise<IncomingMessage>((settle, reject) => {
+          const sent = open(address, options).once('response', settle).once('error', reject);
+          if (idleTimeoutMs > 0) {
+            sent.setTimeout(idleTimeoutMs, () =>
+              sent.destroy(new Error(`no answer for ${idleTimeoutMs} ms`)),
+            );
+          }
+          sent.end(body);
+        });
+      } catch (error) {
+        if (!NOBODY_LISTENS.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+        refused ??= error;
+      }
     }
-    const { url } = address;
-    const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    return request(url, options);
+    throw refused;
   }
 
   async #read(response: IncomingMessage, { signal }: ApiRequest): Promise<Uint8Array> {
@@ -157,18 +180,27 @@ export class ControlClient {
     if (signal?.aborted === true) {
       return new AetherError('interrupted', { code: 'ERR_INTERRUPTED', cause: error });
     }
-    const where =
-      'socketPath' in this.#address ? this.#address.socketPath : this.#address.url.origin;
+    const where = this.#addresses
+      .map((address) => ('socketPath' in address ? address.socketPath : address.url.origin))
+      .join(', ');
     const why = error instanceof Error ? error.message : String(error);
     const { code } = error as NodeJS.ErrnoException;
     return new ApiUnreachableError(
-      code === 'ENOENT' ? `no node listens on ${where}` : `no answer from ${where}: ${why}`,
+      NOBODY_LISTENS.has(code ?? '')
+        ? `no node listens on ${where}`
+        : `no answer from ${where}: ${why}`,
       {
         hint: 'start a node (`aether dev` or `aether up`), or name one with --api SOCKET|URL or AETHER_API',
         cause: error,
       },
     );
   }
+}
+
+function open(address: Address, options: RequestOptions): ReturnType<typeof httpRequest> {
+  if ('socketPath' in address) return httpRequest({ ...options, socketPath: address.socketPath });
+  const request = address.url.protocol === 'https:' ? httpsRequest : httpRequest;
+  return request(address.url, options);
 }
 
 function parseAddress(api: string): Address {

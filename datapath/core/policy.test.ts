@@ -97,6 +97,30 @@ test('a rule that denies wins, whatever its place (P3)', (t) => {
   t.end();
 });
 
+test('a path written in another way meets the same rules', (t) => {
+  const ingress = [rule({ paths: ['/v/*'] }), rule({ paths: ['/v/admin*'], action: 'deny' })];
+  const callee = particle('pay', { ingress });
+  const deployed = app(particle('web', { grants: [INVOKE_PAY] }), callee);
+  const isAllowed = (path: string): boolean =>
+    decide(deployed, WEB, PAY, { method: 'GET', path }).allowed;
+  t.ok(isAllowed('/v/1'));
+  t.ok(isAllowed('/v/a%20b'));
+  for (const path of [
+    '/v/admin',
+    '/v/%61dmin',
+    '/v//admin',
+    '/v/./admin',
+    '/v/x/../admin',
+    '/v/x/%2e%2e/admin',
+    '/v\\admin',
+    '/v/../secret',
+    '/v/%2e%2e/secret',
+  ]) {
+    t.notOk(isAllowed(path), path);
+  }
+  t.end();
+});
+
 test('audit lets a denied exchange pass and says so (P4)', (t) => {
   const audited = decide(app(particle('web'), particle('pay', { audit: true })), WEB, PAY, GET);
   t.match(audited, { allowed: true, audited: true, rule: /no invoke grant/ });

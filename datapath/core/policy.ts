@@ -113,12 +113,35 @@ function matches(
       ? identity.kind === 'world'
       : 'particle' in peer && identity.kind === 'particle' && peer.particle === identity.particle,
   );
-  const path = exchange.path.split('?', 1)[0] ?? '/';
   return (
     from &&
     (rule.methods.length === 0 || rule.methods.includes(exchange.method)) &&
-    (rule.paths.length === 0 || rule.paths.some((pattern) => pathMatches(pattern, path)))
+    (rule.paths.length === 0 || pathsMatch(rule, readingsOf(exchange.path)))
   );
+}
+
+/** A rule that denies needs one reading of the path to match, a rule that allows needs them all (P1, P3). */
+function pathsMatch(
+  { action, paths }: Network['ingress'][number],
+  readings: readonly string[],
+): boolean {
+  const matchesOne = (path: string): boolean => paths.some((pattern) => pathMatches(pattern, path));
+  return action === 'deny' ? readings.some(matchesOne) : readings.every(matchesOne);
+}
+
+/** A path as it was sent, and as a callee reads it that decodes, merges slashes and resolves dot segments. */
+function readingsOf(target: string): string[] {
+  const sent = target.split('?', 1)[0] ?? '/';
+  const segments: string[] = [];
+  const decoded = sent.replace(/%([0-7][0-9a-f])/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  for (const segment of decoded.split(/[/\\]+/).slice(1)) {
+    if (segment === '..') segments.pop();
+    else if (segment !== '.') segments.push(segment);
+  }
+  const resolved = `/${segments.join('/')}`;
+  return resolved === sent ? [sent] : [sent, resolved];
 }
 
 /** A path pattern is a whole path, or a prefix that ends in `*`. */

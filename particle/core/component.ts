@@ -26,6 +26,9 @@ export interface ComponentNames {
 /** Larger ones are refused: a JavaScript component is about 12 MB. */
 export const COMPONENT_BYTES_MAX: number = 64 * 2 ** 20;
 
+/** Names of one kind in one component; more are not read, so that reading never takes long. */
+const NAMES_MAX = 10_000;
+
 const MAGIC = 0x6d736100;
 const LAYER_MODULE = 0;
 const LAYER_COMPONENT = 1;
@@ -99,21 +102,26 @@ function readProducers(section: Reader, into: string[]): void {
     for (let left = section.unsigned(); left > 0; left--) {
       const tool = section.name();
       section.name();
-      if (field === 'processed-by') into.push(tool);
+      if (field === 'processed-by') add(tool, into);
     }
   }
 }
 
+function add(name: string, into: string[]): void {
+  if (into.length >= NAMES_MAX) throw new RangeError(`more than ${NAMES_MAX} names`);
+  into.push(name);
+}
+
 function readImports(section: Reader, into: string[]): void {
   for (let left = section.unsigned(); left > 0; left--) {
-    into.push(externName(section));
+    add(externName(section), into);
     skipExternType(section);
   }
 }
 
 function readExports(section: Reader, into: string[]): void {
   for (let left = section.unsigned(); left > 0; left--) {
-    into.push(externName(section));
+    add(externName(section), into);
     if (section.byte() === 0x00) section.byte(); // a core sort has a second byte
     section.skipInteger();
     if (section.byte() === 0x01) skipExternType(section);

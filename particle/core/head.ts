@@ -11,6 +11,10 @@ export class HeadError extends AetherError {
 export const HEADERS_MAX = 128;
 export const HEADER_BYTES_MAX = 32_768;
 const TARGET_BYTES_MAX = 8_192;
+/** Of a method or a header's name. */
+const TOKEN_CHARS_MAX = 256;
+/** A name of the DNS has 255 bytes at most; brackets and a port beside it. */
+const AUTHORITY_CHARS_MAX = 270;
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Visible characters, spaces and tabs; bytes above 0x7f as Latin-1. */
@@ -33,7 +37,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ]);
 
 export function isToken(text: string): boolean {
-  return TOKEN.test(text);
+  return text.length <= TOKEN_CHARS_MAX && TOKEN.test(text);
 }
 
 export function isFieldValue(text: string): boolean {
@@ -45,7 +49,7 @@ export function isTarget(text: string): boolean {
 }
 
 export function isAuthority(text: string): boolean {
-  return AUTHORITY.test(text);
+  return text.length <= AUTHORITY_CHARS_MAX && AUTHORITY.test(text);
 }
 
 /** True for header names that a guest may not set. */

@@ -24,18 +24,19 @@ export class LogGate {
     const text = this.#partial + this.#decoder.decode(chunk, { stream: true });
     const lines = text.split('\n');
     this.#partial = lines.pop() ?? '';
-    for (const line of lines) this.#offer(line, nowMs);
+    for (const line of lines) this.line(line, nowMs);
     if (this.#partial.length >= LINE_CHARS_MAX) this.flush(nowMs);
   }
 
   /** Passes on an unfinished line. */
   flush(nowMs: number): void {
     if (this.#partial === '') return;
-    this.#offer(this.#partial, nowMs);
+    this.line(this.#partial, nowMs);
     this.#partial = '';
   }
 
-  #offer(line: string, nowMs: number): void {
+  /** Takes a whole line. */
+  line(line: string, nowMs: number): void {
     const earned = ((nowMs - this.#refilledMs) * LINES_PER_SECOND) / 1_000;
     if (earned >= 1) {
       this.#tokens = Math.min(BURST_LINES, this.#tokens + Math.floor(earned));

@@ -81,3 +81,18 @@ test('a table cannot grow without end either', (t) => {
   t.throws(() => grown.grow(100_000));
   t.end();
 });
+
+test('tables are capped together, from their first size on', (t) => {
+  const huge = module([4, 6, 1, 0x70, 0, 0xc0, 0x84, 0x3d]);
+  t.throws(() => capMemories([{ bytes: huge, instances: 1 }], 1), {
+    code: 'ERR_PARTICLE_MEMORY_LIMIT',
+    message: /1000000 table entries/,
+  });
+  const table = module([4, 4, 1, 0x70, 0, 1, 7, 5, 1, 1, 0x74, 1, 0]);
+  const [capped] = capMemories([{ bytes: table, instances: 8 }], 1);
+  const { t: grown } = new WebAssembly.Instance(new WebAssembly.Module(capped as Uint8Array))
+    .exports as { t: { grow(count: number): number } };
+  t.throws(() => grown.grow(8_193), 'an eighth each');
+  t.equal(grown.grow(8_192), 1);
+  t.end();
+});

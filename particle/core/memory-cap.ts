@@ -3,6 +3,10 @@
  *
  * The engine then refuses to grow them; limits of worker threads do not bound linear memory. An imported memory needs no
  * change: whoever defines it is capped.
+ *
+ * What a module could allocate on the engine's own heap cannot be capped, and filling that heap ends the whole process
+ * rather than one worker (V8 gives up on an allocation from generated code). So modules with types of the garbage
+ * collection proposal, or with exceptions, are refused.
  */
 import { AetherError } from '../../spec/error.ts';
 import { Reader, unsigned } from './leb.ts';
@@ -12,11 +16,22 @@ export class MemoryLimitError extends AetherError {
   static override readonly code = 'ERR_PARTICLE_MEMORY_LIMIT';
 }
 
-/** Entries of one table beyond its first size: about 8 bytes each. */
+/** A module uses what no limit here would hold. */
+export class UncappableModuleError extends AetherError {
+  static override readonly code = 'ERR_PARTICLE_UNCAPPABLE';
+}
+
+/** Entries of all tables at first, some 32 bytes each in the engine; JavaScript runtimes have about 10,000. */
+const TABLE_ENTRIES_MAX = 262_144;
+/** Entries by which all tables together may grow. */
 const TABLE_GROWTH_MAX = 65_536;
 
+const SECTION_TYPE = 1;
 const SECTION_TABLE = 4;
 const SECTION_MEMORY = 5;
+const SECTION_TAG = 13;
+
+const FUNCTION_TYPE = 0x60;
 
 const HAS_MAX = 1;
 const SHARED = 2;
@@ -30,32 +45,66 @@ export interface CoreModule {
 
 /**
  * Splits a limit over a component's modules: every memory keeps its first size and gets an equal part of what is left,
- * so that together they stay within the limit.
+ * so that together they stay within the limit. Tables are treated alike, under a limit that is the same for all.
  *
  * @returns the modules' bytes, capped.
- * @throws MemoryLimitError when the first sizes alone exceed the limit.
+ * @throws MemoryLimitError when the first sizes alone exceed a limit; UncappableModuleError.
  */
 export function capMemories(modules: readonly CoreModule[], pagesMax: number): Uint8Array[] {
-  let used = 0;
-  let memories = 0;
+  const memories = new Tally();
+  const tables = new Tally();
   for (const { bytes, instances } of modules) {
-    capModule(bytes, (initial) => {
-      used += initial * instances;
-      memories += instances;
-      return initial;
+    capModule(bytes, {
+      memory: (initial) => memories.add(initial, instances),
+      table: (initial) => tables.add(initial, instances),
     });
   }
-  if (used > pagesMax) {
+  if (memories.total > pagesMax) {
     throw new MemoryLimitError(
-      `the component starts with ${used * 64} KiB of memory; its limit is ${pagesMax * 64} KiB`,
-      { hint: `raise limits.memory to "${Math.ceil(used / 16)}Mi" or more` },
+      `the component starts with ${memories.total * 64} KiB of memory; its limit is ${pagesMax * 64} KiB`,
+      { hint: `raise limits.memory to "${Math.ceil(memories.total / 16)}Mi" or more` },
     );
   }
-  const growth = Math.floor((pagesMax - used) / Math.max(1, memories));
-  return modules.map(({ bytes }) => capModule(bytes, (initial) => initial + growth));
+  if (tables.total > TABLE_ENTRIES_MAX) {
+    throw new MemoryLimitError(`the component starts with ${tables.total} table entries`, {
+      hint: `at most ${TABLE_ENTRIES_MAX} are taken`,
+    });
+  }
+  const pages = memories.share(pagesMax - memories.total);
+  const entries = tables.share(TABLE_GROWTH_MAX);
+  return modules.map(({ bytes }) =>
+    capModule(bytes, {
+      memory: (initial) => initial + pages,
+      table: (initial) => initial + entries,
+    }),
+  );
 }
 
-function capModule(module: Uint8Array, pagesMax: (initial: number) => number): Uint8Array {
+/** Memories or tables of a component: how many there are, and their first sizes together. */
+class Tally {
+  #count = 0;
+  total = 0;
+
+  /** @returns the first size, as the largest there may be. */
+  add(initial: number, instances: number): number {
+    this.#count += instances;
+    this.total += initial * instances;
+    return initial;
+  }
+
+  /** What each gets of a whole. */
+  share(whole: number): number {
+    return Math.floor(whole / Math.max(1, this.#count));
+  }
+}
+
+/** The largest size of a memory (in pages) or table (in entries), by its first size. */
+interface Caps {
+  memory: (initial: number) => number;
+  table: (initial: number) => number;
+}
+
+function capModule(module: Uint8Array, caps: Caps): Uint8Array {
   const parts: Uint8Array[] = [module.subarray(0, 8)];
   const reader = new Reader(module, 8);
   while (!reader.done) {
@@ -65,30 +114,48 @@ function capModule(module: Uint8Array, pagesMax: (initial: number) => number): U
     const bodyStart = reader.at;
     reader.skip(length);
     const body = new Reader(module, bodyStart, reader.at);
-    if (id === SECTION_MEMORY) parts.push(section(id, capMemorySection(body, pagesMax)));
-    else if (id === SECTION_TABLE) parts.push(section(id, capTableSection(body)));
+    if (id === SECTION_TAG) throw uncappable('exceptions');
+    if (id === SECTION_TYPE) checkTypes(body);
+    if (id === SECTION_MEMORY) parts.push(section(id, capMemorySection(body, caps)));
+    else if (id === SECTION_TABLE) parts.push(section(id, capTableSection(body, caps)));
     else parts.push(module.subarray(start, reader.at));
   }
   return concat(parts);
 }
 
-function capMemorySection(body: Reader, pagesMax: (initial: number) => number): number[] {
+/** All types are functions: structures and arrays live on the engine's heap. */
+function checkTypes(body: Reader): void {
+  for (let left = body.unsigned(); left > 0; left--) {
+    if (body.byte() !== FUNCTION_TYPE) throw uncappable('types of the garbage collector');
+    for (let lists = 2; lists > 0; lists--) {
+      for (let values = body.unsigned(); values > 0; values--) skipValueType(body);
+    }
+  }
+}
+
+function uncappable(what: string): UncappableModuleError {
+  return new UncappableModuleError(`the component uses ${what}, which no memory limit holds`, {
+    hint: 'build it for the features of WebAssembly 2.0',
+  });
+}
+
+function capMemorySection(body: Reader, { memory }: Caps): number[] {
   const count = body.unsigned();
   const out = unsigned(count);
-  for (let left = count; left > 0; left--) out.push(...capLimits(body, pagesMax));
+  for (let left = count; left > 0; left--) out.push(...capLimits(body, memory));
   return out;
 }
 
-function capTableSection(body: Reader): number[] {
+function capTableSection(body: Reader, { table }: Caps): number[] {
   const count = body.unsigned();
   const out = unsigned(count);
   for (let left = count; left > 0; left--) {
     const start = body.at;
     const hasInitializer = body.bytes[start] === 0x40;
     if (hasInitializer) body.skip(2);
-    skipReferenceType(body);
+    skipValueType(body);
     out.push(...body.bytes.subarray(start, body.at));
-    out.push(...capLimits(body, (initial) => initial + TABLE_GROWTH_MAX));
+    out.push(...capLimits(body, table));
     if (hasInitializer) {
       // The initializer is a constant expression of unknown length, and the last thing of the last entry.
       if (left > 1) throw new RangeError('several tables with initializers');
@@ -98,7 +165,8 @@ function capTableSection(body: Reader): number[] {
   return out;
 }
 
-function skipReferenceType(body: Reader): void {
+/** A value's type: one byte, or two forms of a reference with the type behind it. */
+function skipValueType(body: Reader): void {
   const type = body.byte();
   if (type === 0x63 || type === 0x64) body.skipInteger();
 }

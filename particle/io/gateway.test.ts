@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { type Test, test } from 'tap';
 import { AetherError } from '../../spec/error.ts';
 import type { HttpRequest } from '../../spec/http.ts';
@@ -133,7 +134,78 @@ test('a body over the limit is refused and never handed on', async (t) => {
       return Promise.reject(new Error('never'));
     },
   });
-  const answer = await fetch(url, { method: 'POST', body: new Uint8Array(8 * 1024 * 1024 + 1) });
-  t.equal(answer.status, 413);
+  for (const bytes of [8 * 1024 * 1024 + 1, 64 * 1024 * 1024]) {
+    const answer = await fetch(url, { method: 'POST', body: new Uint8Array(bytes) });
+    t.equal(answer.status, 413);
+    t.match(await answer.json(), { error: { code: 'ERR_GATEWAY_BODY_TOO_LARGE' } });
+  }
   t.equal(exchanged, 0);
+});
+
+/** What comes back for a request written by hand. */
+async function raw(url: string, text: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.end(text.replaceAll('\n', '\r\n'));
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  return answer;
+}
+
+test('a path that leads out of its route, or a target that is none, is refused', async (t) => {
+  const seen: string[] = [];
+  const url = await gateway(t, {
+    exchange: async (_identity, _service, { authority, path }) => {
+      seen.push(`${authority} ${path}`);
+      return { node: 'nb', response: { status: 200, headers: [], body: new Uint8Array() } };
+    },
+  });
+  for (const target of ['/a/../b', '/a/%2e%2E/b', '/a/.', '/..\\b', '/a/.%2e?q', '*', 'b']) {
+    const answer = await raw(url, `OPTIONS ${target} HTTP/1.1\nHost: h\nConnection: close\n\n`);
+    t.match(answer, /^HTTP\/1\.1 400 /, target);
+  }
+  const twice = await raw(url, 'GET / HTTP/1.1\nHost: a\nHost: b\nConnection: close\n\n');
+  t.match(twice, /^HTTP\/1\.1 400 /);
+  t.match(await raw(url, 'GET / HTTP/1.1\nConnection: close\n\n'), /^HTTP\/1\.1 400 /);
+  t.same(seen, []);
+  await raw(url, 'GET http://other.example/x?y=.. HTTP/1.1\nHost: h\nConnection: close\n\n');
+  await raw(url, 'GET /...%2F/..x HTTP/1.0\n\n');
+  t.same(seen, ['other.example /x?y=..', ' /...%2F/..x']);
+});
+
+test('what would smuggle a second request is refused', async (t) => {
+  let exchanged = 0;
+  const url = await gateway(t, {
+    exchange: async () => {
+      exchanged += 1;
+      return { node: 'nb', response: { status: 200, headers: [], body: new Uint8Array() } };
+    },
+  });
+  for (const head of [
+    'Content-Length: 3\nTransfer-Encoding: chunked\n\n0\n\nGET /x HTTP/1.1\nHost: h\n\n',
+    'Content-Length: 3\nContent-Length: 4\n\nabcd',
+    'Transfer-Encoding: xchunked\n\n0\n\n',
+    'X: y\n Transfer-Encoding: chunked\nContent-Length : 3\n\nabc',
+  ]) {
+    const answer = await raw(url, `POST / HTTP/1.1\nHost: h\nConnection: close\n${head}`);
+    t.match(answer, /^HTTP\/1\.1 400 /, head);
+  }
+  t.equal(exchanged, 0);
+});
+
+test('HEAD has no body, whatever the component says', async (t) => {
+  const url = await gateway(t, {
+    exchange: async () => ({
+      node: 'nb',
+      response: {
+        status: 200,
+        headers: [['content-length', '99']],
+        body: new TextEncoder().encode('four'),
+      },
+    }),
+  });
+  const answer = await raw(url, 'HEAD / HTTP/1.1\nHost: h\nConnection: close\n\n');
+  t.match(answer, /^HTTP\/1\.1 200 /);
+  t.notMatch(answer, /99/);
+  t.match(answer, /\r\n\r\n$/);
 });

@@ -1,12 +1,13 @@
 /** HTTP ingress of a node: takes requests from the world, finds the route, answers through the datapath. */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { Identity, Service } from '../../datapath/index.ts';
-import { errorBody } from '../../spec/error.ts';
+import { AetherError, errorBody } from '../../spec/error.ts';
 import type { HttpRequest, HttpResponse } from '../../spec/http.ts';
 import type { Log } from '../../spec/log.ts';
 import type { Random } from '../../spec/random.ts';
 import { continueTrace } from '../../spec/trace.ts';
 import type { RouteTarget } from '../lifecycle/directory.ts';
+import { type Room, readBody } from './read-body.ts';
 
 /** What the gateway needs of the lattice. */
 export interface GatewayPorts {
@@ -24,8 +25,12 @@ export interface GatewayPorts {
   log: Log;
 }
 
-/** A request body may have this many bytes; a larger one is answered 413 and never read to its end. */
+/** A request body may have this many bytes; a larger one is answered 413. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
+/** Bodies of requests that are held at the same time; above, requests with a body are answered 503. */
+const HELD_BYTES_MAX = 256 * 1024 * 1024;
+/** A client that takes nothing of its answer for so long is let go. */
+const SEND_TIMEOUT_MS = 60_000;
 /** An unknown route reads the catalog again at most this often. */
 const REFRESH_INTERVAL_MS = 1_000;
 /** Headers that belong to one connection and are not passed on (RFC 9110 §7.6.1). */
@@ -44,8 +49,10 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 
 const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_DATAPATH_DENIED: 403,
+  ERR_GATEWAY_REQUEST: 400,
   ERR_GATEWAY_NO_ROUTE: 404,
   ERR_GATEWAY_BODY_TOO_LARGE: 413,
+  ERR_GATEWAY_BUSY: 503,
   ERR_DATAPATH_NO_BACKEND: 503,
   ERR_KV_UNAVAILABLE: 503,
   ERR_RING_TIMEOUT: 504,
@@ -56,6 +63,7 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
 export class Gateway {
   readonly #ports: GatewayPorts;
   readonly #server: Server;
+  readonly #room: Room = { bytes: HELD_BYTES_MAX };
   #refreshedMs = Number.NEGATIVE_INFINITY;
 
   constructor(ports: GatewayPorts) {
@@ -92,27 +100,22 @@ export class Gateway {
 
   async #answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const method = req.method ?? 'GET';
-    const authority = req.headers.host ?? '';
-    const path = req.url ?? '/';
     const { traceparent } = req.headers;
     const trace = continueTrace(
       typeof traceparent === 'string' ? traceparent : undefined,
       this.#ports.random,
     );
     res.setHeader('traceparent', trace);
+    let heldBytes = 0;
     try {
+      const { authority, path } = targetOf(req);
       const target = await this.#route(method, authority, path);
       if (target === undefined) {
         return refuse(res, 'ERR_GATEWAY_NO_ROUTE', `no route for ${method} ${authority}${path}`);
       }
-      const body = await readBody(req);
-      if (body === undefined) {
-        return refuse(
-          res,
-          'ERR_GATEWAY_BODY_TOO_LARGE',
-          `the request body has more than ${BODY_BYTES_MAX} bytes`,
-        );
-      }
+      const body = await readBody(req, BODY_BYTES_MAX, this.#room);
+      if (typeof body === 'string') return refuseBody(res, body);
+      heldBytes = body.length;
       const request: HttpRequest = {
         method,
         scheme: 'http',
@@ -126,6 +129,8 @@ export class Gateway {
     } catch (error) {
       const { code, message, hint } = errorBody(error);
       refuse(res, code, message, hint);
+    } finally {
+      this.#room.bytes += heldBytes;
     }
   }
 
@@ -141,16 +146,37 @@ export class Gateway {
   }
 }
 
-/** @returns undefined when there is more than the limit. */
-async function readBody(req: IncomingMessage): Promise<Uint8Array | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of req) {
-    bytes += (chunk as Buffer).length;
-    if (bytes > BODY_BYTES_MAX) return undefined;
-    chunks.push(chunk as Buffer);
+/** `.` and `..`, also as a URL parser reads them (URL Standard §4.4): they would lead out of the route's path. */
+const DOT_SEGMENT = /[/\\](?:\.|%2e){1,2}(?:[/\\]|$)/i;
+
+/**
+ * The host and path that a request names: by path and Host header, or as a whole URL (RFC 9112 §3.2).
+ *
+ * @throws AetherError ERR_GATEWAY_REQUEST
+ */
+function targetOf(req: IncomingMessage): { authority: string; path: string } {
+  const url = req.url ?? '/';
+  const [, named, rest] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
+  const authority = named ?? req.headers.host ?? '';
+  const path = rest === undefined || rest.startsWith('/') ? (rest ?? url) : `/${rest}`;
+  const why = !path.startsWith('/')
+    ? 'its target is not a path'
+    : DOT_SEGMENT.test(path.split('?', 1)[0] ?? '')
+      ? 'its path has dot segments'
+      : hasSeveralHosts(req.rawHeaders)
+        ? 'it has several Host headers'
+        : undefined;
+  if (why === undefined) return { authority, path };
+  throw new AetherError(`the request is refused: ${why}`, { code: 'ERR_GATEWAY_REQUEST' });
+}
+
+/** Of several Host headers Node keeps the first, and a component might believe another. */
+function hasSeveralHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (/^host$/i.test(rawHeaders[i] as string)) hosts += 1;
   }
-  return new Uint8Array(Buffer.concat(chunks));
+  return hosts > 1;
 }
 
 function headersOf(req: IncomingMessage): [string, string][] {
@@ -173,7 +199,16 @@ function send(res: ServerResponse, response: HttpResponse, node: string): void {
   }
   res.setHeader('aether-node', node);
   res.statusCode = response.status;
+  res.setTimeout(SEND_TIMEOUT_MS, () => res.destroy());
   res.end(response.body);
+}
+
+function refuseBody(res: ServerResponse, lack: 'limit' | 'room'): void {
+  if (lack === 'room') {
+    return refuse(res, 'ERR_GATEWAY_BUSY', 'this node holds as many request bodies as it may');
+  }
+  const message = `the request body has more than ${BODY_BYTES_MAX} bytes`;
+  refuse(res, 'ERR_GATEWAY_BODY_TOO_LARGE', message);
 }
 
 function refuse(res: ServerResponse, code: string, message: string, hint?: string): void {
@@ -181,6 +216,5 @@ function refuse(res: ServerResponse, code: string, message: string, hint?: strin
   const error = { code, message, ...(hint === undefined ? {} : { hint }) };
   res.statusCode = status;
   res.setHeader('content-type', 'application/json');
-  if (status === 413) res.setHeader('connection', 'close');
   res.end(`${JSON.stringify({ error })}\n`);
 }

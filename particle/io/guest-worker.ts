@@ -7,7 +7,7 @@ import { BODY_BYTES_MAX } from '../core/limits.ts';
 import { LogGate } from '../core/log-gate.ts';
 import { serve } from './guest/http.ts';
 import { makeImports } from './guest/imports.ts';
-import { type Allowance, useAllowance } from './guest/allowance.ts';
+import { type Allowance, limitCopies, useAllowance } from './guest/allowance.ts';
 import { type GuestContext, HostRefusal } from './guest/resource.ts';
 import {
   type FromWorker,
@@ -23,7 +23,11 @@ import {
 
 /** Timers of one request at the same time. */
 const TIMERS_MAX = 1_024;
-/** Bodies, headers and output of one request together. */
+/** Characters, bytes or values of a function's result. */
+const RESULT_VALUES_MAX = BODY_BYTES_MAX;
+/** The longest delay that a timer takes; whoever wants more is woken to wait again. */
+const SLEEP_MS_MAX = 2 ** 31 - 1;
+/** Bodies, headers and handles of one instance together. */
 const HELD_BYTES_MAX = 4 * BODY_BYTES_MAX;
 
 const port = parentPort as NonNullable<typeof parentPort>;
@@ -43,12 +47,13 @@ interface Glue {
 /** One request being worked on, and all that it waits for. */
 class Task {
   readonly request: number;
-  readonly #allowance: Allowance = { bytes: HELD_BYTES_MAX };
+  readonly #allowance: Allowance;
   readonly #waits = new Set<(why: Error) => void>();
   #isCancelled = false;
 
-  constructor(request: number) {
+  constructor(request: number, allowance: Allowance) {
     this.request = request;
+    this.#allowance = allowance;
   }
 
   /** Says that this request's guest runs from now on. */
@@ -57,7 +62,7 @@ class Task {
     useAllowance(this.#allowance);
   }
 
-  /** Ends every wait, so that the guest traps. */
+  /** Ends every wait; a guest that still waits for it traps. */
   cancel(): void {
     this.#isCancelled = true;
     for (const reject of this.#waits) reject(new Error('cancelled'));
@@ -133,6 +138,7 @@ class Instance implements GuestContext {
   readonly stdout: LogGate;
   readonly stderr: LogGate;
   readonly exchangesMax: number;
+  readonly allowance: Allowance = { bytes: HELD_BYTES_MAX };
   exchanges = 0;
   task: Task | undefined;
   isAwake = false;
@@ -154,7 +160,7 @@ class Instance implements GuestContext {
 
   sleep(ms: number): Promise<void> {
     return this.#running().wait<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
+      const timer = setTimeout(resolve, Math.min(ms, SLEEP_MS_MAX));
       return () => clearTimeout(timer);
     });
   }
@@ -168,6 +174,8 @@ class Instance implements GuestContext {
       return await this.#call(exports, call);
     } finally {
       this.task = undefined;
+      // What the guest began and did not wait for ends with its request.
+      task.cancel();
       this.stdout.flush(performance.now());
       this.stderr.flush(performance.now());
     }
@@ -233,12 +241,19 @@ async function invoke(
 }
 
 /** A value as JSON can carry it: 64-bit integers become strings, bytes become arrays. */
-function plain(value: unknown): unknown {
+function plain(
+  value: unknown,
+  budget: { values: number } = { values: RESULT_VALUES_MAX },
+): unknown {
+  if (typeof value === 'string') budget.values -= value.length;
+  else budget.values -= ArrayBuffer.isView(value) ? value.byteLength : 1;
+  if (budget.values < 0)
+    throw new Error(`the result is larger than ${RESULT_VALUES_MAX} bytes or values`);
   if (typeof value === 'bigint') return String(value);
-  if (ArrayBuffer.isView(value)) return Array.from(value as Uint8Array, plain);
-  if (Array.isArray(value)) return value.map(plain);
+  if (ArrayBuffer.isView(value)) return Array.from(value as Uint8Array, (item) => plain(item));
+  if (Array.isArray(value)) return value.map((item) => plain(item, budget));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, budget)]));
 }
 
 const revisions = new Map<number, Revision>();
@@ -255,7 +270,7 @@ function run(message: Extract<ToWorker, { kind: 'run' }>): void {
     instance = new Instance(revision);
     revision.instances.set(message.instance, instance);
   }
-  const task = new Task(message.request);
+  const task = new Task(message.request, instance.allowance);
   const finish = (alive: boolean, outcome: GuestOutcome): void => {
     if (!tasks.delete(message.request)) return;
     if (!alive) revision.instances.delete(message.instance);
@@ -310,4 +325,7 @@ port.on('message', (message: ToWorker) => {
   }
 });
 
+// The generated code looks a variable up at every call, which is slow in the environment that Node makes.
+Object.defineProperty(process, 'env', { value: Object.freeze({}) });
+limitCopies();
 say({ kind: 'ready' });

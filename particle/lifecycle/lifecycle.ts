@@ -8,9 +8,9 @@
 import { join } from 'node:path';
 import {
   type Identity,
-  NoBackendError,
   type Service,
   UserspaceDatapath,
+  offer,
   serviceText,
 } from '../../datapath/index.ts';
 import type { Workflow } from '../../engine/index.ts';
@@ -33,6 +33,7 @@ import type { Revision } from './revision.ts';
 import { Serving, particleOf } from './serving.ts';
 import { type EffectRow, EffectSink } from './sink.ts';
 import { Staging } from './staging.ts';
+import { Turns } from './turns.ts';
 
 export interface LifecycleOptions {
   /** The node's data folder. */
@@ -66,6 +67,8 @@ export class Lifecycle {
   readonly catalog: Catalog;
   readonly directory: Directory;
   readonly staging: Staging;
+  /** Submissions of one app, one at a time. */
+  readonly submissions: Turns = new Turns();
   readonly datapath: UserspaceDatapath;
   readonly host: ParticleHost;
   /** What the node's engine has to run. */
@@ -74,7 +77,11 @@ export class Lifecycle {
   readonly #sink: EffectSink;
   readonly #serving: Serving;
   readonly #unsubscribe: () => void;
-  #refreshing: Promise<void> | undefined;
+  /** What each request asks of the ring, until the ring or the apps change. */
+  readonly #backendsOf = new Map<string, string[]>();
+  readonly #names = new Map<string, string>();
+  #reading: Promise<void> | undefined;
+  #readingNext: Promise<void> | undefined;
 
   /** Resolves when this node takes effects and exchanges. */
   static async open(options: LifecycleOptions): Promise<Lifecycle> {
@@ -90,7 +97,12 @@ export class Lifecycle {
       clock,
       log,
     });
-    lifecycle = new Lifecycle(options, host);
+    try {
+      lifecycle = new Lifecycle(options, host);
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
     // Without a quorum there is nothing to read; the first change of the ring reads again.
     await lifecycle.refresh().catch((error: unknown) => {
       log.info({ err: error }, 'apps are not known yet');
@@ -104,7 +116,10 @@ export class Lifecycle {
     this.catalog = new Catalog(ring.kv);
     this.staging = new Staging(join(data, 'staging'));
     this.#sink = new EffectSink(join(data, 'effects.db'), clock);
-    this.directory = new Directory((record, before) => this.#serving.replaced(record, before));
+    this.directory = new Directory((record, before) => {
+      this.#backendsOf.clear();
+      this.#serving.replaced(record, before);
+    });
     this.#serving = new Serving({
       host,
       directory: this.directory,
@@ -120,6 +135,8 @@ export class Lifecycle {
     this.workflows = [deployWorkflow(this.#deployPorts())];
     this.#answerPeers();
     this.#unsubscribe = ring.onChange(() => {
+      this.#backendsOf.clear();
+      this.#names.clear();
       this.refresh().catch((error: unknown) => {
         log.info({ err: error }, 'apps could not be read; the next change of the ring reads again');
       });
@@ -140,7 +157,7 @@ export class Lifecycle {
     from: { app: string; particle: string },
     request: HttpRequest,
   ): Promise<HttpResponse> {
-    const name = /^([a-z0-9-]+)\.aether(?::\d+)?$/.exec(request.authority)?.[1];
+    const name = /^([a-z0-9-]+)\.aether(?::\d+)?$/i.exec(request.authority)?.[1]?.toLowerCase();
     if (name === undefined) {
       throw new NotAvailableError(`outgoing HTTP to ${request.authority} is not in this release`, {
         hint: 'a Particle can call another one of its app: http://NAME.aether/',
@@ -158,17 +175,10 @@ export class Lifecycle {
   ): Promise<{ node: string; result: unknown }> {
     const record = await this.#record(service.app);
     particleOf(record.app, service.particle);
-    const [node] = this.#backends(service);
-    if (node === undefined) {
-      throw new NoBackendError(`no live node serves ${serviceText(service)}`, {
-        hint: '`aether ring status` shows which nodes are up',
-      });
-    }
-    const result = await this.#callServing(node, record, service, 'particle.invoke', {
-      name,
-      args,
-    });
-    return { node, result };
+    const { node, answer } = await offer(service, this.#backends(service), (backend) =>
+      this.#callServing(backend, record, service, 'particle.invoke', { name, args }),
+    );
+    return { node, result: answer };
   }
 
   /** Every Particle on every node, with the reason for each that does not run. */
@@ -176,7 +186,7 @@ export class Lifecycle {
     const answers = await this.#gather('particle.list', {});
     const placed = answers.flatMap(({ node, answer }) =>
       ((answer ?? []) as InstanceView[]).map((view): PlacedInstance =>
-        Object.assign(view, { node, nodeName: this.#nameOf(node) }),
+        Object.assign(view, { node, nodeName: this.nodeName(node) }),
       ),
     );
     const silent = new Set(
@@ -201,12 +211,19 @@ export class Lifecycle {
     );
   }
 
-  /** Reads the current apps at quorum. Calls at the same time share one read. */
+  /** Reads the current apps at quorum, from now on: a read that has begun may miss what the caller has heard of. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#readCatalog().finally(() => {
-      this.#refreshing = undefined;
-    });
-    return this.#refreshing;
+    if (this.#reading === undefined) {
+      this.#reading = this.#readCatalog().finally(() => {
+        this.#reading = undefined;
+      });
+      return this.#reading;
+    }
+    const again = (): Promise<void> => {
+      this.#readingNext = undefined;
+      return this.refresh();
+    };
+    return (this.#readingNext ??= this.#reading.then(again, again));
   }
 
   async close(): Promise<void> {
@@ -268,7 +285,7 @@ export class Lifecycle {
     const ring = this.#ring;
     return {
       self: ring.id,
-      nodeName: (node) => this.#nameOf(node),
+      nodeName: (node) => this.nodeName(node),
       candidates: (record, particle) => {
         const spec = particleOf(record.app, particle);
         const { nodes, rejected } = this.#candidates(record.app.name, spec);
@@ -288,8 +305,14 @@ export class Lifecycle {
     return this.#ring.members().find(({ id }) => id === node);
   }
 
-  #nameOf(node: string): string {
-    return this.#member(node)?.name ?? node.slice(0, 9);
+  /** A node's name for people. */
+  nodeName(node: string): string {
+    let name = this.#names.get(node);
+    if (name === undefined) {
+      name = this.#member(node)?.name ?? node.slice(0, 9);
+      this.#names.set(node, name);
+    }
+    return name;
   }
 
   #candidates(app: string, particle: Particle): Candidates {
@@ -298,9 +321,15 @@ export class Lifecycle {
     return candidatesOf(order, members, particle.placement);
   }
 
-  #backends({ app, particle }: Service): string[] {
-    const spec = this.directory.app(app)?.particles[particle];
-    return spec === undefined ? [] : this.#candidates(app, spec).nodes;
+  #backends(service: Service): string[] {
+    const key = serviceText(service);
+    let backends = this.#backendsOf.get(key);
+    if (backends === undefined) {
+      const spec = this.directory.app(service.app)?.particles[service.particle];
+      backends = spec === undefined ? [] : this.#candidates(service.app, spec).nodes;
+      this.#backendsOf.set(key, backends);
+    }
+    return backends;
   }
 
   async #carry(node: string, service: Service, request: HttpRequest): Promise<HttpResponse> {
@@ -347,7 +376,7 @@ export class Lifecycle {
     const { nodes, rejected } = this.#candidates(app.name, particle);
     const line = (node: string, state: PlacedInstance['state'], why: string): PlacedInstance => ({
       node,
-      nodeName: node === '' ? '' : this.#nameOf(node),
+      nodeName: node === '' ? '' : this.nodeName(node),
       app: app.name,
       particle: particle.name,
       version: app.version,
@@ -361,7 +390,7 @@ export class Lifecycle {
       lastUsedMs: undefined,
     });
     if (nodes.length === 0) {
-      const reasons = rejected.map(({ node, why }) => `${this.#nameOf(node)}: ${why}`);
+      const reasons = rejected.map(({ node, why }) => `${this.nodeName(node)}: ${why}`);
       return [line('', 'unplaced', `no node may serve it (${reasons.join(', ')})`)];
     }
     return [...nodes, ...rejected.map(({ node }) => node)]

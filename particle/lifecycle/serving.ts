@@ -89,7 +89,10 @@ export class Serving {
   }
 
   #retire(app: string, particle: string): void {
-    this.#active.delete(`${app}/${particle}`);
+    const key = `${app}/${particle}`;
+    this.#active.delete(key);
+    // A later revision that has it again, and was prepared early, goes too.
+    this.#prepared.delete(key);
     this.#ports.host.retire(app, particle).catch((error: unknown) => {
       this.#ports.log.warn(
         { err: error, app, particle },

@@ -3,7 +3,7 @@
  * is stored, and asking twice for the same content is asking once.
  */
 import { createHash } from 'node:crypto';
-import type { Engine } from '../../engine/index.ts';
+import type { Engine, WorkflowSummary } from '../../engine/index.ts';
 import { readAetherfile } from '../../spec/aetherfile/index.ts';
 import { AetherError } from '../../spec/error.ts';
 import { checkGrants, inspectComponent } from '../inspect.ts';
@@ -34,7 +34,7 @@ export interface Submitted {
  *
  * @param self the claimant: this node's id.
  * @throws AetherError before anything is stored: ERR_AETHERFILE_*, ERR_CUE_*, ERR_NOT_AVAILABLE, ERR_PARTICLE_*,
- * ERR_DEPLOY_COMPONENT_MISSING. ERR_KV_UNAVAILABLE when the catalog has no quorum; staged components may be left.
+ * ERR_DEPLOY_COMPONENT_MISSING, ERR_DEPLOY_COMPONENT_UNKNOWN, ERR_DEPLOY_DIGEST. ERR_KV_UNAVAILABLE when the catalog has no quorum; staged components may be left.
  */
 export async function submitDeploy(
   bundle: Bundle,
@@ -55,6 +55,7 @@ export async function submitDeploy(
       });
     }
     if (typeof component === 'string') {
+      checkDigest(component, particle.name);
       digests[particle.name] = component;
       continue;
     }
@@ -78,31 +79,76 @@ export async function submitDeploy(
   const content = createHash('sha256')
     .update(JSON.stringify([app, digests]))
     .digest('hex');
-  const [highest] = await lifecycle.catalog.revisions(app.name);
-  if (highest?.content === content && (await isDeployed(highest, self, engine))) {
-    return submitted(highest, true);
-  }
-  for (const component of given.values()) await lifecycle.staging.put(component);
-  const record: AppRecord = {
-    app,
-    components: digests,
-    content,
-    generation: (highest?.generation ?? 0) + 1,
-    claimant: self,
-    workflow: '',
-    state: 'claimed',
-  };
-  record.workflow = deployId(record);
-  await engine.start(DEPLOY_WORKFLOW, record, { id: record.workflow });
-  return submitted(record, false);
+  // Of two at the same time the second sees what the first has started.
+  return lifecycle.submissions.take(app.name, async () => {
+    const [highest] = await lifecycle.catalog.revisions(app.name);
+    const unclaimed = await unclaimedDeploy(app.name, highest?.generation ?? 0, engine);
+    if (unclaimed?.content === content && UNDER_WAY.has(unclaimed.status)) return unclaimed.deploy;
+    if (unclaimed === undefined && highest?.content === content) {
+      if (await isDeployed(highest, self, engine)) return submitted(highest, true);
+    }
+    for (const component of given.values()) await lifecycle.staging.put(component);
+    const record: AppRecord = {
+      app,
+      components: digests,
+      content,
+      generation: (unclaimed?.deploy.generation ?? highest?.generation ?? 0) + 1,
+      claimant: self,
+      workflow: '',
+      state: 'claimed',
+    };
+    record.workflow = deployId(record);
+    const { generation, workflow: id } = record;
+    const attributes = { app: app.name, version: app.version, generation, content };
+    await engine.start(DEPLOY_WORKFLOW, record, { id, attributes });
+    return submitted(record, false);
+  });
 }
+
+function checkDigest(text: string, particle: string): void {
+  if (/^sha256:[0-9a-f]{64}$/.test(text)) return;
+  throw new AetherError(`${JSON.stringify(text.slice(0, 80))} of ${particle} is not a digest`, {
+    code: 'ERR_DEPLOY_DIGEST',
+    hint: 'send the component itself, or sha256:HEX of one that the ring has',
+  });
+}
+
+type Status = WorkflowSummary['status'];
+
+interface UnclaimedDeploy {
+  deploy: Submitted;
+  content: unknown;
+  status: Status;
+}
+
+/** The newest deploy of an app that this node has started and the catalog, up to a generation, does not know. */
+async function unclaimedDeploy(
+  app: string,
+  known: number,
+  engine: Engine,
+): Promise<UnclaimedDeploy | undefined> {
+  let newest: UnclaimedDeploy | undefined;
+  for await (const run of engine.list({ name: DEPLOY_WORKFLOW, attributes: { app } })) {
+    const { version, generation, content } = run.attributes;
+    if (Number(generation) <= (newest?.deploy.generation ?? known)) continue;
+    const deploy = { app, version: String(version), generation: Number(generation) };
+    newest = {
+      deploy: { ...deploy, workflow: run.id, existing: true },
+      content,
+      status: run.status,
+    };
+  }
+  return newest;
+}
+
+const UNDER_WAY: ReadonlySet<Status> = new Set(['running', 'sleeping']);
 
 /** True unless the revision's own deploy ended without publishing it, or runs on a node that cannot be asked. */
 async function isDeployed(record: AppRecord, self: string, engine: Engine): Promise<boolean> {
   if (record.state === 'published') return true;
   if (record.claimant !== self) return false;
   const { status } = await engine.get(record.workflow).describe();
-  return status === 'running' || status === 'sleeping' || status === 'completed';
+  return status === 'completed' || UNDER_WAY.has(status);
 }
 
 function submitted(record: AppRecord, existing: boolean): Submitted {

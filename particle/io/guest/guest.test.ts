@@ -1,10 +1,12 @@
 import { test } from 'tap';
+import type { HttpRequest, HttpResponse } from '../../../spec/http.ts';
 import { INTERFACES } from '../../core/interfaces.ts';
 import { LogGate } from '../../core/log-gate.ts';
 import type { HostCall, KeyPage } from '../protocol.ts';
 import { makeImports } from './imports.ts';
 import { useAllowance } from './allowance.ts';
-import { OutputStream, Pollable, poll } from './io.ts';
+import { Fields, OutgoingBody, OutgoingResponse, ResponseOutparam, serve } from './http.ts';
+import { Pollable, poll } from './io.ts';
 import type { GuestContext } from './resource.ts';
 
 /** Enough for every test. */
@@ -97,16 +99,46 @@ test('the configuration is what the Aetherfile says', (t) => {
   t.end();
 });
 
-test('a guest cannot make its worker hold more than its allowance', (t) => {
-  useAllowance({ bytes: 522 });
-  const first = new OutputStream(() => {}, Infinity);
-  const second = new OutputStream(() => {}, Infinity);
-  first.write(new Uint8Array(6));
+test('what a guest holds counts until it lets go of it', (t) => {
+  useAllowance({ bytes: 2_000 });
+  const body = new OutgoingResponse(new Fields()).body();
+  const stream = body.write();
+  stream.write(new Uint8Array(200));
   t.match(
-    refusalOf(() => second.write(new Uint8Array(6))),
+    refusalOf(() => stream.write(new Uint8Array(800))),
     { tag: 'last-operation-failed' },
   );
+  t.throws(() => [new Fields(), new Fields(), new Fields()], /too many resources/);
   t.end();
+});
+
+test('nothing stays charged for an answer that was sent', async (t) => {
+  const allowance = { bytes: 2 ** 20 };
+  useAllowance(allowance);
+  const request: HttpRequest = {
+    method: 'POST',
+    scheme: 'http',
+    authority: 'a',
+    path: '/',
+    headers: [['x-one', '1']],
+    body: new Uint8Array(1_000),
+  };
+  const answer = await serve(async (incoming, outparam) => {
+    const taken = incoming.consume();
+    const input = taken.stream();
+    const headers = Fields.fromList([['x-two', new Uint8Array([50])]]);
+    const response = new OutgoingResponse(headers);
+    const seen = response.headers();
+    const body = response.body();
+    const output = body.write();
+    output.splice(input, 1_000n);
+    for (const handle of [seen, input, taken, incoming, output]) handle[Symbol.dispose]();
+    OutgoingBody.finish(body, undefined);
+    ResponseOutparam.set(outparam, { tag: 'ok', val: response });
+  }, request);
+  t.match(answer, { status: 200, headers: [['x-two', '2']] });
+  t.equal((answer as HttpResponse).body.length, 1_000);
+  t.equal(allowance.bytes, 2 ** 20);
 });
 
 test('poll returns all that are ready, and waits when none is', async (t) => {

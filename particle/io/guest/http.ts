@@ -10,7 +10,7 @@ import {
   isToken,
 } from '../../core/head.ts';
 import { BODY_BYTES_MAX } from '../../core/limits.ts';
-import { Resource, spend } from './allowance.ts';
+import { Resource } from './allowance.ts';
 import { InputStream, OutputStream, Pollable } from './io.ts';
 import { type GuestContext, HostRefusal, Refusal } from './resource.ts';
 
@@ -48,9 +48,14 @@ export class Fields extends Resource {
 
   /** Headers of a message that has arrived; the guest cannot change them. */
   static sealed(entries: [string, string][]): Fields {
-    const fields = new Fields();
-    fields.#entries = entries;
+    const fields = Fields.of(entries);
     fields.#isMutable = false;
+    return fields;
+  }
+
+  private static of(entries: [string, string][]): Fields {
+    const fields = new Fields(sizeOf(entries));
+    fields.#entries = entries;
     return fields;
   }
 
@@ -83,19 +88,11 @@ export class Fields extends Resource {
   }
 
   clone(): Fields {
-    const fields = new Fields();
-    fields.#entries = [...this.#entries];
-    return fields;
+    return Fields.of([...this.#entries]);
   }
 
   toPairs(): [name: string, value: string][] {
     return [...this.#entries];
-  }
-
-  /** Once a message owns its headers they are immutable. */
-  seal(): Fields {
-    this.#isMutable = false;
-    return this;
   }
 
   #checked(name: string, value: Uint8Array): string {
@@ -109,9 +106,13 @@ export class Fields extends Resource {
   #add(name: string, text: string): void {
     // A message with more is refused anyway; this bounds what a guest can pile up in the worker.
     const isFull = this.#entries.length >= HEADERS_MAX || text.length > HEADER_BYTES_MAX;
-    if (isFull || !spend(name.length + text.length)) throw new Refusal({ tag: 'forbidden' });
+    if (isFull || !this.hold(name.length + text.length)) throw new Refusal({ tag: 'forbidden' });
     this.#entries.push([name.toLowerCase(), text]);
   }
+}
+
+function sizeOf(entries: [string, string][]): number {
+  return entries.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
 }
 
 class FutureTrailers extends Resource {
@@ -132,19 +133,21 @@ class IncomingBody extends Resource {
   #bytes: Uint8Array | undefined;
 
   constructor(bytes: Uint8Array) {
-    super();
+    super(bytes.length);
     this.#bytes = bytes;
   }
 
-  static finish(_body: IncomingBody): FutureTrailers {
+  static finish(body: IncomingBody): FutureTrailers {
+    body[Symbol.dispose]();
     return new FutureTrailers();
   }
 
   stream(): InputStream {
-    if (this.#bytes === undefined) throw refused();
-    const stream = new InputStream(this.#bytes);
+    const bytes = this.#bytes;
+    if (bytes === undefined) throw refused();
     this.#bytes = undefined;
-    return stream;
+    this.release(bytes.length);
+    return new InputStream(bytes);
   }
 }
 
@@ -154,7 +157,7 @@ class Incoming extends Resource {
   #body: Uint8Array | undefined;
 
   constructor(headers: [string, string][], body: Uint8Array) {
-    super();
+    super(sizeOf(headers) + body.length);
     this.#headers = headers;
     this.#body = body;
   }
@@ -164,10 +167,11 @@ class Incoming extends Resource {
   }
 
   consume(): IncomingBody {
-    if (this.#body === undefined) throw refused();
-    const body = new IncomingBody(this.#body);
+    const bytes = this.#body;
+    if (bytes === undefined) throw refused();
     this.#body = undefined;
-    return body;
+    this.release(bytes.length);
+    return new IncomingBody(bytes);
   }
 }
 
@@ -209,8 +213,9 @@ class IncomingResponse extends Incoming {
   }
 }
 
-class OutgoingBody extends Resource {
-  readonly #chunks: Uint8Array[] = [];
+export class OutgoingBody extends Resource {
+  #chunks: Uint8Array[] = [];
+  #byteCount = 0;
   readonly #end = Promise.withResolvers<void>();
   #isTaken = false;
   #isFinished = false;
@@ -218,7 +223,7 @@ class OutgoingBody extends Resource {
   write(): OutputStream {
     if (this.#isTaken) throw refused();
     this.#isTaken = true;
-    return new OutputStream((chunk) => this.#chunks.push(chunk), BODY_BYTES_MAX);
+    return new OutputStream((chunk) => this.#take(chunk));
   }
 
   static finish(body: OutgoingBody, _trailers: Fields | undefined): void {
@@ -235,7 +240,30 @@ class OutgoingBody extends Resource {
   }
 
   bytes(): Uint8Array {
-    return Buffer.concat(this.#chunks);
+    // Not of Buffer's pool: a message to the host takes the whole buffer along.
+    const whole = new Uint8Array(this.#byteCount);
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      whole.set(chunk, at);
+      at += chunk.length;
+    }
+    return whole;
+  }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.#chunks = [];
+    if (this.#isFinished) return;
+    // Whoever waits for the rest of it would wait for ever.
+    this.#end.promise.catch(() => {});
+    this.#end.reject(new HostRefusal('internal-error', 'the body was dropped unfinished'));
+  }
+
+  #take(chunk: Uint8Array): boolean {
+    if (this.#byteCount + chunk.length > BODY_BYTES_MAX || !this.hold(chunk.length)) return false;
+    this.#byteCount += chunk.length;
+    this.#chunks.push(chunk);
+    return true;
   }
 }
 
@@ -246,11 +274,15 @@ class Outgoing extends Resource {
 
   constructor(headers: Fields) {
     super();
-    this.#headers = headers.seal();
+    this.#headers = headers;
   }
 
   headers(): Fields {
-    return this.#headers;
+    return Fields.sealed(this.headerPairs());
+  }
+
+  headerPairs(): [name: string, value: string][] {
+    return this.#headers.toPairs();
   }
 
   body(): OutgoingBody {
@@ -270,9 +302,15 @@ class Outgoing extends Resource {
     await this.#body?.finished;
     return this.#body?.bytes() ?? new Uint8Array();
   }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.#headers[Symbol.dispose]();
+    this.#body?.[Symbol.dispose]();
+  }
 }
 
-class OutgoingResponse extends Outgoing {
+export class OutgoingResponse extends Outgoing {
   #status = 200;
 
   statusCode(): number {
@@ -333,7 +371,7 @@ class OutgoingRequest extends Outgoing {
       scheme: this.#scheme?.tag === 'HTTP' ? 'http' : 'https',
       authority: this.#authority ?? '',
       path: this.#path ?? '/',
-      headers: this.headers().toPairs(),
+      headers: this.headerPairs(),
       body,
     };
   }
@@ -378,7 +416,7 @@ class FutureIncomingResponse extends Resource {
   constructor(answer: Promise<HttpResponse>) {
     super();
     this.#settled = answer.then(
-      (response) => void (this.#result = { tag: 'ok', val: response }),
+      (response) => void (this.#result = this.#taken(response)),
       (error: unknown) => {
         if (!(error instanceof HostRefusal)) throw error;
         this.#result = { tag: 'err', val: errorCode(error) };
@@ -400,10 +438,16 @@ class FutureIncomingResponse extends Resource {
     if (this.#isTaken) return { tag: 'err', val: undefined };
     this.#isTaken = true;
     const { tag, val } = this.#result;
-    return {
-      tag: 'ok',
-      val: tag === 'ok' ? { tag, val: new IncomingResponse(val) } : this.#result,
-    };
+    if (tag === 'err') return { tag: 'ok', val: this.#result };
+    this.release(sizeOf(val.headers) + val.body.length);
+    return { tag: 'ok', val: { tag, val: new IncomingResponse(val) } };
+  }
+
+  #taken(response: HttpResponse): Result<HttpResponse> {
+    if (this.hold(sizeOf(response.headers) + response.body.length)) {
+      return { tag: 'ok', val: response };
+    }
+    return { tag: 'err', val: { tag: 'internal-error', val: 'the component holds too much' } };
   }
 }
 
@@ -414,7 +458,7 @@ function errorCode(refusal: HostRefusal): Variant {
 }
 
 /** Where a guest puts its answer. */
-class ResponseOutparam extends Resource {
+export class ResponseOutparam extends Resource {
   result: Result<OutgoingResponse> | undefined;
 
   static set(outparam: ResponseOutparam, result: Result<OutgoingResponse>): void {
@@ -460,6 +504,8 @@ async function exchange(
     return await answerTo(context, request.toRequest(body), options?.firstByteTimeout());
   } finally {
     context.exchanges--;
+    request[Symbol.dispose]();
+    options?.[Symbol.dispose]();
   }
 }
 
@@ -481,12 +527,13 @@ export async function serve(
   handle: (request: IncomingRequest, outparam: ResponseOutparam) => Promise<void>,
   request: HttpRequest,
 ): Promise<HttpResponse | { failed: string }> {
-  const outparam = new ResponseOutparam();
+  using outparam = new ResponseOutparam();
   await handle(new IncomingRequest(request), outparam);
   const { result } = outparam;
   if (result === undefined) return { failed: 'the component returned without an answer' };
   if (result.tag === 'err') return { failed: `the component answered with ${result.val.tag}` };
-  const body = result.val.content();
+  using answer = result.val;
+  const body = answer.content();
   if (body === undefined) return { failed: 'the component did not finish the body of its answer' };
-  return { status: result.val.statusCode(), headers: result.val.headers().toPairs(), body };
+  return { status: answer.statusCode(), headers: answer.headerPairs(), body };
 }

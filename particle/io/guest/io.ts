@@ -1,14 +1,17 @@
 /** wasi:io over bytes that are in memory: reads never wait, writes go to a sink with a limit. */
-import { Resource, spend } from './allowance.ts';
+import { Resource } from './allowance.ts';
 import { Refusal } from './resource.ts';
 
 const READ_BYTES_MAX = 65_536;
 const WRITE_BYTES_MAX = 65_536;
+/** Guests that write more than `check-write` permits are borne with, up to here. */
+const CHUNK_BYTES_MAX = 2 ** 20;
 
-export class IoError {
+export class IoError extends Resource {
   readonly #text: string;
 
   constructor(text: string) {
+    super();
     this.#text = text;
   }
 
@@ -59,7 +62,7 @@ export class InputStream extends Resource {
   #rest: Uint8Array;
 
   constructor(bytes: Uint8Array) {
-    super();
+    super(bytes.length);
     this.#rest = bytes;
   }
 
@@ -89,14 +92,13 @@ export class InputStream extends Resource {
 }
 
 export class OutputStream extends Resource {
-  readonly #sink: (chunk: Uint8Array) => void;
-  #room: number;
+  readonly #sink: (chunk: Uint8Array) => boolean;
+  #hasFailed = false;
 
-  /** @param bytesMax writing more fails the stream. */
-  constructor(sink: (chunk: Uint8Array) => void, bytesMax: number) {
+  /** @param sink takes a chunk over, or answers false when it has no room for it: then the stream has failed. */
+  constructor(sink: (chunk: Uint8Array) => boolean) {
     super();
     this.#sink = sink;
-    this.#room = bytesMax;
   }
 
   checkWrite(): bigint {
@@ -104,13 +106,12 @@ export class OutputStream extends Resource {
   }
 
   write(chunk: Uint8Array): void {
-    if (chunk.length > this.#room || !spend(chunk.length)) {
-      this.#room = 0;
-      throw new Refusal({ tag: 'last-operation-failed', val: new IoError('size limit reached') });
-    }
-    this.#room -= chunk.length;
+    if (chunk.length > CHUNK_BYTES_MAX)
+      throw new Error('more was written than check-write permits');
     // The chunk may be a view of the guest's memory, which the guest overwrites.
-    this.#sink(chunk.slice());
+    this.#hasFailed ||= !this.#sink(chunk.slice());
+    if (!this.#hasFailed) return;
+    throw new Refusal({ tag: 'last-operation-failed', val: new IoError('size limit reached') });
   }
 
   blockingWriteAndFlush(chunk: Uint8Array): void {

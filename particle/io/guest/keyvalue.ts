@@ -2,8 +2,8 @@
  * wasi:keyvalue/store, both published drafts: 0.2.0-draft pages with a number, 0.2.0-draft2 with a string. Every
  * operation is one call to the host, which checks it against the grants.
  */
-import { VALUE_BYTES_MAX } from '../../core/limits.ts';
-import type { KeyPage } from '../protocol.ts';
+import { KEY_BYTES_MAX, VALUE_BYTES_MAX } from '../../core/limits.ts';
+import type { HostCall, KeyPage } from '../protocol.ts';
 import { Resource } from './allowance.ts';
 import { type GuestContext, HostRefusal, Refusal } from './resource.ts';
 
@@ -49,7 +49,11 @@ export function keyValueStore(context: GuestContext, version: string): Store {
     }
   }
 
-  async function ask(body: Parameters<GuestContext['call']>[0]): Promise<unknown> {
+  async function ask(body: Exclude<HostCall, { kind: 'http' }>): Promise<unknown> {
+    const key = body.kind === 'kv-list' ? body.after : body.key;
+    if ((key?.length ?? 0) > KEY_BYTES_MAX) {
+      throw refusal('other', `a key holds at most ${KEY_BYTES_MAX} bytes`);
+    }
     try {
       return await context.call(body);
     } catch (error) {

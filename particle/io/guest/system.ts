@@ -19,9 +19,13 @@ export function monotonicClock(context: GuestContext): Interface {
   const at = (whenNs: bigint): Pollable => {
     // One timer for each pollable, however often it is polled.
     let wait: Promise<void> | undefined;
+    const sleep = (): Promise<void> =>
+      context.sleep(Number((whenNs - monotonicNs()) / NS_PER_MS) + 1).finally(() => {
+        wait = undefined;
+      });
     return new Pollable(
       () => monotonicNs() >= whenNs,
-      () => (wait ??= context.sleep(Number((whenNs - monotonicNs()) / NS_PER_MS) + 1)),
+      () => (wait ??= sleep()),
     );
   };
   return {
@@ -73,7 +77,11 @@ export const exit: Interface = {
 export const stdin: Interface = { getStdin: () => new InputStream(new Uint8Array()) };
 
 export function output(gate: LogGate): () => OutputStream {
-  return () => new OutputStream((chunk) => gate.write(chunk, performance.now()), Infinity);
+  return () =>
+    new OutputStream((chunk) => {
+      gate.write(chunk, performance.now());
+      return true;
+    });
 }
 
 /** jco asks for the class of every resource; nobody ever has one of these. */
