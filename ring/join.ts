@@ -54,9 +54,16 @@ export async function askToJoin(
     proof: keyFromSeed(seed).sign(message),
     consent: key.sign(message),
   };
+  // Nodes may be started all at once: who asks us before we are in is to ask again.
+  peers.serveGuests(JOIN, () => {
+    throw new AetherError('this node is not in the lattice itself yet', {
+      code: 'ERR_RING_BUSY',
+      hint: 'ask again in a moment',
+    });
+  });
   const deadlineMs = clock.monotonicMs() + PATIENCE_MS;
+  let failure: AetherError | undefined;
   for (;;) {
-    let failure: unknown;
     for (const address of addresses) {
       try {
         const answer = await peers.callAddress(address, JOIN, request, {
@@ -65,8 +72,9 @@ export async function askToJoin(
         return proven(answer.body, token.lattice);
       } catch (error) {
         if (!AetherError.is(error) || !PASSING.has(error.code)) throw error;
+        if (error.message !== failure?.message)
+          log.info({ address, code: error.code }, `not joined yet: ${error.message}`);
         failure = error;
-        log.warn({ address, code: error.code }, `not joined yet: ${error.message}`);
       }
     }
     if (clock.monotonicMs() >= deadlineMs) throw failure;

@@ -39,8 +39,12 @@ export interface Refusal {
 
 export interface Round {
   state: 'met' | 'missed';
+  /** The question's. */
+  epoch: number;
   /** A node has a newer epoch than the question's. */
   newer: { epoch: number; node: string } | undefined;
+  /** A node has not heard yet of the question's epoch. */
+  isEarly: boolean;
   /** Why nodes did not count. */
   reasons: string[];
 }
@@ -65,7 +69,14 @@ export class Rounds {
   ask<Answer extends object>(question: Question<Answer>): Promise<Round> {
     const { clock, hedgeMs } = this.#options;
     const { count } = question;
-    const round: Round = { state: 'missed', newer: undefined, reasons: [] };
+    const { epoch } = question;
+    const round: Round = {
+      state: 'missed',
+      epoch,
+      newer: undefined,
+      isEarly: false,
+      reasons: [],
+    };
     const waiting = [...question.nodes];
     const timers: (() => void)[] = [];
     let unanswered = 0;
@@ -111,11 +122,21 @@ export class Rounds {
     });
   }
 
-  /** @returns whether the round failed only for an epoch that we have left behind now. */
-  async caughtUp({ newer }: Round): Promise<boolean> {
-    if (newer === undefined) return false;
-    await this.#options.learn(newer.epoch, newer.node);
-    return this.#options.placements.current().epoch.number >= newer.epoch;
+  /**
+   * Brings this node to the epoch of the others, or gives them a moment to come to ours.
+   *
+   * @returns whether asking again may do better.
+   */
+  async caughtUp({ epoch, newer, isEarly }: Round): Promise<boolean> {
+    const { placements, clock, hedgeMs } = this.#options;
+    // Who was to answer may have left with the epoch meanwhile.
+    if (placements.current().epoch.number > epoch) return true;
+    if (newer !== undefined) {
+      await this.#options.learn(newer.epoch, newer.node);
+      return placements.current().epoch.number >= newer.epoch;
+    }
+    if (isEarly) await new Promise<void>((wake) => clock.after(hedgeMs, wake));
+    return isEarly;
   }
 
   async #call<Answer extends object>(
@@ -131,12 +152,17 @@ export class Rounds {
       answer = (await rpc.call(node, question.method, body, { timeoutMs })) as Answer | Misplaced;
     } catch (error) {
       const code = AetherError.is(error) ? error.code : 'ERR_INTERNAL';
-      if (code !== 'ERR_RING_UNREACHABLE') question.lost?.();
+      // Such as a node that is just joining: whom it may speak with comes with the epoch.
+      if (code === 'ERR_RING_NOT_MEMBER') round.isEarly = true;
+      else if (code !== 'ERR_RING_UNREACHABLE') question.lost?.();
       return { why: code };
     }
     if (!('misplaced' in answer)) return question.heard(answer, node);
     const epoch = answer.misplaced;
-    if (epoch <= question.epoch) return { why: `it is still in epoch ${epoch}` };
+    if (epoch <= question.epoch) {
+      round.isEarly = true;
+      return { why: `it is still in epoch ${epoch}` };
+    }
     if (epoch > (round.newer?.epoch ?? 0)) round.newer = { epoch, node };
     return { why: `it is in epoch ${epoch} already`, isStale: true };
   }

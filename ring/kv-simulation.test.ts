@@ -1,12 +1,14 @@
 /**
  * Many seeds of a small lattice: readers and writers at quorum, crashes, partitions, loss, skewed
- * clocks, a member that joins in the middle. Then rules are broken on purpose, and the checker has
+ * clocks, members that come and go meanwhile. Then rules are broken on purpose, and the checker has
  * to find it.
  */
 import { test } from 'tap';
+import { AetherError } from '../spec/error.ts';
 import { type Random, randomInt, seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { allocateTokens } from './core/hash-ring.ts';
+import { allocateTokens, HashRing } from './core/hash-ring.ts';
+import { gains } from './core/kv-move.ts';
 import { UnavailableError, UnknownOutcomeError } from './kv-errors.ts';
 import { Disk, MemoryReplicaStore, Network, VirtualClock } from './kv-network.testkit.ts';
 import { type Consistency, KeyValueStore } from './kv.ts';
@@ -85,6 +87,7 @@ class Lattice {
   acknowledged = 0;
   failed = 0;
   #operations = 0;
+  #named = 0;
 
   constructor(seed: number, broken: Break) {
     this.#break = broken;
@@ -92,7 +95,8 @@ class Lattice {
     this.network = new Network(this.clock, this.random);
     if (broken.intercept !== undefined) this.network.intercept = broken.intercept;
     const members: EpochMember[] = [];
-    for (const id of ['n1', 'n2', 'n3', 'n4']) members.push(member(id, members));
+    const size = 2 + randomInt(this.random, 3);
+    while (members.length < size) members.push(this.#newMember(members));
     this.#newest = { number: 1, lattice: 'l', members, voters: ['n1'] };
     for (const { id } of members) this.#add(id);
   }
@@ -134,12 +138,17 @@ class Lattice {
   async crash(): Promise<void> {
     const node = this.#pick();
     if (node?.kv === undefined) return;
+    this.#stop(node);
+    await this.sleep(this.random.next() * 300);
+    if (!this.nodes.includes(node)) return; // It has left.
+    if (this.random.next() < 0.3) node.skew.ms -= randomInt(this.random, 400);
+    this.#start(node);
+  }
+
+  #stop(node: Node): void {
     this.network.down(node.id);
     node.store?.crash();
     node.kv = undefined;
-    await this.sleep(this.random.next() * 300);
-    if (this.random.next() < 0.3) node.skew.ms -= randomInt(this.random, 400);
-    this.#start(node);
   }
 
   async split(): Promise<void> {
@@ -150,33 +159,48 @@ class Lattice {
     this.network.partition = [];
   }
 
-  /** A member comes: pending, streamed, settled. */
-  async join(): Promise<void> {
-    const { members } = this.#newest;
-    const next = [...members, member(`n${members.length + 1}`, members)];
-    const joiner = this.#add(`n${next.length}`);
-    const isPending = this.#break.isSettledAtOnce !== true;
-    this.#publish({
-      ...this.#newest,
-      number: 2,
-      members: next,
-      ...(isPending ? { previous: members } : {}),
-    });
-    if (!isPending) return;
+  /** Members come and go, one after the other. */
+  async changes(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const { members } = this.#newest;
+      const leaver = members[randomInt(this.random, members.length)] as EpochMember;
+      if (members.length > 1 && this.random.next() < 0.5)
+        await this.#change(members.filter((each) => each !== leaver));
+      else await this.#change([...members, this.#newMember(members)]);
+    }
+  }
+
+  /** Pending, streamed, settled. */
+  async #change(members: EpochMember[]): Promise<void> {
+    const { members: previous, number, ...rest } = this.#newest;
+    for (const { id } of members) if (!this.nodes.some((node) => node.id === id)) this.#add(id);
+    if (this.#break.isSettledAtOnce !== true) {
+      this.#publish({ ...rest, number: number + 1, members, previous });
+      const rings = [new HashRing(previous), new HashRing(members)] as const;
+      const gaining = this.nodes.filter(({ id }) => gains(...rings, id, [3]).length > 0);
+      if (this.#break.isUnstreamed !== true)
+        await Promise.all(gaining.map((node) => this.#stream(node)));
+    }
+    this.#publish({ ...rest, number: number + 2, members });
+    for (const node of this.nodes.splice(0)) {
+      if (members.some(({ id }) => id === node.id)) this.nodes.push(node);
+      else this.#stop(node);
+    }
+  }
+
+  async #stream(node: Node): Promise<void> {
     for (;;) {
-      this.#take(joiner);
+      this.#take(node);
       try {
-        const { kv } = joiner;
-        const stream = this.#break.isUnstreamed === true ? undefined : kv?.stream(this.#newest);
         // The stream of a node that crashes never ends.
         const limit = this.sleep(5_000).then(() => false);
-        if (await Promise.race([stream?.then(() => true) ?? kv !== undefined, limit])) break;
+        const stream = node.kv?.stream(this.#newest).then(() => true);
+        if ((await Promise.race([stream, limit])) === true) return;
       } catch {
         // Somebody is down: again.
       }
       await this.sleep(50);
     }
-    this.#publish({ number: 3, lattice: 'l', members: next, voters: ['n1'] });
   }
 
   #publish(epoch: Epoch): void {
@@ -185,18 +209,24 @@ class Lattice {
       this.clock.after(this.random.next() * 3_000, () => this.#take(node));
   }
 
-  /** By the first node whose clock the others accept. */
+  /** By the first node whose clock the others accept, or have caught up with. */
   async createBucket(): Promise<void> {
-    for (const { kv } of this.nodes) {
+    for (let i = 0; i < 100; i++) {
       try {
-        await kv?.createBucket('t', { class: 'eventual' });
+        await this.nodes[i % this.nodes.length]?.kv?.createBucket('t', { class: 'eventual' });
         return;
       } catch (error) {
-        if (!(error instanceof UnavailableError || error instanceof UnknownOutcomeError))
-          throw error;
+        this.#failed(error);
+        await this.sleep(50);
       }
     }
-    throw new Error('no clock is within the limit of the others');
+    throw new Error('the bucket cannot be created');
+  }
+
+  #newMember(existing: readonly EpochMember[]): EpochMember {
+    const id = `n${++this.#named}`;
+    const tokens = allocateTokens(existing, 1);
+    return { id, name: id, address: '', roles: ['storage'], weight: 1, tokens };
   }
 
   #pick(): Node | undefined {
@@ -224,8 +254,7 @@ class Lattice {
       this.checker.read(key, floor, found?.version ?? '', value);
       return true;
     } catch (error) {
-      if (!(error instanceof UnavailableError)) throw error;
-      this.failed++;
+      this.#failed(error);
       return false;
     }
   }
@@ -242,11 +271,16 @@ class Lattice {
       this.checker.wrote(key, floor, version, value);
       this.acknowledged++;
     } catch (error) {
-      this.failed++;
-      if (error instanceof UnknownOutcomeError) return;
-      if (!(error instanceof UnavailableError)) throw error;
-      this.checker.undone(value);
+      this.#failed(error);
+      if (!(error instanceof UnknownOutcomeError)) this.checker.undone(value);
     }
+  }
+
+  #failed(error: unknown): void {
+    this.failed++;
+    if (error instanceof UnavailableError || error instanceof UnknownOutcomeError) return;
+    if (!AetherError.is(error) || error.code !== 'ERR_KV_BUCKET_UNKNOWN') throw error;
+    this.checker.violations.push('the bucket is lost');
   }
 
   /** Everything heals, and every node reads every key. */
@@ -262,11 +296,6 @@ class Lattice {
   }
 }
 
-function member(id: string, existing: readonly EpochMember[]): EpochMember {
-  const tokens = allocateTokens(existing, 1);
-  return { id, name: id, address: '', roles: ['storage'], weight: 1, tokens };
-}
-
 async function simulate(seed: number, broken: Break = {}): Promise<Lattice> {
   const lattice = new Lattice(seed, broken);
   const { clock, random, network } = lattice;
@@ -279,11 +308,11 @@ async function simulate(seed: number, broken: Break = {}): Promise<Lattice> {
         await (random.next() < 0.5 ? lattice.crash() : lattice.split());
       }
     };
-    const join = async (): Promise<void> => {
+    const changes = async (): Promise<void> => {
       await lattice.sleep(random.next() * 300);
-      await lattice.join();
+      await lattice.changes(1 + randomInt(random, 3));
     };
-    await Promise.all([...[1, 2, 3, 4].map(() => lattice.client(20)), chaos(), chaos(), join()]);
+    await Promise.all([...[1, 2, 3, 4].map(() => lattice.client(20)), chaos(), chaos(), changes()]);
     await lattice.settle();
   };
   await clock.run(story());

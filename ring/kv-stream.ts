@@ -1,8 +1,8 @@
 /**
  * Bringing a new owner up to date while an epoch is pending.
  *
- * For every range that this node gains it reads all rows from a quorum of the previous owners, and
- * has them on disk before it says so. Why that is enough: header of core/kv-move.ts.
+ * For every range that this node has to be sure of it reads all rows from a quorum of the previous
+ * owners, and has them on disk before it says so. Why that is enough: header of core/kv-move.ts.
  *
  * I1  A source answers only in the pending epoch, after which it takes nothing of the epoch before
  *     (I1, I3 of kv-replica.ts): nothing is acknowledged behind the reader's back.
@@ -13,6 +13,7 @@ import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import type { Epoch } from './core/epoch.ts';
 import type { TokenRange } from './core/hash-ring.ts';
+import { REPLICA_COUNTS } from './core/kv-bucket.ts';
 import { type Gain, gains } from './core/kv-move.ts';
 import { Placement } from './core/kv-placement.ts';
 import { Tally } from './core/kv-quorum.ts';
@@ -56,6 +57,8 @@ export async function streamGains(epoch: Epoch, options: StreamOptions): Promise
   const { rpc, store } = options;
   const [previous, next] = new Placement(epoch).rings;
   if (previous === undefined || next === undefined) return;
+  // Which numbers there are is a question to others, who may not be ready to answer yet.
+  if (gains(previous, next, rpc.self, REPLICA_COUNTS).length === 0) return;
   const replicaCounts = await options.replicaCounts();
   const wanted = gains(previous, next, rpc.self, replicaCounts);
   const progress = readProgress(store, epoch.number, replicaCounts);

@@ -63,7 +63,10 @@ export class Ring {
   readonly #listeners = new Set<(change: RingChange) => void>();
   readonly #waiting = new Set<(error?: Error) => void>();
   readonly #stopping = new AbortController();
+  /** The other nodes have heard of the newest epoch that this voter made. */
+  #isSpread: Promise<void> = Promise.resolve();
   #placement: { epoch: Epoch; ring: HashRing } | undefined;
+  #isLeaving = false;
   #closing: Promise<void> | undefined;
 
   private constructor(node: Assembly, held: AsyncDisposableStack) {
@@ -104,7 +107,7 @@ export class Ring {
 
   /**
    * Founds a lattice, joins one, or comes back to the one that the folder belongs to. Fulfilled once
-   * the node serves: it is in a settled epoch. When it fails, nothing is left open.
+   * the node serves: it has its place in a settled epoch. When it fails, nothing is left open.
    *
    * @throws DataFolderError ERR_DATA_LOCKED, ERR_DATA_EXPOSED; LatticeError ERR_LATTICE_MISMATCH,
    * ERR_RING_JOIN_UNFINISHED, ERR_RING_REMOVED; KeyFileError; ListenError ERR_PORT_IN_USE;
@@ -161,14 +164,39 @@ export class Ring {
    *
    * @throws EpochChangeError ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while a node is gone that
    * would have to take over a part: nothing was changed.
-   * @throws RpcError when the voter cannot be reached: nothing was changed, or the outcome is unknown.
+   * @throws RpcError ERR_RING_UNREACHABLE when the voter cannot be reached: nothing was changed;
+   * ERR_RING_TIMEOUT when it has not answered for a minute: the outcome is unknown.
    */
   async leave(): Promise<void> {
-    const { peers } = this.#node;
-    await peers.call(this.#voterId(), LEAVE, null, { timeoutMs: JOIN_TIMEOUT_MS });
+    const { peers, keeper } = this.#node;
+    await this.#askToLeave();
+    this.#isLeaving = true;
     this.#membership.leave();
-    await this.#until((epoch) => !participants(epoch).some(({ id }) => id === this.id));
+    const out = this.#until((epoch) => !participants(epoch).some(({ id }) => id === this.id));
+    // We are told once, and nobody speaks to us afterwards: should that be lost, we find out.
+    while ((await Promise.race([out, this.#pause(RETRY_MS)])) === undefined)
+      await keeper.learn(peers, this.#voterId(), keeper.number + 1);
     await this.close();
+  }
+
+  /** Asking again is asking once: what became of a request without an answer is found out so. */
+  async #askToLeave(): Promise<void> {
+    const { peers, clock } = this.#node;
+    const deadlineMs = clock.monotonicMs() + JOIN_TIMEOUT_MS;
+    let unknown: RpcError | undefined;
+    while (this.#isMember(this.epoch())) {
+      const timeoutMs = deadlineMs - clock.monotonicMs();
+      if (unknown !== undefined && timeoutMs <= 0) throw unknown;
+      try {
+        await peers.call(this.#voterId(), LEAVE, null, { timeoutMs });
+        return;
+      } catch (error) {
+        if (!(error instanceof RpcError)) throw error;
+        if (error.code === 'ERR_RING_TIMEOUT') unknown ??= error;
+        if (unknown === undefined || this.#stopping.signal.aborted) throw error;
+        await this.#pause(RETRY_MS);
+      }
+    }
   }
 
   /** Stops without leaving, as before a restart. */
@@ -191,13 +219,18 @@ export class Ring {
     peers.onLinkDown((node) => this.#membership.linkLost(node));
     keeper.onChange((epoch, before) => this.#epochChanged(epoch, before));
     this.#epochChanged(keeper.epoch, undefined);
-    if (store.hasServed()) {
+    const hasServed = store.hasServed();
+    if (hasServed) {
       const news = [this.#greet(addresses), keeper.refresh(peers, REFRESH_TIMEOUT_MS)];
       await Promise.race([Promise.all(news), this.#pause(REFRESH_TIMEOUT_MS)]);
     }
-    const settled = await this.#until((epoch) => epoch.previous === undefined);
-    if (!settled.members.some(({ id }) => id === this.id)) throw removed();
-    if (!store.hasServed()) store.setServed();
+    // Who comes or goes waits for the end of that; who comes back has nothing to wait for, and the
+    // voter may be down.
+    const epoch = await this.#until(
+      (each) => each.previous === undefined || (hasServed && this.#isMember(each)),
+    );
+    if (!this.#isMember(epoch)) throw removed();
+    if (!hasServed) store.setServed();
   }
 
   /** Looks for members where the user says they are. @throws AetherError ERR_LATTICE_MISMATCH. */
@@ -209,7 +242,8 @@ export class Ring {
       } catch (error) {
         const { code, message } = errorBody(error);
         if (code === 'ERR_LATTICE_MISMATCH') throw error;
-        log.warn({ address, code }, `not reached: ${message}`);
+        // They may be started together; who is up first is called by the others.
+        log.info({ address, code }, `not reached: ${message}`);
       }
     });
     await Promise.all(greeted);
@@ -219,6 +253,8 @@ export class Ring {
     const { peers, keeper } = this.#node;
     peers.serve(RELAY, async (body) => {
       await voter.join(toJoinRequest(body));
+      // The newcomer calls them as soon as it has our answer: they should know it by then.
+      await this.#isSpread;
       return keeper.signed;
     });
     peers.serve(LEAVE, (_body, from) => voter.leave(from));
@@ -246,6 +282,11 @@ export class Ring {
     }
   }
 
+  /** Also of the next epoch, while one is pending. */
+  #isMember(epoch: Epoch): boolean {
+    return epoch.members.some(({ id }) => id === this.id);
+  }
+
   #voterId(): string {
     return this.epoch().voters[0] as string;
   }
@@ -257,14 +298,18 @@ export class Ring {
       id,
       address: this.#membership.member(id)?.address ?? known.get(id) ?? address,
     }));
-    for (const { id, address } of roster) peers.setAddress(id, address);
+    for (const { id, address } of roster) {
+      peers.setAddress(id, address);
+      store.setAddress(id, address);
+    }
     peers.reviewMembers();
     this.#membership.setRoster(roster);
     if (voter !== undefined) {
       const gone = before === undefined ? [] : participants(before).map(({ id }) => id);
-      keeper.spread(peers, [...joining(epoch).map(({ id }) => id), ...gone]);
+      this.#isSpread = keeper.spread(peers, [...joining(epoch).map(({ id }) => id), ...gone]);
     }
-    if (!keeper.isParticipant(this.id)) log.warn({ epoch: epoch.number }, removed().message);
+    if (!keeper.isParticipant(this.id))
+      log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
     if (epoch.previous !== undefined) void this.#takePart(epoch);
     this.#emit({ kind: 'epoch', epoch });
     for (const wake of this.#waiting) wake();
@@ -276,13 +321,18 @@ export class Ring {
     const isHolder = epoch.members.some(({ id, tokens }) => id === this.id && tokens.length > 0);
     if (!isHolder) return;
     let isWhole = false;
+    let failures = 0;
     while (keeper.number === epoch.number && !this.#stopping.signal.aborted) {
       try {
         if (!isWhole) await this.kv.stream(epoch);
         isWhole = true;
         await peers.call(this.#voterId(), DONE, epoch.number, { timeoutMs: CALL_TIMEOUT_MS });
       } catch (error) {
-        log.warn({ epoch: epoch.number, error }, 'the pending change waits for this node');
+        // Once is nothing: somebody may hear of the epoch a moment after us.
+        log[failures++ === 0 ? 'debug' : 'warn'](
+          { epoch: epoch.number, error },
+          'the pending change waits for this node',
+        );
       }
       await this.#pause(RETRY_MS);
     }

@@ -14,7 +14,7 @@ import type { Epoch, EpochMember } from './core/epoch.ts';
 import * as change from './core/epoch-change.ts';
 import { encodeEpoch, epochMessage, type VoterCertificate } from './core/epoch-record.ts';
 import { allocateTokens, HashRing } from './core/hash-ring.ts';
-import { REPLICAS_MAX } from './core/kv-bucket.ts';
+import { REPLICA_COUNTS } from './core/kv-bucket.ts';
 import { gains } from './core/kv-move.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import {
@@ -28,9 +28,6 @@ import {
 import type { EpochKeeper } from './io/epoch-keeper.ts';
 import type { SigningKey } from './io/keys.ts';
 import type { RingStore } from './io/ring-store.ts';
-
-/** All that buckets may have. */
-const REPLICA_COUNTS = Array.from({ length: REPLICAS_MAX }, (_, i) => i + 1);
 
 export interface VoterOptions {
   self: string;

@@ -175,10 +175,20 @@ test('I2: what is kept of unfinished messages is bounded', (t) => {
   const many = new Reassembly();
   t.throws(
     () => {
-      for (let i = 0; i < 100; i++) many.add(part(i, 1));
+      for (let i = 0; i < 100; i++) many.add(part(i, 256 << 10));
     },
     { code: 'ERR_RING_FRAME_TOO_LARGE' },
   );
-  t.throws(() => new Reassembly().add(part(1, 0)), { code: 'ERR_RING_FRAME_TOO_LARGE' });
+  const granted = new Reassembly();
+  granted.add(part(1, 256 << 10), 512 << 10);
+  granted.add(part(2, 256 << 10), 512 << 10);
+  t.throws(() => granted.add(part(3, 256 << 10), 512 << 10), {
+    code: 'ERR_RING_FRAME_TOO_LARGE',
+  });
+  // A short one would keep its whole frame from being freed.
+  t.throws(() => new Reassembly().add(part(1, 1)), { message: /neither full nor the last/ });
+  t.throws(() => new Reassembly().add({ ...part(1, 0), last: true }), {
+    code: 'ERR_RING_FRAME_TOO_LARGE',
+  });
   t.end();
 });

@@ -9,8 +9,9 @@
  *             | [4, stream, last, bytes]   part of a message too long for one frame
  *
  * I1  No frame is longer than FRAME_BYTES_MAX, whoever wrote it.
- * I2  Whatever a peer sends, the unfinished messages kept for it stay under MESSAGE_BYTES_MAX each
- *     and STREAMS_MAX in number.
+ * I2  Whatever a peer sends, the unfinished messages kept for it stay under MESSAGE_BYTES_MAX each,
+ *     STREAMS_MAX in number and what it is granted in all; and what they keep from being freed, the
+ *     frames that they came in, under a small multiple of that: every part but the last is full.
  */
 import type { ErrorBody } from '../../spec/error.ts';
 import { AetherError } from '../../spec/error.ts';
@@ -133,13 +134,23 @@ export function decodeFrame(bytes: Uint8Array): Message[] {
 /** Puts the parts of one peer's messages together; parts of one stream come in order. */
 export class Reassembly {
   readonly #streams = new Map<number, { parts: Uint8Array[]; bytes: number }>();
+  #bytes = 0;
 
-  /** @returns the whole message with its last part. @throws FrameTooLargeError at the limits (I2). */
-  add(part: Part): Message | undefined {
+  /**
+   * @param bytesMax that all unfinished messages of the peer may have.
+   * @returns the whole message with its last part.
+   * @throws FrameTooLargeError at the limits, CodecError for a part that is too short (I2).
+   */
+  add(part: Part, bytesMax: number = Number.POSITIVE_INFINITY): Message | undefined {
+    if (part.bytes.length !== PART_BYTES_MAX && !part.last)
+      throw new CodecError('a part that is neither full nor the last');
     const stream = this.#streams.get(part.stream) ?? { parts: [], bytes: 0 };
     stream.parts.push(part.bytes);
     stream.bytes += part.bytes.length;
+    this.#bytes += part.bytes.length;
     this.#streams.set(part.stream, stream);
+    if (this.#bytes > bytesMax)
+      throw new FrameTooLargeError(`unfinished messages of more than ${bytesMax} bytes`);
     if (stream.bytes > MESSAGE_BYTES_MAX || part.bytes.length === 0)
       throw new FrameTooLargeError(
         `a message of more than ${MESSAGE_BYTES_MAX} bytes, or an empty part`,
@@ -148,6 +159,7 @@ export class Reassembly {
       throw new FrameTooLargeError(`more than ${STREAMS_MAX} unfinished messages`);
     if (!part.last) return undefined;
     this.#streams.delete(part.stream);
+    this.#bytes -= stream.bytes;
     const whole = new Uint8Array(stream.bytes);
     let at = 0;
     for (const bytes of stream.parts) {

@@ -10,6 +10,11 @@ export interface BucketRecord {
 
 export const REPLICAS_DEFAULT = 3;
 export const REPLICAS_MAX = 7;
+/** All that buckets may have. */
+export const REPLICA_COUNTS: readonly number[] = Array.from(
+  { length: REPLICAS_MAX },
+  (_, i) => i + 1,
+);
 
 /** Buckets of the lattice itself; `$` is in no name that users give. */
 export const BUCKETS = '$buckets';

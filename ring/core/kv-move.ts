@@ -2,20 +2,23 @@
  * What a change of the placement moves.
  *
  * Why a row acknowledged before the change is not missed after it: it is on a quorum of the
- * previous owners. A member that becomes an owner reads the range from a quorum of these first, and
- * so meets the row. A change swaps as many owners out as in, or changes their number by one; so the
- * next owners that have the row are a quorum again, or meet every quorum.
+ * previous owners. Whoever has to be sure of a range reads it from a quorum of these first, and so
+ * meets the row. A change either swaps one owner for another, or makes them one more or one fewer:
+ *
+ * - swapped, or one more: the newcomer reads, and the next owners that have the row are a quorum;
+ * - one fewer, as when a lattice is smaller than the number of replicas: the row may have been on
+ *   too few of those that stay (on one of two, when a third leaves), so each of them reads.
  */
 import type { HashRing, TokenRange } from './hash-ring.ts';
 
-/** A piece of the circle that a member becomes an owner of. */
+/** A piece of the circle whose rows a member has to read from the previous owners. */
 export interface Gain {
   range: TokenRange;
   /** The previous owners, by number of replicas; a quorum of each of these sets has to be read. */
   sources: string[][];
 }
 
-/** The pieces that `node` gains for buckets with one of these numbers of replicas. */
+/** The pieces that `node` has to be sure of for buckets with one of these numbers of replicas. */
 export function gains(
   previous: HashRing,
   next: HashRing,
@@ -29,7 +32,10 @@ export function gains(
         before: previous.owners(range.last, replicas),
         after: next.owners(range.last, replicas),
       }))
-      .filter(({ before, after }) => after.includes(node) && !before.includes(node))
+      .filter(
+        ({ before, after }) =>
+          after.includes(node) && (!before.includes(node) || after.length < before.length),
+      )
       .map(({ before }) => before)
       .filter((owners) => owners.length > 0);
     if (sources.length > 0) found.push({ range, sources });

@@ -8,12 +8,14 @@ import type { Log } from '../../spec/log.ts';
 import type { Epoch } from '../core/epoch.ts';
 import { participants } from '../core/epoch-change.ts';
 import { openEpoch, type SignedEpoch, toSignedEpoch } from '../core/epoch-record.ts';
-import type { Peers } from './peers.ts';
+import { notMember, type Peers } from './peers.ts';
 import type { RingStore } from './ring-store.ts';
 
 const OFFER = 'epoch.offer';
 const GET = 'epoch.get';
 const CALL_TIMEOUT_MS = 5_000;
+/** Who takes longer hears of it by gossip. */
+const OFFER_TIMEOUT_MS = 1_000;
 /** Nodes that the voter tells itself; the others learn it from them. */
 const OFFERS_MAX = 32;
 
@@ -79,15 +81,26 @@ export class EpochKeeper {
 
   /** Answers for the epoch, and hears of newer ones. */
   serve(peers: Peers): void {
-    peers.serve(GET, () => this.#signed);
+    peers.serveGuests(GET, (_body, from) => {
+      if (!this.#isKnown(from)) throw notMember(from);
+      return this.#signed;
+    });
     // The record proves itself, so that also a node that is not known here yet may bring it.
     peers.serveGuests(OFFER, (body) => this.adopt(toSignedEpoch(body), this.epoch.lattice));
   }
 
-  /** A peer uses this number: fetches what is newer, offers what is newer here. */
+  /**
+   * A peer uses this number: fetches what is newer, offers what is newer here.
+   *
+   * Strangers are neither asked, as they could keep us waiting, nor told who is in the lattice. A
+   * newcomer that we have not heard of brings the epoch it is in itself.
+   */
   compare(peers: Peers, node: string, number: number): void {
-    if (number > this.number && !this.#isPulling) void this.learn(peers, node, number);
-    else if (number < this.number && number > 0) void this.#offer(peers, node);
+    if (number > this.number) {
+      if (this.isParticipant(node) && !this.#isPulling) void this.learn(peers, node, number);
+    } else if (number < this.number && number > 0 && this.#isKnown(node)) {
+      void this.#offer(peers, node);
+    }
   }
 
   /** Fetches an epoch of this number or a later one; over once it is here or cannot be had now. */
@@ -100,11 +113,14 @@ export class EpochKeeper {
     return this.#pulling;
   }
 
-  /** Tells some of the nodes, and `first` in any case, of the newest epoch. */
-  spread(peers: Peers, first: readonly string[]): void {
+  /**
+   * Tells some of the nodes, and `first` in any case, of the newest epoch; over once each has heard
+   * it or cannot be told now.
+   */
+  async spread(peers: Peers, first: readonly string[]): Promise<void> {
     const nodes = new Set([...first, ...[...this.#participants].slice(0, OFFERS_MAX)]);
     nodes.delete(peers.self);
-    for (const node of nodes) void this.#offer(peers, node);
+    await Promise.all([...nodes].map((node) => this.#offer(peers, node)));
   }
 
   /** Asks the other members for a newer epoch; over once one has answered or none can. */
@@ -117,9 +133,14 @@ export class EpochKeeper {
     await Promise.any(asked).catch(() => {});
   }
 
+  /** Who was a member once may hear that it is not any more. */
+  #isKnown(node: string): boolean {
+    return this.isParticipant(node) || this.#store.addresses().has(node);
+  }
+
   async #offer(peers: Peers, node: string): Promise<void> {
     try {
-      await peers.call(node, OFFER, this.#signed, { timeoutMs: CALL_TIMEOUT_MS });
+      await peers.call(node, OFFER, this.#signed, { timeoutMs: OFFER_TIMEOUT_MS });
     } catch (error) {
       this.#log.debug({ node, error: errorBody(error) }, 'an epoch was not taken');
     }

@@ -25,6 +25,8 @@ const CLOSE_GRACE_MS = 1_000;
 
 export interface LinkEvents {
   message(link: Link, message: Message): void;
+  /** What unfinished messages of the peer may have in all. */
+  unfinishedBytesMax(link: Link): number;
   /** Once. @param why the close code and reason, or the error. */
   down(link: Link, why: string): void;
 }
@@ -109,7 +111,10 @@ export class Link {
     try {
       if (!isBinary) throw new AetherError('a text frame', { code: 'ERR_RING_FRAME_MALFORMED' });
       for (const message of decodeFrame(data)) {
-        const whole = message.kind === 'part' ? this.#reassembly.add(message) : message;
+        const whole =
+          message.kind === 'part'
+            ? this.#reassembly.add(message, events.unfinishedBytesMax(this))
+            : message;
         if (whole !== undefined && this.#isOpen) events.message(this, whole);
       }
     } catch (error) {

@@ -244,6 +244,37 @@ test('what is no frame closes that socket with the reason, and no other', async 
   t.equal(await two.peers.call(one.peers.self, 'echo', 'still', TIMEOUT), 'still');
 });
 
+test('guests hold little memory, and give way to newer ones', async (t) => {
+  const { address, peers } = await open(t, 1);
+  peers.serveGuests('join', () => 'welcome');
+  const guest = async (): Promise<WebSocket> => {
+    const socket = raw(address, 10);
+    socket.on('error', () => {});
+    t.teardown(() => socket.terminate());
+    await once(socket, 'open');
+    return socket;
+  };
+  const greedy = await guest();
+  for (let stream = 0; stream < 6; stream++) {
+    const part = [4, stream, false, new Uint8Array(256 << 10)];
+    greedy.send(Buffer.concat([Buffer.from([1]), encode([part])]));
+  }
+  t.equal((await once(greedy, 'close'))[0], 1009, 'too much that is unfinished');
+
+  const deaf: WebSocket[] = [];
+  for (let i = 0; i < 80; i++) {
+    const socket = await guest();
+    socket.pause(); // It will not answer when it is asked to go.
+    deaf.push(socket);
+  }
+  const gone = deaf.slice(0, 16).map((socket) => {
+    socket.resume();
+    return once(socket, 'close');
+  });
+  await Promise.all(gone);
+  t.equal(deaf.at(-1)?.readyState, WebSocket.OPEN);
+});
+
 test('an answer counts only from the node that was asked', async (t) => {
   const one = await open(t, 1);
   const two = await open(t, 2);

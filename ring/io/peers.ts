@@ -25,6 +25,8 @@ const SERVING_MAX = 4_096;
 const GUESTS_MAX = 64;
 /** Verifying what a guest says costs milliseconds: it may not ask for more of them. */
 const GUEST_CALLS_MAX = 16;
+/** Of unfinished messages: an epoch of a large lattice. */
+const GUEST_BYTES_MAX = 1 << 20;
 const GUEST_TIMEOUT_MS = 60_000;
 
 export interface PeersOptions {
@@ -316,7 +318,11 @@ export class Peers implements Rpc {
 
   #holdGuest(link: Link): void {
     const [oldest] = this.#guests.keys();
-    if (this.#guests.size >= GUESTS_MAX) oldest?.close(1013, 'ERR_RING_BUSY: too many guests');
+    if (this.#guests.size >= GUESTS_MAX && oldest !== undefined) {
+      // At once: while one takes its time to close, the next ones must give way too.
+      this.#guests.delete(oldest);
+      oldest.close(1013, 'ERR_RING_BUSY: too many guests');
+    }
     this.#guests.set(link, 0);
     const cancel = this.#options.clock.after(GUEST_TIMEOUT_MS, () => {
       this.#guests.delete(link);
@@ -331,6 +337,8 @@ export class Peers implements Rpc {
   #adopt(socket: WebSocket, peer: string, lane: Lane): Link {
     const link = new Link(socket, peer, lane, {
       message: (from, message) => this.#receive(from, message),
+      unfinishedBytesMax: (from) =>
+        this.#options.isMember(from.peer) ? Number.POSITIVE_INFINITY : GUEST_BYTES_MAX,
       down: (gone, why) => this.#down(gone, why),
     });
     const links = this.#links.get(peer) ?? new Set();
@@ -426,7 +434,7 @@ export class Peers implements Rpc {
   }
 }
 
-function notMember(node: string): AetherError {
+export function notMember(node: string): AetherError {
   return new AetherError(`node ${node} is no member of this lattice`, {
     code: 'ERR_RING_NOT_MEMBER',
     hint: 'join with a token: aether up --join ADDRESS --token FILE',
