@@ -132,7 +132,7 @@ export class ParticleHost {
     checkNames(app, particle.name, version);
     const info = await inspectComponent(bytes);
     checkGrants(info, particle);
-    const limits = guestLimits(particle.limits);
+    const limits = guestLimits(particle);
     const key = `${app}/${particle.name}`;
     const known = this.#revisions.get(key)?.get(version);
     if (known !== undefined) return sameContent(known, info, particle);

@@ -15,7 +15,7 @@ export { TranspileError } from './io/transpile-cache.ts';
 export { BuildError, type BuildOptions, type Built, buildComponent } from './io/build.ts';
 export { Gateway } from './io/gateway.ts';
 export { readBody } from './io/read-body.ts';
-export { DEPLOY_WORKFLOW } from './lifecycle/deploy.ts';
+export { DEPLOY_WORKFLOW, UNREACHED } from './lifecycle/deploy.ts';
 export { Lifecycle, type PlacedInstance } from './lifecycle/lifecycle.ts';
 export type { EffectRow } from './lifecycle/sink.ts';
 export { type Bundle, type Submitted, submitDeploy } from './lifecycle/submit.ts';

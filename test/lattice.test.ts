@@ -98,3 +98,29 @@ test('a node that comes back has its app, its data and its place', async (t) => 
   t.equal(after.id, id);
   t.equal((await ask(after, '/hit')).text, '{"count":2}');
 });
+
+test('a Particle is seen and heard through every node, also before its first request', async (t) => {
+  const nodes = await lattice(t);
+  await deployTiny(nodes[0], '1.0.0');
+  const [, served] = await Promise.all([ask(nodes[0], '/hit'), ask(nodes[1], '/hit')]);
+  t.equal(served.status, 200);
+  for (const each of nodes) {
+    const { particles } = await client(each).json<{ particles: { requests: number }[] }>(
+      '/particles',
+    );
+    t.equal(
+      particles.reduce((sum, { requests }) => sum + requests, 0),
+      2,
+      'requests of all nodes',
+    );
+  }
+  const server = nodes.find((each) =>
+    each.lifecycle.host.list().some(({ requests }) => requests > 0),
+  );
+  server?.lifecycle.host.logs();
+  const heard = await Promise.all(
+    nodes.map((each) => client(each).json<{ lines: unknown[] }>('/logs')),
+  );
+  t.same(heard[1], heard[0]);
+  t.same(heard[2], heard[0]);
+});

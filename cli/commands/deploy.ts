@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Bundle } from '../../particle/index.ts';
+import { type Bundle, UNREACHED } from '../../particle/index.ts';
 import type { Particle } from '../../spec/aetherfile/app.ts';
 import { AetherError, NotAvailableError } from '../../spec/error.ts';
 import { sibling } from '../../spec/package-file.ts';
@@ -50,8 +50,12 @@ export async function deploy(
   };
   if (detach) return goesOn();
   try {
-    const run = await follow(client, workflow, interrupted, (step, n) =>
-      out.say(`${out.paintTalk.green('✓')} ${n} ${step}`),
+    const run = await follow(client, workflow, interrupted, (step, n, isReached) =>
+      out.say(
+        isReached
+          ? `${out.paintTalk.green('✓')} ${n} ${step}`
+          : `${out.paintTalk.yellow('–')} ${n} ${step}: the node cannot be reached, the first request prepares it there`,
+      ),
     );
     if (run.status !== 'completed') throw deployFailed(run);
     out.result({ ...submitted, status: run.status, result: run.result }, () => {
@@ -70,7 +74,7 @@ async function follow(
   client: ControlClient,
   workflow: string,
   signal: AbortSignal,
-  finished: (step: string, n: number) => void,
+  finished: (step: string, n: number, isReached: boolean) => void,
 ): Promise<WorkflowSummary> {
   const path = `/workflows/${segment(workflow)}`;
   let told = 0;
@@ -78,7 +82,9 @@ async function follow(
     const run = await client.json<WorkflowSummary>(path, { query: { wait: LOOK_EVERY }, signal });
     const { events } = await client.json<WorkflowHistory>(`${path}/history`, { signal });
     const steps = events.filter(({ kind }) => kind === 'step-completed');
-    for (const { name = '' } of steps.slice(told)) finished(name, ++told);
+    for (const { name = '', payload } of steps.slice(told)) {
+      finished(name, ++told, payload !== UNREACHED);
+    }
     if (!isOpen(run)) return run;
   }
 }

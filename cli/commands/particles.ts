@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
 import { table } from '../io/table.ts';
 import { usageError } from '../usage.ts';
+import type { LatticeStatus } from './ring.ts';
 
 interface Instance {
   app: string;
@@ -64,24 +65,29 @@ export async function showLogs(
   options: { follow?: boolean },
 ): Promise<void> {
   const { app, particle } = target === undefined ? {} : particleOf(target);
-  const show = (line: LogLine): void => out.result(line, () => logText(line, out.paint));
+  const show = (line: NodeLine): void => out.result(line, () => logText(line, out.paint));
   if (options.follow !== true) {
-    const { lines } = await client.json<{ lines: LogLine[] }>('/logs', {
+    const { lines } = await client.json<{ lines: NodeLine[] }>('/logs', {
       query: { app, particle },
     });
     for (const line of lines) show(line);
     return;
   }
+  const { self, members } = await client.json<LatticeStatus>('/status');
+  const name = members.find(({ id }) => id === self)?.name ?? self;
+  out.say(out.paintTalk.dim(`following ${name}; --api follows another node`));
   const query = { app, particle, follow: 1 };
   for await (const { data } of client.events('/logs', { query, signal: interrupted })) {
-    show(JSON.parse(data) as LogLine);
+    show(JSON.parse(data) as NodeLine);
   }
 }
 
-function logText(log: LogLine, paint: Context['out']['paint']): string {
+type NodeLine = LogLine & { nodeName: string };
+
+function logText(log: NodeLine, paint: Context['out']['paint']): string {
   const at = new Date(log.atMs).toISOString();
   const text = log.stream === 'stdout' ? log.line : paint.yellow(log.line);
-  return `${paint.dim(at)} ${paint.cyan(`${log.app}/${log.particle}`)}  ${text}`;
+  return `${paint.dim(at)} ${log.nodeName} ${paint.cyan(`${log.app}/${log.particle}`)}  ${text}`;
 }
 
 function particleOf(target: string): { app: string; particle?: string } {

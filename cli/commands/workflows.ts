@@ -19,7 +19,7 @@ export interface WorkflowSummary {
 }
 
 export interface WorkflowHistory {
-  events: { seq: number; at: number; kind: string; name?: string }[];
+  events: { seq: number; at: number; kind: string; name?: string; payload?: unknown }[];
 }
 
 /** States in which a run goes on. */

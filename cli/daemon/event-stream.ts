@@ -19,18 +19,21 @@ export function streamEvents(node: LatticeNode, call: Call): Answer {
   return undefined;
 }
 
-/** Log lines of Particles on this node; with `follow=1` the stream stays open. */
-export function streamLogs(node: LatticeNode, call: Call): Answer {
+/** Log lines of Particles on every node; with `follow=1` the stream stays open for what this node adds. */
+export async function streamLogs(node: LatticeNode, call: Call): Promise<Answer> {
   const [app, particle] = [call.query.get('app'), call.query.get('particle')];
   const wanted = (line: LogLine): boolean =>
     (app === null || line.app === app) && (particle === null || line.particle === particle);
-  const lines = node.lifecycle.host.logs().filter(wanted);
+  const lines = await node.lifecycle.logs({
+    ...(app === null ? {} : { app }),
+    ...(particle === null ? {} : { particle }),
+  });
   if (call.query.get('follow') !== '1') return { status: 200, json: { lines } };
   const stream = open(call);
   for (const line of lines) stream.send('log', line);
   stream.until(
     node.lifecycle.host.onLog((line) => {
-      if (wanted(line)) stream.send('log', line);
+      if (wanted(line)) stream.send('log', { ...line, nodeName: node.ring.name });
     }),
   );
   return undefined;

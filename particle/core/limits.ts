@@ -1,5 +1,5 @@
 /** A Particle's limits as numbers, and the fixed ones that hold for every Particle. */
-import type { Limits } from '../../spec/aetherfile/app.ts';
+import type { Particle } from '../../spec/aetherfile/app.ts';
 import { durationMs } from '../../spec/duration.ts';
 import { AetherError } from '../../spec/error.ts';
 
@@ -29,7 +29,7 @@ export interface GuestLimits {
 }
 
 /** @throws AetherError ERR_PARTICLE_LIMIT for what is out of range, ERR_DURATION. */
-export function guestLimits(limits: Limits): GuestLimits {
+export function guestLimits({ limits, scale }: Pick<Particle, 'limits' | 'scale'>): GuestLimits {
   const memoryPages = Math.floor(byteCount(limits.memory) / PAGE_BYTES);
   if (memoryPages < 1 || memoryPages > PAGES_MAX) {
     throw new AetherError(`limits.memory is ${limits.memory}`, {
@@ -40,7 +40,7 @@ export function guestLimits(limits: Limits): GuestLimits {
   return {
     memoryPages,
     timeMs: durationMs(limits.time),
-    instances: limits.instances,
+    instances: Math.min(limits.instances, scale.max),
     outbound: limits.outbound,
   };
 }

@@ -4,7 +4,7 @@
  * Arguments: the script, the folder of WIT, the world, the output, and the features to leave out.
  */
 import { writeFile } from 'node:fs/promises';
-import { componentize } from '@bytecodealliance/componentize-js';
+import { registerHooks } from 'node:module';
 import { _addPreopen } from '@bytecodealliance/preview2-shim/filesystem';
 
 type Feature = 'stdio' | 'random' | 'clocks' | 'http' | 'fetch-event';
@@ -18,6 +18,14 @@ const [, , sourcePath, witPath, worldName, output, ...features] = process.argv a
   string,
   ...string[],
 ];
+// componentize-js imports the shim without depending on it: it gets the one of this package, wherever that was installed.
+registerHooks({
+  resolve: (specifier, context, next) =>
+    specifier.startsWith('@bytecodealliance/preview2-shim')
+      ? next(specifier, { ...context, parentURL: import.meta.url })
+      : next(specifier, context),
+});
+const { componentize } = await import('@bytecodealliance/componentize-js');
 // The tools are components themselves and read their input through this shim; no guest runs in this process.
 (_addPreopen as unknown as (at: string, folder: string) => void)('/', '/');
 try {

@@ -120,7 +120,7 @@ async function deploy(
 }
 
 /** What a step records about a node that it could not reach. */
-const UNREACHED = 'unreached';
+export const UNREACHED = 'unreached';
 /** Tries before a remote node is passed over (D3); with the delays below, about 3 s. */
 const REMOTE_ATTEMPTS = 5;
 const RETRY = {

@@ -60,5 +60,13 @@ test('the most specific route wins', (t) => {
   t.equal(to('port.org:81', '/'), 'exact');
   t.equal(to('port.org:82', '/'), 'any');
   t.equal(new Directory(() => {}).route('GET', 'localhost', '/'), undefined);
+  for (const order of [
+    ['b', 'a'],
+    ['a', 'b'],
+  ]) {
+    const both = new Directory(() => {});
+    for (const name of order) both.offer(record(name, 1, [{}]));
+    t.equal(both.route('GET', 'localhost', '/')?.app, 'a', 'between equals the name decides');
+  }
   t.end();
 });

@@ -50,7 +50,10 @@ export class Directory {
     this.#activated(record, replaced);
   }
 
-  /** The most specific route: an exact host before a wildcard before any, then the longest path. */
+  /**
+   * The most specific route: an exact host before a wildcard before any, then the longest path. Between equals the
+   * app's name decides, so that all nodes choose alike.
+   */
   route(method: string, authority: string, path: string): RouteTarget | undefined {
     const host = hostOf(authority);
     let best: (RouteTarget & { rank: number }) | undefined;
@@ -61,7 +64,8 @@ export class Directory {
           if (hostRank < 0 || !underPath(route.path, path)) continue;
           if (route.methods.length > 0 && !route.methods.includes(method)) continue;
           const rank = hostRank * 65_536 + route.path.length;
-          if (best === undefined || rank > best.rank) {
+          const isBetter = best === undefined || rank > best.rank;
+          if (isBetter || (rank === best?.rank && app.name < best.app)) {
             best = { app: app.name, particle: particle.name, route, rank };
           }
         }

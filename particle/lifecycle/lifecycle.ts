@@ -3,7 +3,7 @@
  * forwards them.
  *
  * Calls between nodes (ring RPC): `particle.effect`, `particle.exchange`, `particle.invoke`, `particle.list`,
- * `particle.effects`.
+ * `particle.logs`, `particle.effects`.
  */
 import { join } from 'node:path';
 import {
@@ -21,7 +21,7 @@ import { durationMs } from '../../spec/duration.ts';
 import { AetherError, NotAvailableError } from '../../spec/error.ts';
 import type { HttpRequest, HttpResponse } from '../../spec/http.ts';
 import type { Log } from '../../spec/log.ts';
-import { type InstanceView, ParticleHost } from '../host.ts';
+import { type InstanceView, type LogLine, ParticleHost } from '../host.ts';
 import type { HostKeyValue } from '../io/host-calls.ts';
 import { type AppRecord, Catalog } from './catalog.ts';
 import { type DeployPorts, deployWorkflow } from './deploy.ts';
@@ -194,7 +194,10 @@ export class Lifecycle {
     );
     for (const record of this.directory.records()) {
       for (const particle of Object.values(record.app.particles)) {
-        placed.push(...this.#absent(record, particle, silent));
+        const isSeen = placed.some(
+          (each) => each.app === record.app.name && each.particle === particle.name,
+        );
+        placed.push(...this.#absent(record, particle, silent, isSeen));
       }
     }
     return placed;
@@ -209,6 +212,21 @@ export class Lifecycle {
     return answers.flatMap(({ node, answer }) =>
       ((answer ?? []) as EffectRow[]).map((row) => Object.assign(row, { node })),
     );
+  }
+
+  /** What Particles wrote on every node that answers, the oldest first. */
+  async logs(filter: {
+    app?: string;
+    particle?: string;
+  }): Promise<(LogLine & { nodeName: string })[]> {
+    const answers = await this.#gather('particle.logs', filter);
+    return answers
+      .flatMap(({ node, answer }) =>
+        ((answer ?? []) as LogLine[]).map((line) =>
+          Object.assign(line, { nodeName: this.nodeName(node) }),
+        ),
+      )
+      .toSorted((a, b) => a.atMs - b.atMs);
   }
 
   /** Reads the current apps at quorum, from now on: a read that has begun may miss what the caller has heard of. */
@@ -263,6 +281,7 @@ export class Lifecycle {
       return this.host.invoke(service.app, service.particle, name, args);
     });
     rpc.serve('particle.list', () => this.host.list());
+    rpc.serve('particle.logs', (body) => this.host.logs(body as { app?: string }));
     rpc.serve('particle.effects', (body) =>
       this.#sink.log((body as { workflow?: string }).workflow),
     );
@@ -372,6 +391,7 @@ export class Lifecycle {
     { app, components }: AppRecord,
     particle: Particle,
     silent: ReadonlySet<string>,
+    isSeen: boolean,
   ): PlacedInstance[] {
     const { nodes, rejected } = this.#candidates(app.name, particle);
     const line = (node: string, state: PlacedInstance['state'], why: string): PlacedInstance => ({
@@ -393,11 +413,15 @@ export class Lifecycle {
       const reasons = rejected.map(({ node, why }) => `${this.nodeName(node)}: ${why}`);
       return [line('', 'unplaced', `no node may serve it (${reasons.join(', ')})`)];
     }
-    return [...nodes, ...rejected.map(({ node }) => node)]
+    const unknown = [...nodes, ...rejected.map(({ node }) => node)]
       .filter((node) => silent.has(node))
       .map((node) =>
         line(node, 'unknown', `the node does not answer (it is ${this.#member(node)?.state})`),
       );
+    const [first = ''] = nodes;
+    return isSeen || silent.has(first)
+      ? unknown
+      : [line(first, 'idle', 'no request yet; the first one wakes it'), ...unknown];
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type Test, test } from 'tap';
 import { TestEngine } from '../../engine/testing.ts';
+import { readAetherfile } from '../../spec/aetherfile/index.ts';
 import { AetherError } from '../../spec/error.ts';
 import type { AppRecord } from './catalog.ts';
 import { type DeployPorts, deployWorkflow } from './deploy.ts';
@@ -47,7 +48,10 @@ async function node(
   t.teardown(() => engine.close());
   const revisions: AppRecord[] = [];
   const lifecycle = {
-    catalog: { revisions: async () => revisions },
+    catalog: {
+      revisions: async (app: string) => revisions.filter((record) => record.app.name === app),
+      current: async () => new Map(revisions.map((record) => [record.app.name, record])),
+    },
     staging: { put: async () => 'staged' },
     submissions: new Turns(),
   } as unknown as Lifecycle;
@@ -113,4 +117,25 @@ test('a component by digest is named by a digest', async (t) => {
     await t.rejects(submit(source('1.0.0'), text), { code: 'ERR_DEPLOY_DIGEST' }, text);
   }
   t.match(await submit(source('1.0.0'), `sha256:${'a'.repeat(64)}`), { generation: 1 });
+});
+
+test('a route of another app is refused, whatever its Particle is called', async (t) => {
+  const { submit, revisions, engine } = await node(t, never);
+  const routed = source('1.0.0').replace('labels:', 'routes: [{path: "/a"}]\n\t\tlabels:');
+  const other = readAetherfile(routed.replace('"tiny"', '"other"'), 'f');
+  revisions.push({
+    app: other,
+    components: {},
+    content: '',
+    generation: 1,
+    claimant: 'na',
+    workflow: 'deploy:other:1:1.0.0',
+    state: 'published',
+  });
+  await t.rejects(submit(routed), {
+    code: 'ERR_DEPLOY_ROUTE_TAKEN',
+    message: /\/a of web is a route of app other/,
+  });
+  for await (const run of engine.list()) t.fail(`${run.id} was started`);
+  t.match(await submit(routed.replace('"/a"', '"/b"')), { generation: 1 });
 });

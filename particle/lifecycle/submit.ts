@@ -5,6 +5,8 @@
 import { createHash } from 'node:crypto';
 import type { Engine, WorkflowSummary } from '../../engine/index.ts';
 import { readAetherfile } from '../../spec/aetherfile/index.ts';
+import type { App } from '../../spec/aetherfile/app.ts';
+import { collide } from '../../spec/aetherfile/route.ts';
 import { AetherError } from '../../spec/error.ts';
 import { checkGrants, inspectComponent } from '../inspect.ts';
 import type { AppRecord } from './catalog.ts';
@@ -34,7 +36,8 @@ export interface Submitted {
  *
  * @param self the claimant: this node's id.
  * @throws AetherError before anything is stored: ERR_AETHERFILE_*, ERR_CUE_*, ERR_NOT_AVAILABLE, ERR_PARTICLE_*,
- * ERR_DEPLOY_COMPONENT_MISSING, ERR_DEPLOY_COMPONENT_UNKNOWN, ERR_DEPLOY_DIGEST. ERR_KV_UNAVAILABLE when the catalog has no quorum; staged components may be left.
+ * ERR_DEPLOY_COMPONENT_MISSING, ERR_DEPLOY_COMPONENT_UNKNOWN, ERR_DEPLOY_DIGEST, ERR_DEPLOY_ROUTE_TAKEN.
+ * ERR_KV_UNAVAILABLE when the catalog has no quorum; staged components may be left.
  */
 export async function submitDeploy(
   bundle: Bundle,
@@ -87,6 +90,7 @@ export async function submitDeploy(
     if (unclaimed === undefined && highest?.content === content) {
       if (await isDeployed(highest, self, engine)) return submitted(highest, true);
     }
+    checkRoutes(app, await lifecycle.catalog.current());
     for (const component of given.values()) await lifecycle.staging.put(component);
     const record: AppRecord = {
       app,
@@ -103,6 +107,25 @@ export async function submitDeploy(
     await engine.start(DEPLOY_WORKFLOW, record, { id, attributes });
     return submitted(record, false);
   });
+}
+
+/** A route belongs to the app that had it first. @throws AetherError ERR_DEPLOY_ROUTE_TAKEN */
+function checkRoutes(app: App, current: ReadonlyMap<string, AppRecord>): void {
+  for (const { app: other } of current.values()) {
+    if (other.name === app.name) continue;
+    const theirs = Object.values(other.particles).flatMap(({ routes }) => routes);
+    for (const { name, routes } of Object.values(app.particles)) {
+      const taken = routes.find((route) => theirs.some((their) => collide(route, their)));
+      if (taken === undefined) continue;
+      throw new AetherError(
+        `${taken.host}${taken.path} of ${name} is a route of app ${other.name}`,
+        {
+          code: 'ERR_DEPLOY_ROUTE_TAKEN',
+          hint: 'give one of the two another host, path or methods',
+        },
+      );
+    }
+  }
 }
 
 function checkDigest(text: string, particle: string): void {

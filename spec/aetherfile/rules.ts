@@ -3,6 +3,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { type Path, labelText } from '../cue/diagnostic.ts';
 import type { App, Grant, Particle, Rollout, Route, Schedule } from './app.ts';
 import { cronProblem } from './cron.ts';
+import { collide } from './route.ts';
 import { suggest } from './suggest.ts';
 
 export interface Violation {
@@ -159,28 +160,24 @@ function isZone(zone: string): boolean {
   }
 }
 
-interface TakenRoute extends Pick<Route, 'methods'> {
+interface TakenRoute {
+  route: Route;
   owner: string;
 }
 
-/** Two routes collide when host and path are the same and a method is in both; no methods means all. */
 function checkRoute(
-  { host, path: urlPath, methods }: Route,
+  route: Route,
   path: Path,
   taken: Map<string, TakenRoute[]>,
   report: Report,
 ): void {
-  const key = `${host} ${urlPath}`;
+  // Only routes of one host and path can collide: looking among these keeps the work in proportion to the text.
+  const key = `${route.host} ${route.path}`;
   const others = taken.get(key) ?? [];
-  const other = others.find(
-    (each) =>
-      methods.length === 0 ||
-      each.methods.length === 0 ||
-      each.methods.some((method) => methods.includes(method)),
-  );
+  const other = others.find((each) => collide(each.route, route));
   if (other !== undefined) {
-    const message = `${host}${urlPath} is already a route of ${other.owner}`;
+    const message = `${route.host}${route.path} is already a route of ${other.owner}`;
     report('ROUTE_TAKEN', path, message, 'give the two routes different hosts, paths or methods');
   }
-  taken.set(key, [...others, { owner: String(path[1]), methods }]);
+  taken.set(key, [...others, { route, owner: String(path[1]) }]);
 }
