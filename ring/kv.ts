@@ -297,7 +297,7 @@ export class KeyValueStore implements KeyValue {
     if (record === undefined) {
       throw new KeyValueError(`there is no bucket ${JSON.stringify(name)}`, {
         code: 'ERR_KV_BUCKET_UNKNOWN',
-        hint: 'create it first: createBucket, or PUT /v1/kv/BUCKET',
+        hint: 'create it first, `aether kv create BUCKET`; a bucket of an app is called APP.BUCKET',
       });
     }
     return record;
@@ -358,7 +358,7 @@ class EventualBucket implements Bucket {
         `the value has ${value.length} bytes, ${VALUE_BYTES_MAX} are the most`,
         {
           code: 'ERR_KV_VALUE_TOO_LARGE',
-          hint: 'keep large content as a blob, and its digest here',
+          hint: 'split it over several keys, or keep it elsewhere and its address here',
         },
       );
     }
