@@ -152,6 +152,7 @@ test('an invocation sends JSON or text and says where it ran', async (t) => {
 test('logs are followed until the node ends them', async (t) => {
   const line = {
     atMs: 0,
+    nodeName: 'n2',
     app: 'tally',
     particle: 'web',
     version: '1.0.0',
@@ -163,7 +164,7 @@ test('logs are followed until the node ends them', async (t) => {
     res.writeHead(200).end(`event: log\ndata: ${JSON.stringify(line)}\n\n`);
   });
   const { stdout, code } = await aether(t, ['logs', 'tally/web', '--follow'], { api: at });
-  t.equal(stdout, '1970-01-01T00:00:00.000Z tally/web  hello\n');
+  t.equal(stdout, '1970-01-01T00:00:00.000Z n2 tally/web  hello\n');
   t.equal(code, EXIT.ok);
 });
 

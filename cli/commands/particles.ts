@@ -4,7 +4,6 @@ import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
 import { table } from '../io/table.ts';
 import { usageError } from '../usage.ts';
-import type { LatticeStatus } from './ring.ts';
 
 interface Instance {
   app: string;
@@ -73,9 +72,7 @@ export async function showLogs(
     for (const line of lines) show(line);
     return;
   }
-  const { self, members } = await client.json<LatticeStatus>('/status');
-  const name = members.find(({ id }) => id === self)?.name ?? self;
-  out.say(out.paintTalk.dim(`following ${name}; --api follows another node`));
+  out.say(out.paintTalk.dim('what this node adds follows; --api names another one'));
   const query = { app, particle, follow: 1 };
   for await (const { data } of client.events('/logs', { query, signal: interrupted })) {
     show(JSON.parse(data) as NodeLine);
