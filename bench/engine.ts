@@ -93,9 +93,12 @@ async function run(options: BenchOptions): Promise<BenchResult> {
       await openAether(join(folder, 'aether.db')),
       openCeiling(join(folder, 'ceiling.db')),
     ];
+    const cases = CASES.filter(
+      (one) => options.cases.length === 0 || options.cases.includes(one.name),
+    );
     const measured = new Map<string, number[]>();
     for (let round = 1; round <= options.rounds; round++) {
-      for (const one of CASES) {
+      for (const one of cases) {
         for (const subject of subjects) {
           options.progress(`round ${round}/${options.rounds}: ${one.name} ${subject.name}`);
           const load = await measure(one, subject, options.secondsPerCase);
@@ -107,7 +110,7 @@ async function run(options: BenchOptions): Promise<BenchResult> {
     for (const subject of subjects) await subject.close();
     const value = (name: string, subject: string): number =>
       median(measured.get(`${name} ${subject}`) ?? []);
-    const figures = CASES.flatMap(({ name, metric, unit }) =>
+    const figures = cases.flatMap(({ name, metric, unit }) =>
       subjects.map((subject): Figure => ({
         bench: 'engine',
         case: name,
