@@ -356,12 +356,21 @@ export class Executor {
       const advance = await run.recover(recorded, clock.nowMs());
       live.run = run;
       if (isOpen(record.status)) this.#commit(live, run, advance);
+      this.#tellAgain(live, run, recorded);
       return run;
     } catch (error) {
       if (!(error instanceof StoreCorruptError)) throw error;
       log.error({ runId: live.runId, err: error }, 'run quarantined');
       this.#quarantine(live, record, error);
       throw error;
+    }
+  }
+
+  /** A commit that was reported as failed may have been done (T4): who waits for what it held hears of it now. */
+  #tellAgain(live: LiveRun, run: Run, recorded: readonly JournalEvent[]): void {
+    for (const event of recorded) {
+      if (event.kind === 'update-completed') this.#tellUpdated(live.runId, event);
+      if (isClosing(event)) this.#end(live, run, event);
     }
   }
 
@@ -543,7 +552,7 @@ export class Executor {
     if (live.gone && !run.closing) return;
     for (const event of advance.events) {
       if (event.kind === 'update-completed') {
-        for (const heard of this.#updates.get(`${live.runId} ${event.id}`) ?? []) heard(event);
+        this.#tellUpdated(live.runId, event);
       } else if (event.kind === 'step-retried') {
         this.#timers.set({ runId: live.runId, op: event.op }, event.nextAt - event.at);
       } else if ('op' in event && !event.kind.endsWith('-scheduled')) {
@@ -554,6 +563,10 @@ export class Executor {
     const last = advance.events.at(-1);
     if (last !== undefined && isClosing(last)) this.#end(live, run, last);
     this.#rest(live);
+  }
+
+  #tellUpdated(runId: string, done: UpdateCompleted): void {
+    for (const heard of this.#updates.get(`${runId} ${done.id}`) ?? []) heard(done);
   }
 
   #end(live: LiveRun, run: Run, event: ClosingEvent): void {

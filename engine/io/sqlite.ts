@@ -7,6 +7,8 @@
  * S3. Rows of the record carry a checksum; entries carry their chain (core/journal.ts). SQLite checks neither.
  * S4. After a failed commit the connection is not used again: what a failed fsync left in the page cache is unknown.
  * S5. The end of each journal is written twice, with the entry and beside it, so that a lost last entry is found too.
+ * S6. What the write-ahead log holds at open is copied into the file and synced before anything is added to it: frames
+ *     that a failed fsync left in the page cache only would be read as committed, and be missing after a power loss.
  *
  * Commits are made on the caller's thread. A thread of their own was measured on two cores, with the same work: 0.65
  * times the steps at 64 callers and 0.64 times at one. Handing a batch over costs more than the fsync that it hides.
@@ -129,22 +131,17 @@ export class SqliteStore implements Store {
   }
 
   async acquire(): Promise<string> {
-    const connection = this.#open();
-    connection.db
-      .prepare(`insert into meta values ('boot', 1) on conflict do update set value = value + 1`)
-      .run();
-    connection.ballot = ballotText(meta(connection.db, 'boot'));
-    return connection.ballot;
+    return this.#write((connection) => {
+      connection.db
+        .prepare(`insert into meta values ('boot', 1) on conflict do update set value = value + 1`)
+        .run();
+      connection.ballot = ballotText(meta(connection.db, 'boot'));
+      return connection.ballot;
+    });
   }
 
   async append(batch: readonly Append[]): Promise<AppendResult[]> {
-    const connection = this.#open();
-    try {
-      return appendAll(connection, batch);
-    } catch (error) {
-      this.#drop(); // S4
-      throw error;
-    }
+    return this.#write((connection) => appendAll(connection, batch));
   }
 
   async read({ runId, from = 1 }: { runId: string; from?: number }): Promise<Entry[]> {
@@ -203,15 +200,11 @@ export class SqliteStore implements Store {
   }
 
   async prune({ closedBefore, limit }: { closedBefore: number; limit: number }): Promise<number> {
-    const connection = this.#open();
-    try {
+    return this.#write((connection) => {
       const forgotten = pruneRuns(connection, closedBefore, limit);
       compact(connection.db);
       return forgotten;
-    } catch (error) {
-      this.#drop(); // S4
-      throw error;
-    }
+    });
   }
 
   /**
@@ -277,6 +270,16 @@ export class SqliteStore implements Store {
     return this.#connection;
   }
 
+  #write<T>(act: (connection: Connection) => T): T {
+    const connection = this.#open();
+    try {
+      return act(connection);
+    } catch (error) {
+      this.#drop(); // S4
+      throw error;
+    }
+  }
+
   #drop(): void {
     const connection = this.#connection;
     this.#connection = undefined;
@@ -329,6 +332,7 @@ function connect(path: string, durability: 'full' | 'normal'): Connection {
     db.pragma(`synchronous = ${durability === 'full' ? 'FULL' : 'NORMAL'}`); // S1
     db.pragma('cache_size = -32768');
     db.pragma(`wal_autocheckpoint = ${WAL_PAGES}`);
+    db.pragma('wal_checkpoint(TRUNCATE)'); // S6
     db.exec('begin immediate');
     migrate(db, path);
     db.exec('commit');
