@@ -1,6 +1,7 @@
 /** What a process asked of the disk, as faults.shim.c recorded it, and the disks that a power loss may leave of it. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Random } from '../spec/random.ts';
 
@@ -25,12 +26,24 @@ const OPS: Readonly<Record<string, DiskCall['op']>> = {
 const HEAD_BYTES = 16;
 const SECTOR_BYTES = 512;
 
+/** For files whose syncs are nobody's business: there they take no time. */
+export const PLACE: string = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+
 /** @returns where it is, or undefined where there is no C compiler. */
 export function compileShim(folder: string): string | undefined {
   const path = join(folder, 'faults.shim.so');
   const source = join(import.meta.dirname, 'faults.shim.c');
   try {
-    execFileSync('cc', ['-shared', '-fPIC', '-O1', '-Wall', '-Werror', '-o', path, source]);
+    execFileSync(process.env['CC'] ?? 'cc', [
+      '-shared',
+      '-fPIC',
+      '-O1',
+      '-Wall',
+      '-Werror',
+      '-o',
+      path,
+      source,
+    ]);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

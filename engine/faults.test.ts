@@ -6,22 +6,19 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { t as root, type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { readEntries } from './core/journal.ts';
-import { compileShim, Disk, readTrace } from './disk.testkit.ts';
+import { compileShim, Disk, PLACE, readTrace } from './disk.testkit.ts';
 import { SqliteStore } from './io/sqlite.ts';
 import { sha256 } from './io/system.ts';
 
 root.setTimeout(280_000);
 
 const CHILD = join(import.meta.dirname, 'faults.testchild.ts');
-/** The shim says what reaches the disk: a real one would only take time. */
-const PLACE = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /** Power losses after each call: one that keeps only what was synced, and some that keep any part of the rest. */
 const IMAGES_PER_CALL = 6;
 
