@@ -1,7 +1,7 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import { randomUUID } from 'node:crypto';
 import { AetherError, NotAvailableError } from '../spec/error.ts';
-import { durationMs } from '../spec/duration.ts';
+import { type Duration, durationMs } from '../spec/duration.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
 import { RunContext } from './core/context.ts';
@@ -48,6 +48,7 @@ export type StartArgs<I> = unknown extends I
 const PAYLOAD_BYTES_MAX = 2 * 1024 * 1024;
 const HISTORY_EVENTS_MAX = 100_000;
 const LIST_PAGE = 200;
+const RETENTION_MS_MIN = 60_000;
 
 export class Engine {
   readonly schedules: Schedules = unavailableSchedules;
@@ -77,6 +78,7 @@ export class Engine {
       historyEventsMax: options.limits?.historyEvents ?? HISTORY_EVENTS_MAX,
       concurrency: options.concurrency ?? 1_000,
       log: options.log ?? silentLog,
+      retentionMs: retentionMs(options.retention),
       probe: options.probe ?? {},
     });
   }
@@ -429,6 +431,15 @@ export class Engine {
   get #clock(): NonNullable<EngineOptions['clock']> {
     return this.#options.clock ?? systemClock;
   }
+}
+
+/** @throws RangeError */
+function retentionMs(retention: Duration | undefined): number | undefined {
+  if (retention === undefined) return undefined;
+  const ms = durationMs(retention);
+  if (ms < RETENTION_MS_MIN)
+    throw new RangeError(`retention is at least a minute, not ${retention}`);
+  return ms;
 }
 
 const NOWHERE = {

@@ -29,6 +29,11 @@ export interface EngineOptions {
     /** Of one run's journal. Default 100,000. */
     historyEvents?: number;
   };
+  /**
+   * How long closed runs are kept, with their results: afterwards they are forgotten and their ids are free. At least a
+   * minute, so that who waits for a result gets it. Default: for ever.
+   */
+  retention?: Duration;
   /** Not available in this release: traps Date, Math.random, timers, crypto and fetch in workflow bodies. */
   strict?: boolean;
   /** Default: the system's. */

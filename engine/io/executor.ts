@@ -41,6 +41,7 @@ import type { Append, AppendResult, Store } from '../store.ts';
 import type { Registry } from '../workflow.ts';
 import { Committer } from './committer.ts';
 import { type Arrival, type Inbound, type LiveRun, liveRun } from './live-run.ts';
+import { Retention } from './retention.ts';
 import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './step-runner.ts';
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
@@ -50,6 +51,8 @@ export interface ExecutorOptions extends StepRunnerOptions {
   readonly registry: Registry;
   readonly historyEventsMax: number;
   readonly log: Log;
+  /** How long closed runs are kept; undefined: for ever. */
+  readonly retentionMs?: number | undefined;
 }
 
 /** Timers that stand for no operation. */
@@ -73,6 +76,7 @@ export class Executor {
   readonly #committer: Committer;
   readonly #timers: Timers;
   readonly #steps: StepRunner;
+  readonly #retention: Retention | undefined;
   readonly #ids = new SortedIds();
   readonly #live = new Map<string, LiveRun>();
   readonly #idle = new Map<string, LiveRun>();
@@ -87,6 +91,8 @@ export class Executor {
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#committer = new Committer(options.store);
+    const { retentionMs: keepMs } = options;
+    this.#retention = keepMs === undefined ? undefined : new Retention({ ...options, keepMs });
     this.#timers = new Timers(options.clock, (key) => this.#timerFired(key));
     this.#steps = new StepRunner(options, {
       ballot: () => this.#ballot,
@@ -124,14 +130,16 @@ export class Executor {
       const page = await store.openRuns(after === undefined ? { limit } : { after, limit });
       for (const { runId, wakeAt } of page) this.#resume(runId, wakeAt);
       after = page.at(-1)?.runId;
-      if (page.length < limit) return;
+      if (page.length < limit) break;
     }
+    this.#retention?.due();
   }
 
   /** Stops taking work, aborts steps, waits for what is being recorded. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#retention?.close();
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
     for (const live of this.#live.values())
@@ -143,6 +151,7 @@ export class Executor {
   /** Drops everything that is not durable, as a crash does. */
   kill(): void {
     this.#closed = true;
+    this.#retention?.close();
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
     this.#committer.close();
@@ -574,6 +583,7 @@ export class Executor {
     for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
     if (event.kind === 'continued') this.#resume(event.next.runId, 0);
     this.#notify(run.identity.runId, { event });
+    this.#retention?.due();
   }
 
   #notify(runId: string, ending: Ending): void {

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { type Test, test } from 'tap';
 import { appendEntry, readEntries } from '../core/journal.ts';
@@ -71,6 +71,21 @@ test('a link is refused', async (t) => {
   await (await opened(t, path)).close();
   symlinkSync(path, `${path}.link`);
   await t.rejects(new SqliteStore(`${path}.link`).open(), { code: 'ERR_ENGINE_STORE_PATH' });
+});
+
+test('a link in the place of a file beside it is refused, and what it points at is not touched', async (t) => {
+  for (const beside of ['-wal', '-journal']) {
+    const path = tempFile(t);
+    await (await opened(t, path)).close();
+    const victim = join(dirname(path), 'victim');
+    writeFileSync(victim, 'precious');
+    symlinkSync(victim, path + beside);
+    await t.rejects(new SqliteStore(path).open(), {
+      code: 'ERR_ENGINE_STORE_PATH',
+      message: new RegExp(`${beside} is not a plain file`),
+    });
+    t.equal(readFileSync(victim, 'utf8'), 'precious');
+  }
 });
 
 test('a second process is refused, until the first is dead', async (t) => {
