@@ -16,6 +16,9 @@ interface Timer extends TimerKey {
   cancelled: boolean;
 }
 
+/** Fired in one turn of the event loop: a storm of them must leave room for what else there is to do. */
+const FIRED_MAX = 200;
+
 export class Timers {
   readonly #clock: Clock;
   readonly #fire: (key: TimerKey) => void;
@@ -71,10 +74,12 @@ export class Timers {
     this.#clockDueMs = Infinity;
     this.#cancelClock = undefined;
     const nowMs = this.#clock.monotonicMs();
+    let left = FIRED_MAX;
     for (let first = this.#heap[0]; first !== undefined; first = this.#heap[0]) {
-      if (!first.cancelled && first.dueMs > nowMs) break;
+      if (!first.cancelled && (first.dueMs > nowMs || left === 0)) break;
       this.#pop();
       if (first.cancelled) continue;
+      left--;
       this.#byKey.delete(textOf(first));
       this.#fire({ runId: first.runId, op: first.op });
     }
