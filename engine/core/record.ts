@@ -30,6 +30,8 @@ export interface RunRecord {
   /** Run that goes on under the same id (continue-as-new, workflow retry). */
   readonly next?: string;
   readonly parent?: string;
+  /** Operation of the parent that started it. */
+  readonly parentOp?: number;
   /** Why it is stuck or quarantined. */
   readonly why?: { readonly code: string; readonly message: string; readonly hint?: string };
 }

@@ -29,14 +29,19 @@ import {
   isClosing,
   isCommand,
   type JournalEvent,
+  type NextRun,
+  type EndedFromOutside,
   type OutsideEvent,
+  type ParentLink,
   type ScheduledEvent,
   type ScheduledKind,
   type StartedEvent,
 } from './event.ts';
 import { failureOf, ownError, stepFailed } from './failure.ts';
 import type { Operation, StepState } from './operation.ts';
+import { outcomeOf } from './outcome.ts';
 import type { Json, PayloadCodec } from './payload.ts';
+import { isFinalForRun, retryDelayMs } from './retry.ts';
 import { Scope, cancelledError } from './scope.ts';
 import { Signals } from './signals.ts';
 import { divergence, Tape } from './tape.ts';
@@ -103,6 +108,8 @@ export class Run {
   readonly signalIds: Set<string> = new Set();
   readonly updates: Map<string, UpdateState> = new Map();
   readonly versions: Map<string, number> = new Map();
+  /** Children that are not known to have ended, by workflow id, and what the end of this run is to them. */
+  readonly children: Map<string, ParentLink['onClose']> = new Map();
 
   readonly #body: RunBody;
   readonly #tape = new Tape();
@@ -205,7 +212,7 @@ export class Run {
   }
 
   /** Ends the run from outside, without asking the body. */
-  close(event: Extract<ClosingEvent, { kind: 'terminated' | 'timed-out' }>): Advance {
+  close(event: EndedFromOutside): Advance {
     this.#tape.record(event);
     this.#end(event);
     return this.#advance();
@@ -256,6 +263,7 @@ export class Run {
       fireAt?: number | undefined;
       step?: StepState;
       predicate?: () => boolean;
+      awaits?: string;
       onScheduled?: (operation: Operation) => void;
     } = {},
   ): Promise<unknown> {
@@ -289,6 +297,7 @@ export class Run {
       reject,
       ...(options.step === undefined ? {} : { step: options.step }),
       ...(options.predicate === undefined ? {} : { predicate: options.predicate }),
+      ...(options.awaits === undefined ? {} : { awaits: options.awaits }),
     };
     this.#operations.set(op, operation);
     scope.add(operation);
@@ -423,6 +432,8 @@ export class Run {
         return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));
       case 'timer-fired':
         return this.#withOperation(event, (operation) => this.#timerFired(operation));
+      case 'child-closed':
+        return this.#withOperation(event, (operation) => this.#childClosed(operation, event.end));
       case 'signal-received':
         this.#remember(event);
         return this.signals.arrive(event.name, this.ports.payloads.decode(event.payload));
@@ -469,7 +480,21 @@ export class Run {
     this.settle(operation, cancelled === undefined ? { value } : { error: cancelled });
   }
 
+  #childClosed(operation: Operation, end: ClosingEvent): void {
+    this.children.delete(operation.name);
+    try {
+      const value = outcomeOf(operation.name, end, this.ports.payloads);
+      this.settle(operation, { value });
+    } catch (error) {
+      this.settle(operation, { error: error as Error });
+    }
+  }
+
   #timerFired(operation: Operation): void {
+    if (operation.kind === 'child-result') {
+      const error = new TimeoutError(`child "${operation.name}" did not end in time`);
+      return this.settle(operation, { error });
+    }
     if (operation.kind === 'receive') {
       const error = new TimeoutError(`no signal "${operation.name}" came in time`);
       return this.settle(operation, { error });
@@ -568,7 +593,18 @@ export class Run {
     if (error instanceof CancelledError && this.root.cancelled !== undefined) {
       return this.#finish({ kind: 'cancelled', at, reason: error.message });
     }
-    this.#finish({ kind: 'failed', at, error: failureOf(error, this.ports.payloads) });
+    const next = this.#retry(error);
+    const failure = failureOf(error, this.ports.payloads);
+    this.#finish({ kind: 'failed', at, error: failure, ...(next === undefined ? {} : { next }) });
+  }
+
+  /** The run that tries again, if the policy of the whole workflow says so. */
+  #retry(error: unknown): NextRun | undefined {
+    const { retry, attempt = 1 } = this.started;
+    if (retry === undefined || isFinalForRun(error, retry)) return undefined;
+    const delayMs = retryDelayMs(retry, attempt, error, this.random, 1);
+    if (delayMs === undefined) return undefined;
+    return { runId: this.ports.newRunId(), notBefore: this.deadline(delayMs) };
   }
 
   #finish(event: ClosingEvent & CommandEvent): void {

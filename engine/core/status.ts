@@ -18,7 +18,9 @@ export function recordOf(run: Run, entries: number): RunRecord {
     ...(closing !== undefined && 'next' in closing && closing.next !== undefined
       ? { next: closing.next.runId }
       : {}),
-    ...(started.parent === undefined ? {} : { parent: started.parent.runId }),
+    ...(started.parent === undefined
+      ? {}
+      : { parent: started.parent.runId, parentOp: started.parent.op }),
     ...(stuck === undefined ? {} : { why: whyOf(stuck) }),
   };
 }
@@ -37,15 +39,21 @@ function openStatus(run: Run): Status {
 
 /** See `RunRecord.wakeAt`. */
 function wakeAt(run: Run): number | null {
-  if (run.stuck !== undefined) return 0;
+  if (run.stuck !== undefined || isTiedToParent(run)) return 0;
   let earliest = run.started.deadline ?? Infinity;
   if (run.delayed) earliest = Math.min(earliest, run.started.notBefore ?? 0);
-  for (const { step, fireAt } of run.operations) {
+  for (const { step, fireAt, awaits } of run.operations) {
+    if (awaits !== undefined) return 0;
     const at = step === undefined ? (fireAt ?? Infinity) : (step.retryAt ?? 0);
     if (at === 0) return 0;
     earliest = Math.min(earliest, at);
   }
   return earliest === Infinity ? null : earliest;
+}
+
+/** It must look on open whether its parent still goes on. */
+function isTiedToParent({ started }: Run): boolean {
+  return started.parent !== undefined && started.parent.onClose !== 'abandon';
 }
 
 /** Whether the store must hear of the new record; events alone do not count. */

@@ -11,6 +11,7 @@ import type { AetherError } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import type { AnyWorkflow } from '../core/contract.ts';
 import { type Outside, RunContext } from '../core/context.ts';
+import type { Operation } from '../core/operation.ts';
 import {
   EngineClosedError,
   FencedError,
@@ -36,7 +37,7 @@ import {
   type UpdateState,
 } from '../core/run.ts';
 import { differs, recordOf, whyOf } from '../core/status.ts';
-import { successorOf } from '../core/successor.ts';
+import { isFollowed, successorOf } from '../core/successor.ts';
 import type { Append, AppendResult, Store } from '../store.ts';
 import type { Registry } from '../workflow.ts';
 import { Committer } from './committer.ts';
@@ -45,7 +46,18 @@ import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './s
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
 
+/** What stands beside the loop and hears of runs; everything it is told of is durable. */
+export interface ExecutorPorts {
+  /** What bodies reach through their steps. */
+  outside(): Outside;
+  /** An operation waits for the end of another run. */
+  waits(run: Run, operation: Operation): void;
+  loaded(run: Run): void;
+  closed(run: Run): void;
+}
+
 export interface ExecutorOptions extends StepRunnerOptions {
+  readonly ports: ExecutorPorts;
   readonly store: Store;
   readonly registry: Registry;
   readonly historyEventsMax: number;
@@ -339,7 +351,7 @@ export class Executor {
   }
 
   async #load(live: LiveRun): Promise<Run | undefined> {
-    const { store, clock, log } = this.#options;
+    const { store, clock, log, ports } = this.#options;
     const record = await store.record(live.runId);
     if (record === undefined) throw new NotFoundError(`no run ${live.runId}`);
     live.record = record;
@@ -355,7 +367,11 @@ export class Executor {
       const run = this.#newRun({ workflowId, runId, name, version }, live);
       const advance = await run.recover(recorded, clock.nowMs());
       live.run = run;
-      if (isOpen(record.status)) this.#commit(live, run, advance);
+      if (isOpen(record.status)) {
+        this.#commit(live, run, advance);
+        this.#setRunTimers(live, run);
+      }
+      ports.loaded(run);
       return run;
     } catch (error) {
       if (!(error instanceof StoreCorruptError)) throw error;
@@ -369,7 +385,8 @@ export class Executor {
     const { registry, payloads, historyEventsMax } = this.#options;
     const body: RunBody = async (run, scope, input) => {
       const definition = registry.exact(identity.name, identity.version);
-      return definition.body(new RunContext<unknown>(run, scope, this.#outside), input);
+      const outside = this.#options.ports.outside();
+      return definition.body(new RunContext<unknown>(run, scope, outside), input);
     };
     return new Run(identity, body, {
       drain: drainMicrotasks,
@@ -380,17 +397,6 @@ export class Executor {
       refusal: () => this.#stuck.get(identity.runId) ?? missingDefinition(registry, identity),
       onStray: () => this.#strayed(live),
     });
-  }
-
-  readonly #outside: Outside = {
-    signal: (workflowId, name, payload, id) => this.signal(workflowId, name, payload, id),
-  };
-
-  /** Sends a signal to the newest run of an id. @throws NotFoundError */
-  async signal(workflowId: string, name: string, payload: unknown, id?: string): Promise<void> {
-    const record = await this.newest(workflowId);
-    if (record === undefined) throw new NotFoundError(`no workflow run with id "${workflowId}"`);
-    await this.send(record, this.signalArrival(name, payload, id));
   }
 
   /** @throws PayloadTypeError, PayloadTooLargeError */
@@ -519,7 +525,7 @@ export class Executor {
   /** The run that goes on under the same id, begun in the same act. */
   #successor(run: Run, { events }: Advance): Pick<Append, 'next'> {
     const last = events.at(-1);
-    if (last?.kind !== 'continued') return {};
+    if (!isFollowed(last)) return {};
     const { version } = this.#options.registry.latest(run.identity.name);
     const nowMs = this.#options.clock.nowMs();
     return { next: successorOf(run, last, { version, nowMs, ballot: this.#ballot }) };
@@ -559,8 +565,9 @@ export class Executor {
   #end(live: LiveRun, run: Run, event: ClosingEvent): void {
     this.#stuck.delete(live.runId);
     for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
-    if (event.kind === 'continued') this.#resume(event.next.runId, 0);
+    if (isFollowed(event)) this.#resume(event.next.runId, event.next.notBefore ?? 0);
     this.#notify(run.identity.runId, { event });
+    this.#options.ports.closed(run);
   }
 
   #notify(runId: string, ending: Ending): void {
@@ -575,8 +582,7 @@ export class Executor {
     for (const { op } of advance.aborted) this.#abort(live, op, run.operation(op)?.cancelled);
     if (this.#closed || live.gone || run.closing !== undefined) return;
     const nowMs = this.#options.clock.nowMs();
-    const started = advance.events[0]?.kind === 'started' || live.last?.index === 1;
-    if (advance.begun.length > 0 || started) this.#setRunTimers(live, run, nowMs);
+    if (advance.events[0]?.kind === 'started') this.#setRunTimers(live, run);
     for (const operation of advance.begun) {
       if (run.operation(operation.op) !== operation) continue;
       if (operation.fireAt !== undefined) {
@@ -585,6 +591,7 @@ export class Executor {
           Math.max(0, operation.fireAt - nowMs),
         );
       }
+      if (operation.awaits !== undefined) this.#options.ports.waits(run, operation);
       if (operation.step === undefined) continue;
       const waitMs = (operation.step.retryAt ?? 0) - nowMs;
       if (waitMs > 0) this.#timers.set({ runId: live.runId, op: operation.op }, waitMs);
@@ -592,7 +599,9 @@ export class Executor {
     }
   }
 
-  #setRunTimers(live: LiveRun, run: Run, nowMs: number): void {
+  #setRunTimers(live: LiveRun, run: Run): void {
+    if (run.closing !== undefined || live.gone) return;
+    const nowMs = this.#options.clock.nowMs();
     const { deadline, notBefore } = run.started;
     const { runId } = live;
     if (deadline !== undefined)
