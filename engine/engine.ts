@@ -1,7 +1,7 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../spec/clock.ts';
-import { NotAvailableError } from '../spec/error.ts';
+import { type AetherError, NotAvailableError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
 import { type Outside, RunContext } from './core/context.ts';
@@ -18,6 +18,7 @@ import { type WorkflowHandle, wait } from './handle.ts';
 import { Children } from './io/children.ts';
 import { Endings } from './io/endings.ts';
 import { Executor } from './io/executor.ts';
+import { exemptCodec, guardBodies } from './io/strict.ts';
 import { Starter } from './io/starter.ts';
 import { drainMicrotasks, sha256, systemClock, systemRandom, turn } from './io/system.ts';
 import type {
@@ -56,11 +57,10 @@ export class Engine {
   /** Use `Engine.open`. */
   protected constructor(options: EngineOptions) {
     if (options.queues !== undefined) throw new NotAvailableError('queues are not available yet');
-    if (options.strict === true) throw new NotAvailableError('strict mode is not available yet');
     this.#options = options;
     this.#registry = new Registry(options.workflows);
     this.#payloads = new PayloadCodec({
-      codec: options.codec,
+      codec: options.codec && exemptCodec(options.codec),
       bytesMax: options.limits?.payloadBytes ?? PAYLOAD_BYTES_MAX,
     });
     this.#clock = options.clock ?? systemClock;
@@ -73,6 +73,7 @@ export class Engine {
       historyEventsMax: options.limits?.historyEvents ?? HISTORY_EVENTS_MAX,
       concurrency: options.concurrency ?? 1_000,
       probe: options.probe ?? {},
+      strict: options.strict ?? false,
       ports: {
         outside: () => this.#children,
         waits: (run, operation) => this.#children.watch(run, operation),
@@ -103,6 +104,7 @@ export class Engine {
     try {
       await this.#executor.open();
     } catch (error) {
+      this.#executor.kill();
       await this.#options.store.close();
       throw error;
     }
@@ -176,6 +178,7 @@ export class Engine {
     const { workflowId, runId, name, version } = history;
     const exported = history.events as unknown as ExportedEvent[];
     const events = readEntries(runId, importEntries(exported), sha256);
+    const guard = guardBodies();
     const run = new Run(
       { workflowId, runId, name, version },
       async (one, scope, input) => definition.body(new RunContext(one, scope, NOWHERE), input),
@@ -186,15 +189,16 @@ export class Engine {
         historyEventsMax: Infinity,
         newRunId: () => '',
         refusal: () => undefined,
+        enter: guard.enter,
       },
     );
-    await run.recover(events, events.at(-1)?.at ?? 0);
+    await run.recover(events, events.at(-1)?.at ?? 0).finally(guard.release);
     const { stuck } = run;
     if (stuck === undefined) return { ok: true, events: events.length };
     const divergence =
       stuck instanceof NondeterminismError
         ? (stuck.details as NonNullable<ReplayReport['divergence']>)
-        : { seq: 0, recorded: 'the history', actual: stuck.message };
+        : { seq: 0, recorded: 'the history', actual: stuck.message, ...placeOf(stuck) };
     return { ok: false, events: events.length, divergence };
   }
 
@@ -307,6 +311,11 @@ export class Engine {
 
 const nowhere = (): Promise<never> => Promise.reject(new Error('a replay reaches nothing outside'));
 const NOWHERE: Outside = { signal: nowhere, cancel: nowhere, startChild: nowhere };
+
+function placeOf({ details }: AetherError): { at?: string } {
+  const at = (details as { at?: string } | undefined)?.at;
+  return at === undefined ? {} : { at };
+}
 
 function pendingOf(run: Run): PendingOperation[] {
   return Array.from(run.operations, ({ kind, name, step, fireAt }) => {

@@ -55,6 +55,7 @@ export {
   StepFailedError,
   StoreCorruptError,
   StoreLockedError,
+  StrictModeError,
   TerminatedError,
   TimeoutError,
   UpdateRejectedError,

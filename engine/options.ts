@@ -29,7 +29,10 @@ export interface EngineOptions {
     /** Of one run's journal. Default 100,000. */
     historyEvents?: number;
   };
-  /** Not available in this release: traps Date, Math.random, timers, crypto and fetch in workflow bodies. */
+  /**
+   * Refuses Date, Math.random, timers, crypto and fetch in workflow bodies: the run is stuck, the call and what to use
+   * instead are named. Default: on in TestEngine and Engine.replay, off in Engine.open.
+   */
   strict?: boolean;
   /** Default: the system's. */
   clock?: Clock;

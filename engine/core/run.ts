@@ -64,6 +64,8 @@ export interface RunPorts {
   newRunId(): string;
   /** Why the body is not called at all, e.g. since its code is not there. The run is stuck then. */
   refusal(): AetherError | undefined;
+  /** Calls what belongs to the body; strict mode looks at what is asked for in there. */
+  readonly enter?: <T>(run: Run, act: () => T) => T;
   /** The body went on by itself, outside of any delivery: the run is stuck now. */
   onStray?(): void;
 }
@@ -363,6 +365,14 @@ export class Run {
     this.#fail(error);
   }
 
+  /** The body did what no body may: of this turn only what came from outside is recorded. */
+  forbid(error: AetherError): void {
+    if (this.#stuck !== undefined || this.#closing !== undefined) return;
+    if (this.#delivering) this.#tape.dropCommands((produced) => !isCommand(produced));
+    this.#fail(error);
+    if (!this.#delivering) this.ports.onStray?.();
+  }
+
   cancelScope(scope: Scope, reason: string): void {
     for (const operation of scope.cancel(reason)) this.#cancel(operation, cancelledError(reason));
   }
@@ -390,15 +400,19 @@ export class Run {
   async #handle(event: OutsideEvent): Promise<void> {
     this.#nowMs = event.at;
     this.#delivering = true;
-    this.#apply(event);
+    this.#enter(() => this.#apply(event));
     do await this.ports.drain();
-    while (this.#wakeCondition());
+    while (this.#enter(() => this.#wakeCondition()));
     this.#delivering = false;
     const waits = this.#bodyCalled && this.#closing === undefined && this.#stuck === undefined;
     if (waits && this.#operations.size === 0) {
       this.#tape.dropCommands((produced) => !isCommand(produced));
       this.#fail(foreignAwait('the body waits, and no operation of its ctx is open'));
     }
+  }
+
+  #enter<T>(act: () => T): T {
+    return this.ports.enter === undefined ? act() : this.ports.enter(this, act);
   }
 
   #apply(event: OutsideEvent): void {

@@ -42,6 +42,7 @@ import type { Append, AppendResult, Store } from '../store.ts';
 import type { Registry } from '../workflow.ts';
 import { Committer } from './committer.ts';
 import { type Arrival, type Inbound, type LiveRun, liveRun } from './live-run.ts';
+import { type BodyGuard, exempt, guardBodies } from './strict.ts';
 import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './step-runner.ts';
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
@@ -61,6 +62,8 @@ export interface ExecutorOptions extends StepRunnerOptions {
   readonly store: Store;
   readonly registry: Registry;
   readonly historyEventsMax: number;
+  /** Whether bodies are kept from asking the outside. */
+  readonly strict: boolean;
   readonly log: Log;
 }
 
@@ -93,6 +96,7 @@ export class Executor {
   /** Runs whose body was found unfit in this process: it is not called again, its code is still the same. */
   readonly #stuck = new Map<string, AetherError>();
   readonly #updates = new Map<string, ((done: UpdateCompleted) => void)[]>();
+  #guard: BodyGuard | undefined;
   #ballot = '';
   #closed = false;
 
@@ -128,7 +132,8 @@ export class Executor {
 
   /** Takes ownership and goes on with every open run. */
   async open(): Promise<void> {
-    const { store } = this.#options;
+    const { store, strict } = this.#options;
+    if (strict) this.#guard = guardBodies();
     this.#ballot = await store.acquire();
     const limit = 1_000;
     let after: string | undefined;
@@ -158,6 +163,7 @@ export class Executor {
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
     this.#committer.close();
+    this.#guard?.release();
     for (const live of this.#live.values()) {
       live.gone = true;
       for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
@@ -393,9 +399,10 @@ export class Executor {
       digest: sha256,
       payloads,
       historyEventsMax,
-      newRunId: () => this.newId(),
+      newRunId: () => exempt(() => this.newId()),
+      ...(this.#guard === undefined ? {} : { enter: this.#guard.enter }),
       refusal: () => this.#stuck.get(identity.runId) ?? missingDefinition(registry, identity),
-      onStray: () => this.#strayed(live),
+      onStray: () => exempt(() => this.#strayed(live)),
     });
   }
 
