@@ -496,6 +496,5 @@ test('a closed engine refuses everything, and wakes who waits', async (t) => {
 test('what is not there says so', async (t) => {
   const engine = await open(t, { workflows: [echo] });
   await t.rejects(engine.schedules.create('s', { workflow: echo }), NotAvailableError);
-  await t.rejects(engine.start(echo, 1, { queue: 'q' }), NotAvailableError);
   await t.rejects(engine.start('unknown'), NotFoundError);
 });

@@ -1,7 +1,7 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../spec/clock.ts';
-import { type AetherError, NotAvailableError } from '../spec/error.ts';
+import type { AetherError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
 import { type Outside, RunContext } from './core/context.ts';
@@ -18,6 +18,7 @@ import { type WorkflowHandle, wait } from './handle.ts';
 import { Children } from './io/children.ts';
 import { Endings } from './io/endings.ts';
 import { Executor } from './io/executor.ts';
+import { Queues } from './io/queues.ts';
 import { exemptCodec, guardBodies } from './io/strict.ts';
 import { Starter } from './io/starter.ts';
 import { drainMicrotasks, sha256, systemClock, systemRandom, turn } from './io/system.ts';
@@ -50,13 +51,13 @@ export class Engine {
   readonly #payloads: PayloadCodec;
   readonly #clock: Clock;
   readonly #executor: Executor;
+  readonly #queues: Queues;
   readonly #starter: Starter;
   readonly #endings: Endings;
   readonly #children: Children;
 
   /** Use `Engine.open`. */
   protected constructor(options: EngineOptions) {
-    if (options.queues !== undefined) throw new NotAvailableError('queues are not available yet');
     this.#options = options;
     this.#registry = new Registry(options.workflows);
     this.#payloads = new PayloadCodec({
@@ -78,11 +79,20 @@ export class Engine {
         outside: () => this.#children,
         waits: (run, operation) => this.#children.watch(run, operation),
         loaded: (run) => this.#children.loaded(run),
-        closed: (run) => this.#children.closed(run),
+        ready: (run) => this.#queues.ready(run),
+        closed: (run) => {
+          this.#queues.closed(run);
+          this.#children.closed(run);
+        },
       },
     });
     this.#executor = executor;
-    this.#starter = new Starter({ ...common, executor });
+    this.#queues = new Queues(options.queues ?? {}, {
+      clock: this.#clock,
+      store,
+      begin: (run) => executor.begin(run),
+    });
+    this.#starter = new Starter({ ...common, executor, queues: this.#queues });
     this.#endings = new Endings(executor, store);
     this.#children = new Children({
       ...common,
@@ -103,6 +113,7 @@ export class Engine {
     await this.#options.store.open();
     try {
       await this.#executor.open();
+      await this.#queues.open();
     } catch (error) {
       this.#executor.kill();
       await this.#options.store.close();
@@ -134,9 +145,6 @@ export class Engine {
     ...[input, options = {}]: StartArgs<InputOf<W>>
   ): Promise<WorkflowHandle<OutputOf<W>>> {
     const name = typeof workflow === 'string' ? workflow : workflow.name;
-    if (options.queue !== undefined || options.fairnessKey !== undefined) {
-      throw new NotAvailableError('queues and fairness keys are not available yet');
-    }
     const { id, runId } = await this.#starter.start(name, input, options);
     return this.#handle<OutputOf<W>>(id, runId);
   }
@@ -204,6 +212,7 @@ export class Engine {
 
   /** Stops taking work, aborts step signals, waits for what is being recorded. */
   async close(): Promise<void> {
+    this.#queues.close();
     await this.#executor.close();
     await this.#options.store.close();
   }
@@ -318,6 +327,9 @@ function placeOf({ details }: AetherError): { at?: string } {
 }
 
 function pendingOf(run: Run): PendingOperation[] {
+  if (run.delayed && run.queued) {
+    return [{ kind: 'queue', name: run.started.queue?.name ?? '', attempt: 1 }];
+  }
   return Array.from(run.operations, ({ kind, name, step, fireAt }) => {
     const pending: PendingOperation = { kind, name, attempt: step?.attempt ?? 1 };
     const nextAttemptAt = step?.retryAt ?? fireAt;
@@ -347,6 +359,7 @@ function summaryOf(
     closedAt,
     attributes,
     parent,
+    queue,
   } = record;
   return {
     id,
@@ -360,5 +373,6 @@ function summaryOf(
     pending,
     events,
     ...(parent === undefined ? {} : { parent }),
+    ...(queue === undefined ? {} : { queue: queue.name }),
   };
 }

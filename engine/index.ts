@@ -16,7 +16,7 @@ export type {
   WorkflowOptions,
 } from './core/contract.ts';
 export type { DurableRetryPolicy, RetryPolicy } from './core/retry.ts';
-export type { Status } from './core/record.ts';
+export type { QueuePlace, Status } from './core/record.ts';
 export type {
   EngineOptions,
   History,
@@ -26,6 +26,7 @@ export type {
   ReplayReport,
   WorkflowSummary,
 } from './options.ts';
+export type { QueueOptions } from './io/queues.ts';
 export type { EngineProbe, ProbeEvent } from './io/step-runner.ts';
 export type { ScheduleSpec, Schedules } from './schedules.ts';
 export type {

@@ -1,11 +1,11 @@
 /** What an engine is opened with, and what it tells of its runs. */
 import type { Clock } from '../spec/clock.ts';
-import type { Duration } from '../spec/duration.ts';
 import type { Log } from '../spec/log.ts';
 import type { Random } from '../spec/random.ts';
 import type { AnyWorkflow } from './core/contract.ts';
 import type { Codec } from './core/payload.ts';
 import type { Status } from './core/record.ts';
+import type { QueueOptions } from './io/queues.ts';
 import type { EngineProbe } from './io/step-runner.ts';
 import type { Store } from './store.ts';
 
@@ -16,11 +16,8 @@ export interface EngineOptions {
   workflows: AnyWorkflow[];
   /** Workflows running steps at once. Default 1,000. */
   concurrency?: number;
-  /** Not available in this release. */
-  queues?: Record<
-    string,
-    { concurrency?: number; rate?: { limit: number; per: Duration }; fairness?: boolean }
-  >;
+  /** By name, for `StartOptions.queue`. A queue that is taken away lets go who waits in it. */
+  queues?: Record<string, QueueOptions>;
   /** Applied to every payload before it is stored (encryption, compression). */
   codec?: Codec;
   limits?: {

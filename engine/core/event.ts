@@ -31,6 +31,10 @@ export interface StartedEvent {
   /** 1 for the first; higher when a workflow retry made this run. */
   attempt?: number;
   priority?: number;
+  /** It waits for a place in there before its body is called. */
+  queue?: { name: string; fairnessKey?: string };
+  /** It goes on for a run that had its place since then, Unix ms, and has it now. */
+  begunAt?: number;
   parent?: ParentLink;
 }
 

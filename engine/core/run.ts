@@ -40,45 +40,12 @@ import {
 import { failureOf, ownError, stepFailed } from './failure.ts';
 import type { Operation, StepState } from './operation.ts';
 import { outcomeOf } from './outcome.ts';
-import type { Json, PayloadCodec } from './payload.ts';
+import type { Json } from './payload.ts';
 import { isFinalForRun, retryDelayMs } from './retry.ts';
+import type { Advance, RunIdentity, RunPorts } from './run-ports.ts';
 import { Scope, cancelledError } from './scope.ts';
 import { Signals } from './signals.ts';
 import { divergence, Tape } from './tape.ts';
-
-export interface RunIdentity {
-  readonly workflowId: string;
-  readonly runId: string;
-  readonly name: string;
-  readonly version: string;
-}
-
-/** What a run needs of its shell. */
-export interface RunPorts {
-  /** Resolves when no microtask is left. */
-  drain(): Promise<void>;
-  /** SHA-256 of text, hex. */
-  digest(text: string): string;
-  readonly payloads: PayloadCodec;
-  readonly historyEventsMax: number;
-  newRunId(): string;
-  /** Why the body is not called at all, e.g. since its code is not there. The run is stuck then. */
-  refusal(): AetherError | undefined;
-  /** Calls what belongs to the body; strict mode looks at what is asked for in there. */
-  readonly enter?: <T>(run: Run, act: () => T) => T;
-  /** The body went on by itself, outside of any delivery: the run is stuck now. */
-  onStray?(): void;
-}
-
-/** What follows from an event. */
-export interface Advance {
-  /** To append as one entry; may be empty. */
-  readonly events: JournalEvent[];
-  /** Operations to begin once the events are durable: call the step, set the timer. */
-  readonly begun: Operation[];
-  /** Steps in flight whose run no longer wants them. */
-  readonly aborted: Operation[];
-}
 
 /** Thrown by continueAsNew through the body. */
 export class Continuation {
@@ -131,6 +98,7 @@ export class Run {
   #shellMs = 0;
   #started: StartedEvent | undefined;
   #bodyCalled = false;
+  #begunAt: number | undefined;
   #closing: ClosingEvent | undefined;
   #stuck: AetherError | undefined;
 
@@ -163,7 +131,15 @@ export class Run {
   get stuck(): AetherError | undefined {
     return this.#stuck;
   }
-  /** Waits for the end of a delayed start. */
+  /** When its body was first called, if that was not at the start. */
+  get begunAt(): number | undefined {
+    return this.#begunAt;
+  }
+  /** Waits for its place in a queue, or will after a delay. */
+  get queued(): boolean {
+    return this.#started?.queue !== undefined && this.#begunAt === undefined;
+  }
+  /** Its body was not called: it waits for the end of a delay, or for its place. */
   get delayed(): boolean {
     return !this.#bodyCalled && this.#closing === undefined;
   }
@@ -420,9 +396,11 @@ export class Run {
       case 'started':
         this.#remember(event);
         Object.assign(this.attributes, event.attributes);
-        if (event.notBefore === undefined) this.#callBody();
+        this.#begunAt = event.begunAt;
+        if (event.notBefore === undefined && !this.queued) this.#callBody();
         return;
       case 'begun':
+        this.#begunAt = event.at;
         return this.#callBody();
       case 'step-completed':
         return this.#withOperation(event, (operation) =>

@@ -1,5 +1,6 @@
 /** The record of a run, derived from its state. */
 import type { AetherError } from '../../spec/error.ts';
+import type { StartedEvent } from './event.ts';
 import type { RunRecord, Status } from './record.ts';
 import type { Run } from './run.ts';
 
@@ -18,11 +19,22 @@ export function recordOf(run: Run, entries: number): RunRecord {
     ...(closing !== undefined && 'next' in closing && closing.next !== undefined
       ? { next: closing.next.runId }
       : {}),
+    ...queueOf(started, run.begunAt),
     ...(started.parent === undefined
       ? {}
       : { parent: started.parent.runId, parentOp: started.parent.op }),
     ...(stuck === undefined ? {} : { why: whyOf(stuck) }),
   };
+}
+
+/** Of a run that goes through a queue. */
+export function queueOf(
+  { queue, priority = 0, at, notBefore = at }: StartedEvent,
+  begunAt: number | undefined,
+): Pick<RunRecord, 'queue'> {
+  if (queue === undefined) return {};
+  const place = { ...queue, priority, readyAt: notBefore };
+  return { queue: begunAt === undefined ? place : { ...place, begunAt } };
 }
 
 export function whyOf(error: AetherError): NonNullable<RunRecord['why']> {
@@ -62,6 +74,7 @@ export function differs(a: RunRecord | undefined, b: RunRecord): boolean {
     a === undefined ||
     a.status !== b.status ||
     a.wakeAt !== b.wakeAt ||
+    a.queue?.begunAt !== b.queue?.begunAt ||
     a.why?.message !== b.why?.message ||
     JSON.stringify(a.attributes) !== JSON.stringify(b.attributes)
   );

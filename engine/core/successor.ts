@@ -3,6 +3,7 @@ import type { ClosingEvent, NextRun, OutsideEvent, StartedEvent } from './event.
 import { appendEntry, type Entry } from './journal.ts';
 import type { RunRecord } from './record.ts';
 import type { Run } from './run.ts';
+import { queueOf } from './status.ts';
 
 /** An end that another run follows. */
 export type Followed = Extract<ClosingEvent, { kind: 'continued' | 'failed' }> & { next: NextRun };
@@ -24,7 +25,13 @@ export function successorOf(
   const { name, workflowId } = run.identity;
   const { payloads } = run.ports;
   const digest = (text: string): string => run.ports.digest(text);
-  const { deadline: _deadline, notBefore: _notBefore, attempt = 1, ...kept } = run.started;
+  const {
+    deadline: _deadline,
+    notBefore: _notBefore,
+    attempt = 1,
+    begunAt: _,
+    ...kept
+  } = run.started;
   const { timeoutMs, parent } = kept;
   const { runId, notBefore } = end.next;
   const at = owner.nowMs;
@@ -32,6 +39,8 @@ export function successorOf(
   const started: StartedEvent = { ...kept, at, attributes };
   if (end.kind === 'failed') started.attempt = attempt + 1;
   else started.payload = end.payload;
+  const begunAt = end.kind === 'continued' && started.queue ? run.begunAt : undefined;
+  if (begunAt !== undefined) started.begunAt = begunAt;
   if (notBefore !== undefined) started.notBefore = notBefore;
   if (timeoutMs !== undefined) started.deadline = Math.max(at, notBefore ?? 0) + timeoutMs;
   const signals = run.signals.unconsumed().map((signal): OutsideEvent => ({
@@ -52,6 +61,7 @@ export function successorOf(
     entries: 1,
     events: 1 + signals.length,
     attributes,
+    ...queueOf(started, begunAt),
     ...(parent === undefined ? {} : { parent: parent.runId, parentOp: parent.op }),
   };
   return {

@@ -3,7 +3,8 @@ import { NotFoundError, StoreCorruptError } from '../core/errors.ts';
 import type { ClosingEvent, JournalEvent } from '../core/event.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
 import type { Store } from '../store.ts';
-import type { Ending, Executor } from './executor.ts';
+import type { Executor } from './executor.ts';
+import type { Ending } from './waiters.ts';
 
 export class Endings {
   readonly #executor: Executor;

@@ -29,13 +29,8 @@ import {
 import { appendEntry, type ExportedEvent, exportEntries, readEntries } from '../core/journal.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
 import { backoffMs } from '../core/retry.ts';
-import {
-  type Advance,
-  Run,
-  type RunBody,
-  type RunIdentity,
-  type UpdateState,
-} from '../core/run.ts';
+import { Run, type RunBody } from '../core/run.ts';
+import type { Advance, RunIdentity } from '../core/run-ports.ts';
 import { differs, recordOf, whyOf } from '../core/status.ts';
 import { isFollowed, successorOf } from '../core/successor.ts';
 import type { Append, AppendResult, Store } from '../store.ts';
@@ -46,6 +41,7 @@ import { type BodyGuard, exempt, guardBodies } from './strict.ts';
 import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './step-runner.ts';
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
+import { type Ending, type UpdateCompleted, Waiters } from './waiters.ts';
 
 /** What stands beside the loop and hears of runs; everything it is told of is durable. */
 export interface ExecutorPorts {
@@ -54,6 +50,8 @@ export interface ExecutorPorts {
   /** An operation waits for the end of another run. */
   waits(run: Run, operation: Operation): void;
   loaded(run: Run): void;
+  /** A run waits for its place in a queue. Told again when it is loaded. */
+  ready(run: Run): void;
   closed(run: Run): void;
 }
 
@@ -78,11 +76,6 @@ const IDLE_RUNS_MAX = 1_000;
 const SHORT_WAIT_MS = 1_000;
 const RELOAD_RETRY = { initial: 200, max: 10_000 };
 
-type UpdateCompleted = Exclude<UpdateState, 'accepted'>;
-
-/** How a run ended, for those who wait for it. */
-export type Ending = { readonly event: ClosingEvent } | { readonly error: Error };
-
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #committer: Committer;
@@ -91,11 +84,10 @@ export class Executor {
   readonly #ids = new SortedIds();
   readonly #live = new Map<string, LiveRun>();
   readonly #idle = new Map<string, LiveRun>();
-  readonly #waiters = new Map<string, Set<(ending: Ending) => void>>();
+  readonly #waiters = new Waiters();
   readonly #reloads = new Map<string, number>();
   /** Runs whose body was found unfit in this process: it is not called again, its code is still the same. */
   readonly #stuck = new Map<string, AetherError>();
-  readonly #updates = new Map<string, ((done: UpdateCompleted) => void)[]>();
   #guard: BodyGuard | undefined;
   #ballot = '';
   #closed = false;
@@ -169,7 +161,7 @@ export class Executor {
       for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
     }
     this.#live.clear();
-    for (const runId of this.#waiters.keys()) this.#notify(runId, { error });
+    this.#waiters.allEnded({ error });
   }
 
   /** Resolves when everything recorded so far is durable. */
@@ -217,6 +209,14 @@ export class Executor {
     return this.#enqueue(record, (settled) => ({ ...arrival, settled }));
   }
 
+  /** Begins a run that waited for its place. Twice is once; what fails is begun again when the run is loaded. */
+  begin(record: Pick<RunRecord, 'runId' | 'workflowId'>): void {
+    if (this.#closed) return;
+    const event: OutsideEvent = { kind: 'begun', at: this.#options.clock.nowMs() };
+    const begun = this.send(record, { event, wanted: (run) => run.delayed });
+    begun.catch(() => {});
+  }
+
   /** Looks at a run, open or closed, between two events; what it sees is durable. */
   async visit<T>(
     record: Pick<RunRecord, 'runId' | 'workflowId'>,
@@ -232,12 +232,7 @@ export class Executor {
 
   /** The end of a run, once it is durable. `forget` is called with what stops the wait. */
   ending(runId: string, heard: (ending: Ending) => void): () => void {
-    const waiters = this.#waiters.get(runId) ?? new Set();
-    this.#waiters.set(runId, waiters.add(heard));
-    return () => {
-      waiters.delete(heard);
-      if (waiters.size === 0 && this.#waiters.get(runId) === waiters) this.#waiters.delete(runId);
-    };
+    return this.#waiters.ending(runId, heard);
   }
 
   /**
@@ -250,19 +245,18 @@ export class Executor {
     id: string,
   ): Promise<UpdateCompleted> {
     const { promise, resolve, reject } = Promise.withResolvers<UpdateCompleted>();
-    const key = `${record.runId} ${id}`;
-    const waiters = this.#updates.get(key) ?? [];
-    this.#updates.set(key, [...waiters, resolve]);
-    const forget = this.ending(record.runId, () =>
-      reject(new UpdateRejectedError(`the run ended before update ${id} was done`)),
-    );
+    const forgets = [
+      this.#waiters.update(record.runId, id, resolve),
+      this.ending(record.runId, () =>
+        reject(new UpdateRejectedError(`the run ended before update ${id} was done`)),
+      ),
+    ];
     const state = await this.visit(record, (run) => run.updates.get(id));
     if (typeof state === 'object') resolve(state);
     try {
       return await promise;
     } finally {
-      forget();
-      this.#updates.delete(key);
+      for (const forget of forgets) forget();
     }
   }
 
@@ -431,7 +425,7 @@ export class Executor {
   }
 
   #quarantine(live: LiveRun, record: RunRecord, error: StoreCorruptError): void {
-    this.#notify(live.runId, { error });
+    this.#waiters.ended(live.runId, { error });
     if (record.status === 'quarantined') return;
     const quarantined: RunRecord = {
       ...record,
@@ -556,7 +550,7 @@ export class Executor {
     if (live.gone && !run.closing) return;
     for (const event of advance.events) {
       if (event.kind === 'update-completed') {
-        for (const heard of this.#updates.get(`${live.runId} ${event.id}`) ?? []) heard(event);
+        this.#waiters.updated(live.runId, event);
       } else if (event.kind === 'step-retried') {
         this.#timers.set({ runId: live.runId, op: event.op }, event.nextAt - event.at);
       } else if ('op' in event && !event.kind.endsWith('-scheduled')) {
@@ -573,14 +567,8 @@ export class Executor {
     this.#stuck.delete(live.runId);
     for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
     if (isFollowed(event)) this.#resume(event.next.runId, event.next.notBefore ?? 0);
-    this.#notify(run.identity.runId, { event });
+    this.#waiters.ended(run.identity.runId, { event });
     this.#options.ports.closed(run);
-  }
-
-  #notify(runId: string, ending: Ending): void {
-    const waiters = this.#waiters.get(runId);
-    this.#waiters.delete(runId);
-    for (const heard of waiters ?? []) heard(ending);
   }
 
   // ---- effects ---------------------------------------------------------------------------------
@@ -615,6 +603,8 @@ export class Executor {
       this.#timers.set({ runId, op: DEADLINE }, Math.max(0, deadline - nowMs));
     if (run.delayed && notBefore !== undefined) {
       this.#timers.set({ runId, op: BEGIN }, Math.max(0, notBefore - nowMs));
+    } else if (run.queued) {
+      this.#options.ports.ready(run);
     }
   }
 
@@ -624,7 +614,7 @@ export class Executor {
     if (op === DEADLINE) {
       live.inbox.push({ event: { kind: 'timed-out', at } });
     } else if (op === BEGIN) {
-      live.inbox.push({ event: { kind: 'begun', at }, wanted: (run) => run.delayed });
+      live.inbox.push({ event: { kind: 'begun', at }, wanted: (run) => this.#mayBegin(run) });
     } else if (op !== WAKE) {
       live.inbox.push({
         event: { kind: 'timer-fired', at, op },
@@ -632,6 +622,11 @@ export class Executor {
       });
     }
     this.#pump(live);
+  }
+
+  #mayBegin(run: Run): boolean {
+    if (run.delayed && run.queued) this.#options.ports.ready(run);
+    return run.delayed && !run.queued;
   }
 
   /** A timer of an operation is an event; the timer of a step's next attempt is not. */

@@ -9,12 +9,14 @@ import { isOpen, type RunRecord } from '../core/record.ts';
 import { checkRetryPolicy } from '../core/retry.ts';
 import type { Definition, Registry } from '../workflow.ts';
 import type { Executor } from './executor.ts';
+import type { Queues } from './queues.ts';
 
 export interface StarterOptions {
   readonly executor: Executor;
   readonly registry: Registry;
   readonly payloads: PayloadCodec;
   readonly clock: Clock;
+  readonly queues: Queues;
 }
 
 export interface StartedRun {
@@ -73,6 +75,7 @@ export class Starter {
     const delayMs = options.delay === undefined ? 0 : durationMs(options.delay);
     const retry = options.retry ?? definition.options.retry;
     if (retry !== undefined) checkRetryPolicy(retry);
+    if (options.queue !== undefined) this.#options.queues.check(options.queue);
     return {
       kind: 'started',
       at,
@@ -82,6 +85,7 @@ export class Starter {
       ...(delayMs === 0 ? {} : { notBefore: at + delayMs }),
       ...(options.priority === undefined ? {} : { priority: options.priority }),
       ...(retry === undefined ? {} : { retry }),
+      ...queueOf(options),
       ...(parent === undefined ? {} : { parent }),
     };
   }
@@ -132,6 +136,11 @@ export class Starter {
       if (this.#starting.get(id) === mine) this.#starting.delete(id);
     }
   }
+}
+
+function queueOf({ queue: name, fairnessKey }: StartOptions): Pick<StartedEvent, 'queue'> {
+  if (name === undefined) return {};
+  return { queue: fairnessKey === undefined ? { name } : { name, fairnessKey } };
 }
 
 /** The input as its schema gives it back. @throws PayloadTypeError */
