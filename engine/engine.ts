@@ -31,7 +31,7 @@ import type {
   ReplayReport,
   WorkflowSummary,
 } from './options.ts';
-import { type Schedules, unavailableSchedules } from './schedules.ts';
+import { type Schedules, scheduleWorkflow, WorkflowSchedules } from './schedules.ts';
 import { Registry } from './workflow.ts';
 
 export type StartArgs<I> = unknown extends I
@@ -45,7 +45,7 @@ const HISTORY_EVENTS_MAX = 100_000;
 const LIST_PAGE = 200;
 
 export class Engine {
-  readonly schedules: Schedules = unavailableSchedules;
+  readonly schedules: Schedules;
   readonly #options: EngineOptions;
   readonly #registry: Registry;
   readonly #payloads: PayloadCodec;
@@ -59,7 +59,7 @@ export class Engine {
   /** Use `Engine.open`. */
   protected constructor(options: EngineOptions) {
     this.#options = options;
-    this.#registry = new Registry(options.workflows);
+    this.#registry = new Registry([...options.workflows, scheduleWorkflow]);
     this.#payloads = new PayloadCodec({
       codec: options.codec && exemptCodec(options.codec),
       bytesMax: options.limits?.payloadBytes ?? PAYLOAD_BYTES_MAX,
@@ -99,6 +99,12 @@ export class Engine {
       executor,
       starter: this.#starter,
       endings: this.#endings,
+    });
+    this.schedules = new WorkflowSchedules({
+      ...common,
+      starter: this.#starter,
+      handle: (id) => this.#handle(id, undefined),
+      runs: (filter) => this.list(filter),
     });
   }
 
@@ -154,11 +160,12 @@ export class Engine {
     return this.#handle<O>(workflowId, options.runId);
   }
 
-  /** Runs in order of their start. */
+  /** Runs in order of their start; schedules are runs too, and left out unless their name is asked for. */
   async *list(filter: ListFilter = {}): AsyncIterable<WorkflowSummary> {
     const { limit = Infinity, status, ...rest } = filter;
     const statuses = typeof status === 'string' ? [status] : status;
     const where = { ...rest, ...(statuses === undefined ? {} : { status: statuses }) };
+    const size = Math.min(limit, LIST_PAGE);
     let left = limit;
     let after: string | undefined;
     await turn();
@@ -166,13 +173,16 @@ export class Engine {
     while (left > 0) {
       const page = await this.#options.store.list({
         ...where,
-        limit: Math.min(left, LIST_PAGE),
+        limit: size,
         ...(after === undefined ? {} : { after }),
       });
-      for (const record of page) yield summaryOf(record, pendingWhy(record), record.events);
-      left -= page.length;
+      for (const record of page) {
+        if (record.name === scheduleWorkflow.name && filter.name === undefined) continue;
+        if (left-- <= 0) return;
+        yield summaryOf(record, pendingWhy(record), record.events);
+      }
       after = page.at(-1)?.runId;
-      if (page.length < LIST_PAGE) return;
+      if (page.length < size) return;
     }
   }
 

@@ -28,7 +28,7 @@ export type {
 } from './options.ts';
 export type { QueueOptions } from './io/queues.ts';
 export type { EngineProbe, ProbeEvent } from './io/step-runner.ts';
-export type { ScheduleSpec, Schedules } from './schedules.ts';
+export type { ScheduleSpec, Schedules, ScheduleSummary } from './schedules.ts';
 export type {
   Append,
   AppendResult,
