@@ -496,3 +496,27 @@ test('what is not there says so', async (t) => {
   const engine = await open(t, { workflows: [echo] });
   await t.rejects(engine.start('unknown'), NotFoundError);
 });
+
+test('the timer of a wait that has ended is gone', async (t) => {
+  const patient = workflow('patient', async (ctx) => {
+    const first = await ctx.receive('go', { timeout: '30d' });
+    await ctx.condition(() => first === 1, { timeout: '30d' });
+    await ctx.scope((inner) => inner.receive('go', { timeout: '7d' }), { timeout: '30d' });
+    await ctx.receive('never', { timeout: '30d' });
+  });
+  const engine = await open(t, { workflows: [patient], skipTime: false });
+  const handles = await Promise.all(
+    Array.from({ length: 10 }, () => engine.start(patient, undefined, { timeout: '365d' })),
+  );
+  const settled = (): Promise<unknown> => Promise.all(handles.map((handle) => handle.describe()));
+  await settled();
+  t.equal(engine.timersSet, 20, 'a wait and a deadline each');
+  for (const handle of handles) await handle.signal('go', 1);
+  await settled();
+  t.equal(engine.timersSet, 30, 'the next wait, its scope, the deadline');
+  for (const handle of handles) await handle.signal('go', 2);
+  await settled();
+  t.equal(engine.timersSet, 20);
+  for (const handle of handles) await handle.terminate();
+  t.equal(engine.timersSet, 0);
+});

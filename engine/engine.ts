@@ -141,6 +141,11 @@ export class Engine {
     return this.#executor.runsInMemory;
   }
 
+  /** Timers that are set: of waits, deadlines, delays and next attempts. */
+  get timersSet(): number {
+    return this.#executor.timers;
+  }
+
   /**
    * Resolves once the start is durable. By name with types: `engine.start<typeof order>('order', …)`.
    *

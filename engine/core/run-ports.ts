@@ -37,4 +37,6 @@ export interface Advance {
   readonly begun: Operation[];
   /** Steps in flight whose run no longer wants them. */
   readonly aborted: Operation[];
+  /** Operations whose timer means nothing any more. */
+  readonly ended: number[];
 }

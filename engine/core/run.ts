@@ -91,6 +91,7 @@ export class Run {
   readonly #undos: Undo[] = [];
   #begun: Operation[] = [];
   #aborted: Operation[] = [];
+  #ended: number[] = [];
   #operationCount = 0;
   #delivering = false;
   #querying = false;
@@ -171,6 +172,7 @@ export class Run {
     }
     this.#begun = [...this.#operations.values()];
     this.#aborted = [];
+    this.#ended = [];
     return this.#advance();
   }
 
@@ -296,6 +298,7 @@ export class Run {
     outcome?: { value: unknown } | { error: AetherError | Error },
   ): void {
     this.#operations.delete(operation.op);
+    if (operation.fireAt !== undefined) this.#ended.push(operation.op);
     operation.scope.delete(operation);
     this.#conditions.delete(operation);
     if (operation.kind === 'receive') this.signals.leave(operation.name, operation.op);
@@ -609,6 +612,7 @@ export class Run {
     for (const operation of this.#operations.values()) {
       if (operation.step !== undefined) this.#aborted.push(operation);
     }
+    this.#ended.push(...this.#operations.keys());
     this.#operations.clear();
     this.#conditions.clear();
     this.#begun = [];
@@ -652,15 +656,22 @@ export class Run {
   #fail(error: AetherError): void {
     if (this.#stuck !== undefined || this.#closing !== undefined) return;
     this.#stuck = error; // R4
+    this.#ended.push(...this.#operations.keys());
     this.#operations.clear();
     this.#conditions.clear();
     this.#begun = [];
   }
 
   #advance(): Advance {
-    const advance = { events: this.#tape.take(), begun: this.#begun, aborted: this.#aborted };
+    const advance = {
+      events: this.#tape.take(),
+      begun: this.#begun,
+      aborted: this.#aborted,
+      ended: this.#ended,
+    };
     this.#begun = [];
     this.#aborted = [];
+    this.#ended = [];
     // What began and settled in the same turn has nothing left to begin.
     return { ...advance, begun: advance.begun.filter((one) => this.#operations.has(one.op)) };
   }

@@ -109,6 +109,10 @@ export class Executor {
     return this.#committer.commits;
   }
 
+  get timers(): number {
+    return this.#timers.size;
+  }
+
   /** Runs in memory; the others wait in the store. */
   get runsInMemory(): number {
     return this.#live.size;
@@ -371,6 +375,8 @@ export class Executor {
         this.#commit(live, run, advance);
         this.#setRunTimers(live, run);
       }
+      // From now on each of its operations has a timer of its own.
+      this.#timers.delete({ runId: live.runId, op: WAKE });
       ports.loaded(run);
       return run;
     } catch (error) {
@@ -553,10 +559,9 @@ export class Executor {
         this.#waiters.updated(live.runId, event);
       } else if (event.kind === 'step-retried') {
         this.#timers.set({ runId: live.runId, op: event.op }, event.nextAt - event.at);
-      } else if ('op' in event && !event.kind.endsWith('-scheduled')) {
-        this.#timers.delete({ runId: live.runId, op: event.op });
       }
     }
+    for (const op of advance.ended) this.#timers.delete({ runId: live.runId, op });
     this.#begin(live, run, advance);
     const last = advance.events.at(-1);
     if (last !== undefined && isClosing(last)) this.#end(live, run, last);
@@ -649,7 +654,7 @@ export class Executor {
   }
 }
 
-const EMPTY: Advance = { events: [], begun: [], aborted: [] };
+const EMPTY: Advance = { events: [], begun: [], aborted: [], ended: [] };
 
 function isResting(live: LiveRun): boolean {
   return (
