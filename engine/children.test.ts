@@ -189,3 +189,46 @@ test('a parent that waits leaves memory, and a changed child is found on replay'
   });
   t.match(await Engine.replay(body('waits', 2), history), { ok: false });
 });
+
+test('killed at each commit in turn: each child starts once, the parent hears of each once', async (t) => {
+  const started: string[] = [];
+  const child = workflow('child', async (ctx, input: string) => {
+    await ctx.step('note', ({ idempotencyKey }) => void started.push(`${input} ${idempotencyKey}`));
+    return input;
+  });
+  const parent = workflow('parent', async (ctx) => {
+    const own = await ctx.child(child, 'own', { id: 'own' });
+    const other = await ctx.child(child, 'other');
+    return [await own.result(), await other.result()];
+  });
+  for (let boundary = 1; ; boundary++) {
+    started.length = 0;
+    let left = boundary;
+    let again: Promise<TestEngine> | undefined;
+    const killed = await TestEngine.open({
+      workflows: [parent, child],
+      probe: {
+        committed: () => {
+          if (--left === 0) again = killed.crash();
+        },
+      },
+    });
+    const first = killed.start(parent, undefined, { id: 'parent' });
+    let over = false;
+    const done = (): void => void (over = true);
+    first.then((handle) => handle.result()).then(done, done);
+    await until(() => Promise.resolve(over || again !== undefined));
+    const engine = (await again) ?? killed;
+    await engine.start(parent, undefined, { id: 'parent' });
+    t.same(await engine.get('parent').result(), ['own', 'other'], `boundary ${boundary}`);
+    t.equal(new Set(started).size, 2, started.join());
+    const runs = [];
+    for await (const run of engine.list()) runs.push(run.name);
+    t.same(runs.toSorted(), ['child', 'child', 'parent']);
+    await engine.close();
+    if (again === undefined) {
+      t.ok(boundary > 10, `${boundary} boundaries`);
+      return;
+    }
+  }
+});

@@ -184,3 +184,20 @@ test('an unknown queue is refused; who waits in one that was taken away begins',
     code: 'ERR_ENGINE_QUEUE',
   });
 });
+
+test('who started earlier goes first, also when a delay made it join later', async (t) => {
+  const began: string[] = [];
+  const work = workflow('work', async (ctx, name: string) => {
+    began.push(name);
+    await ctx.sleep('work', '1h');
+  });
+  const engine = await open(t, {
+    workflows: [work],
+    queues: { q: { concurrency: 1 } },
+    skipTime: false,
+  });
+  await engine.start(work, 'late', { queue: 'q', delay: '10m' });
+  for (const name of ['a', 'b', 'c']) await engine.start(work, name, { queue: 'q' });
+  await engine.advance('4h');
+  t.same([...new Set(began)], ['a', 'late', 'b', 'c']);
+});

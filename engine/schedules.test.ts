@@ -216,3 +216,20 @@ test('a schedule replays as it was recorded', async (t) => {
   const history = await engine.get('aether.schedule/s').history();
   t.match(await Engine.replay(scheduleWorkflow, history), { ok: true });
 });
+
+test('a run that stays open is known however long the schedule goes on', async (t) => {
+  let starts = 0;
+  const waits = workflow('waits', async (ctx) => {
+    await ctx.step('count', () => ++starts);
+    await ctx.receive('end');
+  });
+  const engine = await open(t, { workflows: [waits] });
+  await engine.schedules.create('s', { every: '1h', workflow: waits });
+  await engine.advance('130h');
+  const { runId } = await engine.get('aether.schedule/s').describe();
+  t.equal(starts, 1);
+  await engine.get(`s/${new Date(HOUR_MS).toISOString()}`).signal('end');
+  await engine.advance('1h');
+  t.equal(starts, 2);
+  t.equal((await engine.get('aether.schedule/s').describe()).runId, runId);
+});
