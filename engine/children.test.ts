@@ -215,8 +215,8 @@ test('killed at each commit in turn: each child starts once, the parent hears of
     });
     const first = killed.start(parent, undefined, { id: 'parent' });
     let over = false;
-    const done = (): void => void (over = true);
-    first.then((handle) => handle.result()).then(done, done);
+    const ended = (): void => void (over = true);
+    first.then((handle) => handle.result()).then(ended, ended);
     await until(() => Promise.resolve(over || again !== undefined));
     const engine = (await again) ?? killed;
     await engine.start(parent, undefined, { id: 'parent' });

@@ -52,7 +52,7 @@ const BATCH = 16;
 const NEXT_SHOWN = 5;
 /** Rounds after which the schedule goes on as a new run, so that its history stays short. */
 const ROUNDS_MAX = 50;
-export const BACKFILL_MAX = 1_000;
+const BACKFILL_MAX = 1_000;
 
 const ONCE = { retry: { attempts: 1 } };
 
