@@ -201,3 +201,24 @@ test('who started earlier goes first, also when a delay made it join later', asy
   await engine.advance('4h');
   t.same([...new Set(began)], ['a', 'late', 'b', 'c']);
 });
+
+test('cancelled before it has begun, it is cancelled at once, and its body is not called', async (t) => {
+  const began: string[] = [];
+  const work = gated(began);
+  const engine = await open(t, {
+    workflows: [work],
+    queues: { q: { concurrency: 1 } },
+    skipTime: false,
+  });
+  await engine.start(work, 'a', { id: 'a', queue: 'q' });
+  const waiting = await engine.start(work, 'b', { id: 'b', queue: 'q' });
+  const delayed = await engine.start(work, 'c', { id: 'c', delay: '1h' });
+  for (const handle of [waiting, delayed]) {
+    await handle.cancel('not needed');
+    await t.rejects(handle.result(), { name: 'CancelledError', message: /not needed/ });
+    t.match(await Engine.replay(work, await handle.history()), { ok: true });
+  }
+  await engine.get('a').terminate();
+  await engine.advance('2h');
+  t.same(began, ['a']);
+});

@@ -233,3 +233,19 @@ test('a run that stays open is known however long the schedule goes on', async (
   t.equal(starts, 2);
   t.equal((await engine.get('aether.schedule/s').describe()).runId, runId);
 });
+
+test('a start that is refused is told, and does not end the schedule', async (t) => {
+  let refuses = true;
+  const validate = (value: unknown): object =>
+    refuses ? { issues: [{ message: 'not today' }] } : { value };
+  const picky = workflow('picky', async (_ctx, input: unknown) => input, {
+    input: { '~standard': { version: 1, vendor: 'test', validate } },
+  });
+  const engine = await open(t, { workflows: [picky] });
+  await engine.schedules.create('s', { every: '1h', workflow: picky });
+  await engine.advance('1h');
+  t.match(await list(engine.schedules), [{ lastError: /not today/, last: undefined }]);
+  refuses = false;
+  await engine.advance('1h');
+  t.match(await list(engine.schedules), [{ lastError: undefined, last: String }]);
+});

@@ -47,6 +47,8 @@ export interface ScheduleSummary {
   next: number[];
   /** Workflow id of the run started last. */
   last?: string;
+  /** Why the last start was refused; absent when it was not. */
+  lastError?: string;
 }
 
 export interface ScheduleSpec {
@@ -144,13 +146,14 @@ export class WorkflowSchedules implements Schedules {
     };
     for await (const run of this.#ports.runs(filter)) {
       const id = run.id.slice(idOf('').length);
-      const { paused, note, next, last } = await this.#view(id);
+      const { paused, note, next, last, lastError } = await this.#view(id);
       yield {
         id,
         paused,
         ...(note === undefined ? {} : { note }),
         next,
         ...(last === undefined ? {} : { last }),
+        ...(lastError === undefined ? {} : { lastError }),
       };
     }
   }

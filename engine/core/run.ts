@@ -435,7 +435,10 @@ export class Run {
       case 'update-accepted':
         return this.#update(event);
       case 'cancel-requested':
-        return this.cancelScope(this.root, event.reason);
+        this.cancelScope(this.root, event.reason);
+        // There is no body yet that could say otherwise.
+        if (this.delayed) this.#escaped(this.root.cancelled);
+        return;
       case 'terminated':
       case 'timed-out':
         return this.#end(event);

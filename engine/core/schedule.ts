@@ -37,6 +37,8 @@ export interface ScheduleState {
   running?: string;
   /** A time that waits for the end of `running`. */
   buffered?: number;
+  /** Why the last start was refused; absent when it was not. */
+  lastError?: string;
 }
 
 export interface ScheduleView {
@@ -45,6 +47,7 @@ export interface ScheduleView {
   readonly note?: string;
   readonly next: number[];
   readonly last?: string;
+  readonly lastError?: string;
 }
 
 /** Times that a step works out at once. */
@@ -189,9 +192,15 @@ class Schedule {
     return this.#running.cancel('the next one is due').catch(() => {});
   }
 
-  /** Who may not start now, e.g. since its input is refused, starts at the next time. */
+  /** Who may not start now, e.g. since its input is refused, may at the next time. */
   async #startAt(due: number): Promise<void> {
-    await this.#start(`${this.#state.id}/${new Date(due).toISOString()}`).catch(() => {}); // H1
+    const state = this.#state;
+    try {
+      await this.#start(`${state.id}/${new Date(due).toISOString()}`); // H1
+      delete state.lastError;
+    } catch (error) {
+      state.lastError = (error as Error).message;
+    }
   }
 
   async #start(id: string): Promise<string> {
@@ -252,13 +261,14 @@ class Schedule {
   }
 
   #view(): ScheduleView {
-    const { rule, paused, note, last, after } = this.#state;
+    const { rule, paused, note, last, lastError, after } = this.#state;
     return {
       rule,
       paused,
       next: paused ? [] : firstTimes(rule, after, NEXT_SHOWN),
       ...(note === undefined ? {} : { note }),
       ...(last === undefined ? {} : { last }),
+      ...(lastError === undefined ? {} : { lastError }),
     };
   }
 }
