@@ -77,6 +77,7 @@ export class Engine {
       strict: options.strict ?? false,
       ports: {
         outside: () => this.#children,
+        owned: () => this.#queues.open(),
         waits: (run, operation) => this.#children.watch(run, operation),
         loaded: (run) => this.#children.loaded(run),
         ready: (run) => this.#queues.ready(run),
@@ -119,7 +120,6 @@ export class Engine {
     await this.#options.store.open();
     try {
       await this.#executor.open();
-      await this.#queues.open();
     } catch (error) {
       this.#executor.kill();
       await this.#options.store.close();

@@ -47,6 +47,8 @@ import { type Ending, type UpdateCompleted, Waiters } from './waiters.ts';
 export interface ExecutorPorts {
   /** What bodies reach through their steps. */
   outside(): Outside;
+  /** The store is this engine's, and no run was resumed yet. */
+  owned(): Promise<void>;
   /** An operation waits for the end of another run. */
   waits(run: Run, operation: Operation): void;
   loaded(run: Run): void;
@@ -128,9 +130,10 @@ export class Executor {
 
   /** Takes ownership and goes on with every open run. */
   async open(): Promise<void> {
-    const { store, strict } = this.#options;
+    const { store, strict, ports } = this.#options;
     if (strict) this.#guard = guardBodies();
     this.#ballot = await store.acquire();
+    await ports.owned();
     const limit = 1_000;
     let after: string | undefined;
     for (;;) {
@@ -175,6 +178,7 @@ export class Executor {
 
   /** The record of a run as far as it is known here: in memory, else stored. */
   async recordOf(runId: string): Promise<RunRecord | undefined> {
+    this.#checkOpen();
     return this.#live.get(runId)?.record ?? this.#options.store.record(runId);
   }
 
@@ -421,6 +425,7 @@ export class Executor {
 
   async newest(workflowId: string): Promise<RunRecord | undefined> {
     await this.#committer.flushed();
+    this.#checkOpen();
     const record = await this.#options.store.newest(workflowId);
     return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
   }

@@ -50,7 +50,7 @@ export class Queues {
     this.#rates = new Map(limits.map(([name, { rate }]) => [name, rate?.perMs ?? 0]));
   }
 
-  /** Reads who waits and who has a place; nobody gets one before. */
+  /** Reads who waits and who has a place, before any run goes on; nobody gets one before. */
   async open(): Promise<void> {
     if (this.#queues.size > 0) {
       await this.#eachRecord({ status: ['running', 'sleeping', 'stuck'] }, (r) => this.#known(r));
