@@ -222,3 +222,42 @@ test('cancelled before it has begun, it is cancelled at once, and its body is no
   await engine.advance('2h');
   t.same(began, ['a']);
 });
+
+test('stuck in the line or with a place: nothing grows, and the order holds once it is mended', async (t) => {
+  const began: string[] = [];
+  const store = new MemoryStore();
+  let engine: Engine | undefined;
+  t.teardown(() => engine?.close());
+  const deploy = async (version: string): Promise<Engine> => {
+    await engine?.close();
+    const work = workflow(
+      'work',
+      async (ctx, name: string) => {
+        await ctx.step('begin', () => void began.push(name));
+        await ctx.receive('end');
+      },
+      { version },
+    );
+    engine = await Engine.open({ store, workflows: [work], queues: { q: { concurrency: 1 } } });
+    return engine;
+  };
+  const first = await deploy('1');
+  for (const name of ['a', 'b']) await first.start('work', name, { id: name, queue: 'q' });
+  await first.start('work', 'late', { id: 'late', delay: 1 });
+  await until(() => began.length === 2);
+  const other = await deploy('2');
+  for (const name of ['a', 'b']) {
+    await until(async () => (await other.get(name).describe()).status === 'stuck');
+  }
+  await other.get('a').terminate();
+  // Its place is free now; the next one cannot take it yet.
+  for (let turns = 0; turns < 20; turns++) await until(() => true);
+  t.equal((await other.get('b').history()).events.length, 1);
+  const mended = await deploy('1');
+  await until(() => began.includes('b'));
+  t.match(await mended.get('b').describe(), { status: 'running' });
+  t.same(
+    began.filter((name) => name !== 'late'),
+    ['a', 'b'],
+  );
+});

@@ -221,7 +221,7 @@ export class Executor {
   begin(record: Pick<RunRecord, 'runId' | 'workflowId'>): void {
     if (this.#closed) return;
     const event: OutsideEvent = { kind: 'begun', at: this.#options.clock.nowMs() };
-    const begun = this.send(record, { event, wanted: (run) => run.delayed });
+    const begun = this.send(record, { event, wanted: mayCallBody });
     begun.catch(() => {});
   }
 
@@ -635,8 +635,9 @@ export class Executor {
   }
 
   #mayBegin(run: Run): boolean {
-    if (run.delayed && run.queued) this.#options.ports.ready(run);
-    return run.delayed && !run.queued;
+    if (!run.queued) return mayCallBody(run);
+    if (run.delayed) this.#options.ports.ready(run);
+    return false;
   }
 
   /** A timer of an operation is an event; the timer of a step's next attempt is not. */
@@ -660,6 +661,11 @@ export class Executor {
 }
 
 const EMPTY: Advance = { events: [], begun: [], aborted: [], ended: [] };
+
+/** A stuck run begins once it is mended: its journal does not grow meanwhile. */
+function mayCallBody(run: Run): boolean {
+  return run.delayed && run.stuck === undefined;
+}
 
 function isResting(live: LiveRun): boolean {
   return (
