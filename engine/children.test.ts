@@ -232,3 +232,20 @@ test('killed at each commit in turn: each child starts once, the parent hears of
     }
   }
 });
+
+test('a wait for a child can be abandoned, never the child', async (t) => {
+  const parent = workflow('parent', async (ctx) => {
+    const child = await ctx.child(waits, undefined, { id: 'child' });
+    const stop = new AbortController();
+    const waiting = child.result({ signal: stop.signal }).catch((error: Error) => error.name);
+    await ctx.step('meanwhile', () => 1);
+    stop.abort();
+    const early = await child.result({ signal: stop.signal }).catch((error: Error) => error.name);
+    await child.signal('go', 'on');
+    return [await waiting, early, await child.result()];
+  });
+  const engine = await open(t, { workflows: [parent, waits] });
+  const handle = await engine.start(parent);
+  t.same(await handle.result(), ['CancelledError', 'CancelledError', 'on']);
+  t.match(await Engine.replay(parent, await handle.history()), { ok: true });
+});

@@ -27,7 +27,7 @@ export type {
   WorkflowSummary,
 } from './options.ts';
 export type { QueueOptions } from './io/queues.ts';
-export type { EngineProbe, ProbeEvent } from './io/step-runner.ts';
+export type { EngineProbe, ProbeEvent } from './io/probe.ts';
 export type { ScheduleSpec, Schedules, ScheduleSummary } from './schedules.ts';
 export type {
   Append,

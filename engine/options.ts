@@ -6,7 +6,7 @@ import type { AnyWorkflow } from './core/contract.ts';
 import type { Codec } from './core/payload.ts';
 import type { Status } from './core/record.ts';
 import type { QueueOptions } from './io/queues.ts';
-import type { EngineProbe } from './io/step-runner.ts';
+import type { EngineProbe } from './io/probe.ts';
 import type { Store } from './store.ts';
 
 export interface EngineOptions {

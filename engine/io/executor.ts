@@ -22,7 +22,6 @@ import {
 import {
   type ClosingEvent,
   isClosing,
-  type JournalEvent,
   type OutsideEvent,
   type StartedEvent,
 } from '../core/event.ts';
@@ -36,9 +35,10 @@ import { isFollowed, successorOf } from '../core/successor.ts';
 import type { Append, AppendResult, Store } from '../store.ts';
 import type { Registry } from '../workflow.ts';
 import { Committer } from './committer.ts';
-import { type Arrival, type Inbound, type LiveRun, liveRun } from './live-run.ts';
+import { type Arrival, type Inbound, isResting, type LiveRun, liveRun } from './live-run.ts';
 import { type BodyGuard, exempt, guardBodies } from './strict.ts';
-import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './step-runner.ts';
+import { probeEvent } from './probe.ts';
+import { StepRunner, type StepRunnerOptions } from './step-runner.ts';
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
 import { type Ending, type UpdateCompleted, Waiters } from './waiters.ts';
@@ -405,7 +405,7 @@ export class Executor {
       historyEventsMax,
       newRunId: () => exempt(() => this.newId()),
       ...(this.#guard === undefined ? {} : { enter: this.#guard.enter }),
-      refusal: () => this.#stuck.get(identity.runId) ?? missingDefinition(registry, identity),
+      refusal: () => this.#stuck.get(identity.runId) ?? registry.missing(identity),
       onStray: () => exempt(() => this.#strayed(live)),
     });
   }
@@ -667,34 +667,9 @@ function mayCallBody(run: Run): boolean {
   return run.delayed && run.stuck === undefined;
 }
 
-function isResting(live: LiveRun): boolean {
-  return (
-    !live.pumping &&
-    live.inbox.length === 0 &&
-    live.uncommitted === 0 &&
-    live.attempts.size === 0 &&
-    live.ready.size === 0
-  );
-}
-
 function failureOfCommit(runId: string, outcome: Exclude<AppendResult, 'done'> | Error): Error {
   if (outcome instanceof Error) return outcome;
   return new FencedError(`run ${runId}: the append was refused (${outcome})`, {
     hint: 'another owner has taken over; this one must not go on',
   });
-}
-
-function missingDefinition(registry: Registry, identity: RunIdentity): AetherError | undefined {
-  try {
-    registry.exact(identity.name, identity.version);
-    return undefined;
-  } catch (error) {
-    return error as AetherError;
-  }
-}
-
-function probeEvent(run: Run, seq: number, event: JournalEvent): ProbeEvent {
-  const outcome = event.kind === 'step-completed' || event.kind === 'step-failed';
-  const step = outcome ? event.name : undefined;
-  return { ...nameOf(run), seq, kind: event.kind, ...(step === undefined ? {} : { step }) };
 }
