@@ -9,6 +9,10 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Engine, workflow } from '../engine/index.ts';
 import { SqliteStore } from '../engine/io/sqlite.ts';
+import { crashMid } from './engine/crash-mid.ts';
+import { longRun, replay } from './engine/long-runs.ts';
+import { sleeping } from './engine/sleeping.ts';
+import type { Trial } from './engine/trial.ts';
 import {
   type Bench,
   type BenchOptions,
@@ -46,7 +50,13 @@ interface Case {
   readonly unit: string;
   prepare(subject: Subject): Promise<() => Promise<unknown>>;
   value(load: Load): number;
+  /** What the ratio to the ceiling of the same run must keep. */
+  readonly ceiling?: { readonly text: string; holds(ratio: number): boolean };
+  /** What must hold against other engines. */
+  readonly peer?: string;
 }
+
+const NO_PEERS = 'no peer is installed beside this checkout';
 
 const CASES: readonly Case[] = [
   {
@@ -56,6 +66,8 @@ const CASES: readonly Case[] = [
     unit: '1/s',
     prepare: async (subject) => () => subject.steps10(),
     value: (load) => load.perSecond * STEPS,
+    ceiling: { text: 'at least 0.25 of the ceiling', holds: (ratio) => ratio >= 0.25 },
+    peer: 'at least 8 times the best peer',
   },
   {
     name: 'steps10-c1',
@@ -64,6 +76,7 @@ const CASES: readonly Case[] = [
     unit: 'ms',
     prepare: async (subject) => () => subject.steps10(),
     value: (load) => load.p50Ms,
+    ceiling: { text: 'at most 2 times the ceiling', holds: (ratio) => ratio <= 2 },
   },
   {
     name: 'empty-c64',
@@ -72,6 +85,7 @@ const CASES: readonly Case[] = [
     unit: '1/s',
     prepare: async (subject) => () => subject.empty(),
     value: (load) => load.perSecond,
+    peer: 'at least 4 times the best peer',
   },
   {
     name: 'signal',
@@ -80,62 +94,120 @@ const CASES: readonly Case[] = [
     unit: 'ms',
     prepare: (subject) => subject.signal(),
     value: (load) => load.p50Ms,
+    ceiling: { text: 'at most 3 times one durable commit', holds: (ratio) => ratio <= 3 },
   },
 ];
+
+const TRIALS: readonly Trial[] = [crashMid, sleeping, longRun, replay];
 
 export const bench: Bench = { name: 'engine', run };
 
 async function run(options: BenchOptions): Promise<BenchResult> {
   // Not /tmp, which may be in memory, where an fsync costs nothing.
   const folder = mkdtempSync(join(process.env['AETHER_BENCH_DIR'] ?? '/var/tmp', 'aether-bench-'));
+  const wanted = ({ name }: { name: string }): boolean =>
+    options.cases.length === 0 || options.cases.includes(name);
   try {
-    const subjects = [
-      await openAether(join(folder, 'aether.db')),
-      openCeiling(join(folder, 'ceiling.db')),
-    ];
-    const measured = new Map<string, number[]>();
-    for (let round = 1; round <= options.rounds; round++) {
-      for (const one of CASES) {
-        for (const subject of subjects) {
-          options.progress(`round ${round}/${options.rounds}: ${one.name} ${subject.name}`);
-          const load = await measure(one, subject, options.secondsPerCase);
-          const key = `${one.name} ${subject.name}`;
-          measured.set(key, [...(measured.get(key) ?? []), one.value(load)]);
-        }
-      }
-    }
-    for (const subject of subjects) await subject.close();
-    const value = (name: string, subject: string): number =>
-      median(measured.get(`${name} ${subject}`) ?? []);
-    const figures = CASES.flatMap(({ name, metric, unit }) =>
-      subjects.map((subject): Figure => ({
-        bench: 'engine',
-        case: name,
-        subject: subject.name,
-        metric,
-        value: Number(value(name, subject.name).toPrecision(5)),
-        unit,
-      })),
-    );
-    return { figures, bounds: bounds(value) };
+    const loads = await measureLoads(CASES.filter(wanted), options, folder);
+    const trials = await measureTrials(TRIALS.filter(wanted), options, folder);
+    return {
+      figures: [...loads.figures, ...trials.figures],
+      bounds: [...loads.bounds, ...trials.bounds],
+    };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function bounds(value: (name: string, subject: string) => number): Bound[] {
-  const ratio = (name: string): number => value(name, 'aether') / value(name, 'ceiling');
-  const bound = (name: string, text: string, holds: boolean): Bound => ({
-    bench: 'engine',
-    case: name,
-    text: `${text}; measured ${ratio(name).toPrecision(3)}`,
-    holds,
-  });
-  return [
-    bound('steps10-c64', 'at least 0.25 of the ceiling', ratio('steps10-c64') >= 0.25),
-    bound('steps10-c1', 'at most 2 times the ceiling', ratio('steps10-c1') <= 2),
-    bound('signal', 'at most 3 times one durable commit', ratio('signal') <= 3),
+async function measureLoads(
+  cases: readonly Case[],
+  options: BenchOptions,
+  folder: string,
+): Promise<BenchResult> {
+  const subjects = [
+    await openAether(join(folder, 'aether.db')),
+    openCeiling(join(folder, 'ceiling.db')),
   ];
+  const measured = new Medians();
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const one of cases) {
+      for (const subject of subjects) {
+        options.progress(`round ${round}/${options.rounds}: ${one.name} ${subject.name}`);
+        const load = await measure(one, subject, options.secondsPerCase);
+        measured.add(`${one.name} ${subject.name}`, one.value(load));
+      }
+    }
+  }
+  for (const subject of subjects) await subject.close();
+  const figures = cases.flatMap(({ name, metric, unit }) =>
+    subjects.map((subject): Figure => {
+      const value = measured.value(`${name} ${subject.name}`);
+      return { bench: 'engine', case: name, subject: subject.name, metric, value, unit };
+    }),
+  );
+  const bounds = cases.flatMap(({ name, ceiling, peer }): Bound[] => {
+    const ratio = measured.value(`${name} aether`) / measured.value(`${name} ceiling`);
+    return [
+      ...(ceiling === undefined
+        ? []
+        : [
+            {
+              bench: 'engine',
+              case: name,
+              text: `${ceiling.text}; measured ${ratio.toPrecision(3)}`,
+              holds: ceiling.holds(ratio),
+            },
+          ]),
+      ...(peer === undefined
+        ? []
+        : [{ bench: 'engine', case: name, text: peer, holds: undefined, why: NO_PEERS }]),
+    ];
+  });
+  return { figures, bounds };
+}
+
+async function measureTrials(
+  trials: readonly Trial[],
+  options: BenchOptions,
+  folder: string,
+): Promise<BenchResult> {
+  const measured = new Medians();
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const trial of trials) {
+      options.progress(`round ${round}/${options.rounds}: ${trial.name}`);
+      const own = mkdtempSync(join(folder, `${trial.name}-`));
+      const values = await trial.measure(own);
+      rmSync(own, { recursive: true });
+      for (const metric of Object.keys(trial.units)) {
+        measured.add(`${trial.name} ${metric}`, values[metric] ?? Number.NaN);
+      }
+    }
+  }
+  const figures = trials.flatMap(({ name, units }) =>
+    Object.entries(units).map(([metric, unit]): Figure => {
+      const value = measured.value(`${name} ${metric}`);
+      return { bench: 'engine', case: name, subject: 'aether', metric, value, unit };
+    }),
+  );
+  const bounds = trials.flatMap((trial) =>
+    trial
+      .bounds((metric) => measured.value(`${trial.name} ${metric}`))
+      .map(({ text, holds }): Bound => ({ bench: 'engine', case: trial.name, text, holds })),
+  );
+  return { figures, bounds };
+}
+
+/** Values of several rounds by key. */
+class Medians {
+  readonly #values = new Map<string, number[]>();
+
+  add(key: string, value: number): void {
+    this.#values.set(key, [...(this.#values.get(key) ?? []), value]);
+  }
+
+  value(key: string): number {
+    return Number(median(this.#values.get(key) ?? []).toPrecision(5));
+  }
 }
 
 /** Closed loop: each caller asks again as soon as it is answered. */

@@ -1,6 +1,7 @@
 /**
- * `node bench/main.ts NAME [--json] [--record] [--rounds N] [--seconds S]`
+ * `node bench/main.ts NAME [CASE...] [--json] [--record] [--rounds N] [--seconds S]`
  *
+ * With cases, only those are measured.
  * Runs `bench/NAME.ts`. Exit status: 0 every bound held, 1 one did not, 2 one could not be asserted (or usage).
  */
 import { readdirSync } from 'node:fs';
@@ -22,18 +23,19 @@ const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   .map((file) => file.slice(0, -'.ts'.length))
   .filter((name) => !notBenches.has(name));
-const [name = ''] = positionals;
+const [name = '', ...cases] = positionals;
 const rounds = Number(values.rounds);
 const secondsPerCase = Number(values.seconds);
 if (!names.includes(name) || !(rounds >= 3) || !(secondsPerCase > 0)) {
   console.error(
-    `usage: bench NAME [--json] [--record] [--rounds N≥3] [--seconds S]\nNAME: ${names.join(', ')}`,
+    `usage: bench NAME [CASE...] [--json] [--record] [--rounds N≥3] [--seconds S]\nNAME: ${names.join(', ')}`,
   );
   process.exit(2);
 }
 
 const { bench } = (await import(`./${name}.ts`)) as { bench: Bench };
 const result = await bench.run({
+  cases,
   rounds,
   secondsPerCase,
   progress: (text) => void process.stderr.write(`${text}\n`),

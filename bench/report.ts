@@ -23,6 +23,8 @@ export interface Bound {
 }
 
 export interface BenchOptions {
+  /** Names of the cases to measure; none: all. */
+  readonly cases: readonly string[];
   /** All subjects are measured once in each round, in turn. Figures are medians over rounds. At least 3. */
   readonly rounds: number;
   /** Length of one measurement. */

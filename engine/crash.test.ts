@@ -17,7 +17,10 @@ type Place = 'committed' | 'effectDone';
 const CHILD = join(import.meta.dirname, 'crash.testchild.ts');
 
 /** Effects of the workflow in the child, in any order. */
-const EFFECTS = ['reserve', 'left', 'right', 'charge', 'ship'];
+const EFFECTS = ['reserve', 'left', 'right', 'charge', 'pack', 'ship'];
+
+/** With the start of the child, which leaves no mark of its own. */
+const EFFECTS_DONE = EFFECTS.length + 1;
 
 /** Boundaries that are tried side by side. */
 const ABREAST = 4;
@@ -74,7 +77,7 @@ async function killEverywhere(t: Test, where: Place): Promise<void> {
       const resumed = await run(folder);
       t.equal(resumed.status, 0, resumed.stderr);
       const { result, events } = JSON.parse(resumed.stdout) as { result: string; events: number };
-      t.equal(result, 'visa', `${where} ${boundary}`);
+      t.equal(result, 'visa packed', `${where} ${boundary}`);
       histories.add(events);
       checkEffects(t, where, effects(folder));
     }
@@ -84,7 +87,7 @@ async function killEverywhere(t: Test, where: Place): Promise<void> {
   const [events] = histories;
   t.equal(
     reached.length,
-    where === 'committed' ? events : EFFECTS.length,
+    where === 'committed' ? events : EFFECTS_DONE,
     'every boundary was tried',
   );
 }
@@ -99,7 +102,7 @@ function checkEffects(t: Test, where: Place, log: string[]): void {
     t.ok(again.length === besides && besides <= 1, `finished steps ran once: ${log.join()}`);
   } else {
     t.ok(
-      again.length === 1 || (again.length === 2 && besides === 2),
+      again.length <= 1 || (again.length === 2 && besides === 2),
       `only what was in flight: ${log.join()}`,
     );
   }

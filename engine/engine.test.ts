@@ -3,7 +3,6 @@ import {
   AlreadyExistsError,
   CancelledError,
   Engine,
-  NotAvailableError,
   NotFoundError,
   PayloadTypeError,
   type StandardSchema,
@@ -494,11 +493,30 @@ test('a closed engine refuses everything, and wakes who waits', async (t) => {
 });
 
 test('what is not there says so', async (t) => {
-  const parent = workflow('parent', async (ctx) => void (await ctx.child(echo, 1)));
-  const engine = await open(t, { workflows: [parent, echo] });
-  await t.rejects(engine.schedules.create('s', { workflow: echo }), NotAvailableError);
-  await t.rejects(engine.start(echo, 1, { queue: 'q' }), NotAvailableError);
-  await t.rejects(engine.start(echo, 1, { retry: { attempts: 2 } }), NotAvailableError);
+  const engine = await open(t, { workflows: [echo] });
   await t.rejects(engine.start('unknown'), NotFoundError);
-  await t.rejects((await engine.start(parent)).result(), { cause: { code: 'ERR_NOT_AVAILABLE' } });
+});
+
+test('the timer of a wait that has ended is gone', async (t) => {
+  const patient = workflow('patient', async (ctx) => {
+    const first = await ctx.receive('go', { timeout: '30d' });
+    await ctx.condition(() => first === 1, { timeout: '30d' });
+    await ctx.scope((inner) => inner.receive('go', { timeout: '7d' }), { timeout: '30d' });
+    await ctx.receive('never', { timeout: '30d' });
+  });
+  const engine = await open(t, { workflows: [patient], skipTime: false });
+  const handles = await Promise.all(
+    Array.from({ length: 10 }, () => engine.start(patient, undefined, { timeout: '365d' })),
+  );
+  const settled = (): Promise<unknown> => Promise.all(handles.map((handle) => handle.describe()));
+  await settled();
+  t.equal(engine.timersSet, 20, 'a wait and a deadline each');
+  for (const handle of handles) await handle.signal('go', 1);
+  await settled();
+  t.equal(engine.timersSet, 30, 'the next wait, its scope, the deadline');
+  for (const handle of handles) await handle.signal('go', 2);
+  await settled();
+  t.equal(engine.timersSet, 20);
+  for (const handle of handles) await handle.terminate();
+  t.equal(engine.timersSet, 0);
 });

@@ -1,31 +1,27 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import { randomUUID } from 'node:crypto';
-import { AetherError, NotAvailableError } from '../spec/error.ts';
-import { durationMs } from '../spec/duration.ts';
+import type { Clock } from '../spec/clock.ts';
+import { type Duration, durationMs } from '../spec/duration.ts';
+import type { AetherError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
-import { RunContext } from './core/context.ts';
-import {
-  AlreadyExistsError,
-  CancelledError,
-  NondeterminismError,
-  NotFoundError,
-  PayloadTypeError,
-  StoreCorruptError,
-  TerminatedError,
-  TimeoutError,
-  UpdateRejectedError,
-  WorkflowFailedError,
-} from './core/errors.ts';
-import type { ClosingEvent, JournalEvent, OutsideEvent, StartedEvent } from './core/event.ts';
+import { type Outside, RunContext } from './core/context.ts';
+import { NondeterminismError, UpdateRejectedError } from './core/errors.ts';
+import type { OutsideEvent } from './core/event.ts';
 import { plainCause } from './core/failure.ts';
 import { type ExportedEvent, HISTORY_FORMAT, importEntries, readEntries } from './core/journal.ts';
+import { outcomeOf } from './core/outcome.ts';
 import { PayloadCodec } from './core/payload.ts';
 import { isOpen, type RunRecord } from './core/record.ts';
 import { Run } from './core/run.ts';
 import { recordOf } from './core/status.ts';
 import { type WorkflowHandle, wait } from './handle.ts';
-import { type Ending, Executor } from './io/executor.ts';
+import { Children } from './io/children.ts';
+import { Endings } from './io/endings.ts';
+import { Executor } from './io/executor.ts';
+import { Queues } from './io/queues.ts';
+import { exemptCodec, guardBodies } from './io/strict.ts';
+import { Starter } from './io/starter.ts';
 import { drainMicrotasks, sha256, systemClock, systemRandom, turn } from './io/system.ts';
 import type {
   EngineOptions,
@@ -36,8 +32,8 @@ import type {
   ReplayReport,
   WorkflowSummary,
 } from './options.ts';
-import { type Schedules, unavailableSchedules } from './schedules.ts';
-import { type Definition, Registry } from './workflow.ts';
+import { type Schedules, scheduleWorkflow, WorkflowSchedules } from './schedules.ts';
+import { Registry } from './workflow.ts';
 
 export type StartArgs<I> = unknown extends I
   ? [input?: I, options?: StartOptions]
@@ -48,36 +44,71 @@ export type StartArgs<I> = unknown extends I
 const PAYLOAD_BYTES_MAX = 2 * 1024 * 1024;
 const HISTORY_EVENTS_MAX = 100_000;
 const LIST_PAGE = 200;
+const RETENTION_MS_MIN = 60_000;
 
 export class Engine {
-  readonly schedules: Schedules = unavailableSchedules;
+  readonly schedules: Schedules;
   readonly #options: EngineOptions;
   readonly #registry: Registry;
   readonly #payloads: PayloadCodec;
+  readonly #clock: Clock;
   readonly #executor: Executor;
-  /** Starts of one id go one after another, so that each sees what the one before did. */
-  readonly #starting = new Map<string, Promise<unknown>>();
+  readonly #queues: Queues;
+  readonly #starter: Starter;
+  readonly #endings: Endings;
+  readonly #children: Children;
 
   /** Use `Engine.open`. */
   protected constructor(options: EngineOptions) {
-    if (options.queues !== undefined) throw new NotAvailableError('queues are not available yet');
-    if (options.strict === true) throw new NotAvailableError('strict mode is not available yet');
     this.#options = options;
-    this.#registry = new Registry(options.workflows);
+    this.#registry = new Registry([...options.workflows, scheduleWorkflow]);
     this.#payloads = new PayloadCodec({
-      codec: options.codec,
+      codec: options.codec && exemptCodec(options.codec),
       bytesMax: options.limits?.payloadBytes ?? PAYLOAD_BYTES_MAX,
     });
-    this.#executor = new Executor({
-      store: options.store,
-      registry: this.#registry,
-      clock: options.clock ?? systemClock,
+    this.#clock = options.clock ?? systemClock;
+    const { store, log = silentLog } = options;
+    const common = { registry: this.#registry, payloads: this.#payloads, clock: this.#clock, log };
+    const executor = new Executor({
+      ...common,
+      store,
       random: options.random ?? systemRandom,
-      payloads: this.#payloads,
       historyEventsMax: options.limits?.historyEvents ?? HISTORY_EVENTS_MAX,
       concurrency: options.concurrency ?? 1_000,
-      log: options.log ?? silentLog,
+      retentionMs: retentionMs(options.retention),
       probe: options.probe ?? {},
+      strict: options.strict ?? false,
+      ports: {
+        outside: () => this.#children,
+        owned: () => this.#queues.open(),
+        waits: (run, operation) => this.#children.watch(run, operation),
+        loaded: (run) => this.#children.loaded(run),
+        ready: (run) => this.#queues.ready(run),
+        closed: (run) => {
+          this.#queues.closed(run);
+          this.#children.closed(run);
+        },
+      },
+    });
+    this.#executor = executor;
+    this.#queues = new Queues(options.queues ?? {}, {
+      clock: this.#clock,
+      store,
+      begin: (run) => executor.begin(run),
+    });
+    this.#starter = new Starter({ ...common, executor, queues: this.#queues });
+    this.#endings = new Endings(executor, store);
+    this.#children = new Children({
+      ...common,
+      executor,
+      starter: this.#starter,
+      endings: this.#endings,
+    });
+    this.schedules = new WorkflowSchedules({
+      ...common,
+      starter: this.#starter,
+      handle: (id) => this.#handle(id, undefined),
+      runs: (filter) => this.list(filter),
     });
   }
 
@@ -93,6 +124,7 @@ export class Engine {
     try {
       await this.#executor.open();
     } catch (error) {
+      this.#executor.kill();
       await this.#options.store.close();
       throw error;
     }
@@ -112,6 +144,11 @@ export class Engine {
     return this.#executor.runsInMemory;
   }
 
+  /** Timers that are set: of waits, deadlines, delays and next attempts. */
+  get timersSet(): number {
+    return this.#executor.timers;
+  }
+
   /**
    * Resolves once the start is durable. By name with types: `engine.start<typeof order>('order', …)`.
    *
@@ -121,20 +158,8 @@ export class Engine {
     workflow: W | string,
     ...[input, options = {}]: StartArgs<InputOf<W>>
   ): Promise<WorkflowHandle<OutputOf<W>>> {
-    const definition = this.#registry.latest(
-      typeof workflow === 'string' ? workflow : workflow.name,
-    );
-    if (options.queue !== undefined || options.fairnessKey !== undefined) {
-      throw new NotAvailableError('queues and fairness keys are not available yet');
-    }
-    const event = await this.#startedEvent(definition, input, options);
-    if (options.id === undefined) {
-      const id = this.#executor.newId();
-      const runId = await this.#executor.start(definition, id, event, this.#signalOf(options));
-      return this.#handle<OutputOf<W>>(id, runId);
-    }
-    const { id } = options;
-    const runId = await this.#oneAtATime(id, () => this.#startOnce(definition, id, event, options));
+    const name = typeof workflow === 'string' ? workflow : workflow.name;
+    const { id, runId } = await this.#starter.start(name, input, options);
     return this.#handle<OutputOf<W>>(id, runId);
   }
 
@@ -143,11 +168,12 @@ export class Engine {
     return this.#handle<O>(workflowId, options.runId);
   }
 
-  /** Runs in order of their start. */
+  /** Runs in order of their start; schedules are runs too, and left out unless their name is asked for. */
   async *list(filter: ListFilter = {}): AsyncIterable<WorkflowSummary> {
     const { limit = Infinity, status, ...rest } = filter;
     const statuses = typeof status === 'string' ? [status] : status;
     const where = { ...rest, ...(statuses === undefined ? {} : { status: statuses }) };
+    const size = Math.min(limit, LIST_PAGE);
     let left = limit;
     let after: string | undefined;
     await turn();
@@ -155,13 +181,16 @@ export class Engine {
     while (left > 0) {
       const page = await this.#options.store.list({
         ...where,
-        limit: Math.min(left, LIST_PAGE),
+        limit: size,
         ...(after === undefined ? {} : { after }),
       });
-      for (const record of page) yield summaryOf(record, pendingWhy(record), record.events);
-      left -= page.length;
+      for (const record of page) {
+        if (record.name === scheduleWorkflow.name && filter.name === undefined) continue;
+        if (left-- <= 0) return;
+        yield summaryOf(record, pendingWhy(record), record.events);
+      }
       after = page.at(-1)?.runId;
-      if (page.length < LIST_PAGE) return;
+      if (page.length < size) return;
     }
   }
 
@@ -175,6 +204,7 @@ export class Engine {
     const { workflowId, runId, name, version } = history;
     const exported = history.events as unknown as ExportedEvent[];
     const events = readEntries(runId, importEntries(exported), sha256);
+    const guard = guardBodies();
     const run = new Run(
       { workflowId, runId, name, version },
       async (one, scope, input) => definition.body(new RunContext(one, scope, NOWHERE), input),
@@ -185,20 +215,22 @@ export class Engine {
         historyEventsMax: Infinity,
         newRunId: () => '',
         refusal: () => undefined,
+        enter: guard.enter,
       },
     );
-    await run.recover(events, events.at(-1)?.at ?? 0);
+    await run.recover(events, events.at(-1)?.at ?? 0).finally(guard.release);
     const { stuck } = run;
     if (stuck === undefined) return { ok: true, events: events.length };
     const divergence =
       stuck instanceof NondeterminismError
         ? (stuck.details as NonNullable<ReplayReport['divergence']>)
-        : { seq: 0, recorded: 'the history', actual: stuck.message };
+        : { seq: 0, recorded: 'the history', actual: stuck.message, ...placeOf(stuck) };
     return { ok: false, events: events.length, divergence };
   }
 
   /** Stops taking work, aborts step signals, waits for what is being recorded. */
   async close(): Promise<void> {
+    this.#queues.close();
     await this.#executor.close();
     await this.#options.store.close();
   }
@@ -207,87 +239,10 @@ export class Engine {
     await this.close();
   }
 
-  // ---- start -----------------------------------------------------------------------------------
-
-  async #startedEvent(
-    definition: Definition<unknown, unknown>,
-    input: unknown,
-    options: StartOptions,
-  ): Promise<StartedEvent> {
-    const { name } = definition;
-    const value = await checked(definition, input);
-    const at = this.#clock.nowMs();
-    const timeout = options.timeout ?? definition.options.timeout;
-    const timeoutMs = timeout === undefined ? undefined : durationMs(timeout);
-    const delayMs = options.delay === undefined ? 0 : durationMs(options.delay);
-    if ((options.retry ?? definition.options.retry) !== undefined) {
-      throw new NotAvailableError('retries of a whole workflow are not available yet', {
-        hint: 'give its steps a retry policy',
-      });
-    }
-    return {
-      kind: 'started',
-      at,
-      payload: this.#payloads.encode(value, `input of workflow "${name}"`),
-      ...(options.attributes === undefined ? {} : { attributes: { ...options.attributes } }),
-      ...(timeoutMs === undefined ? {} : { timeoutMs, deadline: at + delayMs + timeoutMs }),
-      ...(delayMs === 0 ? {} : { notBefore: at + delayMs }),
-      ...(options.priority === undefined ? {} : { priority: options.priority }),
-    };
-  }
-
-  #signalOf({ signal }: StartOptions): OutsideEvent[] {
-    if (signal === undefined) return [];
-    return [this.#executor.signalArrival(signal.name, signal.payload).event];
-  }
-
-  async #startOnce(
-    definition: Definition<unknown, unknown>,
-    id: string,
-    event: StartedEvent,
-    options: StartOptions,
-  ): Promise<string> {
-    const existing = await this.#executor.newest(id);
-    if (existing !== undefined && isOpen(existing.status)) {
-      const { onConflict = 'use-existing' } = options;
-      if (onConflict === 'fail') throw alreadyExists(existing);
-      if (onConflict === 'terminate-existing') await this.#terminate(existing, 'started anew');
-      else {
-        const { signal } = options;
-        if (signal !== undefined) {
-          await this.#executor.send(
-            existing,
-            this.#executor.signalArrival(signal.name, signal.payload),
-          );
-        }
-        return existing.runId;
-      }
-    } else if (existing !== undefined) {
-      const { onClosed = 'use-existing' } = options;
-      if (onClosed === 'fail') throw alreadyExists(existing);
-      const restart =
-        onClosed === 'restart' ||
-        (onClosed === 'restart-if-failed' && existing.status !== 'completed');
-      if (!restart) return existing.runId;
-    }
-    return this.#executor.start(definition, id, event, this.#signalOf(options));
-  }
-
-  async #oneAtATime<T>(id: string, act: () => Promise<T>): Promise<T> {
-    const before = this.#starting.get(id) ?? Promise.resolve();
-    const mine = before.then(act, act);
-    this.#starting.set(id, mine);
-    try {
-      return await mine;
-    } finally {
-      if (this.#starting.get(id) === mine) this.#starting.delete(id);
-    }
-  }
-
   // ---- handles ---------------------------------------------------------------------------------
 
   #handle<O>(id: string, runId: string | undefined): WorkflowHandle<O> {
-    const record = (): Promise<RunRecord> => this.#record(id, runId);
+    const record = (): Promise<RunRecord> => this.#endings.record(id, runId);
     return {
       id,
       result: (options) => wait(this.#result(id, runId), options) as Promise<O>,
@@ -304,60 +259,14 @@ export class Engine {
         argument?: unknown,
         options: WaitOptions & { id?: string; waitFor?: 'completed' | 'accepted' } = {},
       ) => wait(this.#update(record, name, argument, options) as Promise<R>, options),
-      cancel: async (reason = '') => {
-        const event: OutsideEvent = { kind: 'cancel-requested', at: this.#clock.nowMs(), reason };
-        const wanted = (run: Run): boolean => run.root.cancelled === undefined;
-        await this.#executor.send(await record(), { event, wanted });
-      },
-      terminate: async (reason = '') => this.#terminate(await record(), reason),
+      cancel: async (reason = '') => this.#children.cancel(await record(), reason),
+      terminate: async (reason = '') => this.#starter.terminate(await record(), reason),
     };
   }
 
-  /** @throws NotFoundError */
-  async #record(id: string, runId: string | undefined): Promise<RunRecord> {
-    const record =
-      runId === undefined ? await this.#executor.newest(id) : await this.#executor.recordOf(runId);
-    if (record !== undefined && record.workflowId === id) return record;
-    throw new NotFoundError(`no workflow run with id "${id}"`);
-  }
-
-  async #terminate(record: RunRecord, reason: string): Promise<void> {
-    const event: OutsideEvent = { kind: 'terminated', at: this.#clock.nowMs(), reason };
-    await this.#executor.send(record, { event });
-  }
-
   async #result(id: string, runId: string | undefined): Promise<unknown> {
-    let current = runId ?? (await this.#record(id, undefined)).runId;
-    for (;;) {
-      const ending = await this.#ending(id, current);
-      if ('error' in ending) throw ending.error;
-      const { event } = ending;
-      if (!('next' in event) || event.next === undefined) return outcome(id, event, this.#payloads);
-      current = event.next.runId;
-    }
-  }
-
-  /** The end of a run: from the store if it is closed, else when it comes. */
-  async #ending(id: string, runId: string): Promise<Ending> {
-    const { promise, resolve } = Promise.withResolvers<Ending>();
-    // Listened for before the store is read, so that an end in between is not missed.
-    const forget = this.#executor.ending(runId, resolve);
-    try {
-      return (await this.#stored(id, runId)) ?? (await promise);
-    } finally {
-      forget();
-    }
-  }
-
-  async #stored(id: string, runId: string): Promise<Ending | undefined> {
-    const record = await this.#record(id, runId);
-    if (record.status === 'quarantined') return { error: quarantined(record) };
-    if (isOpen(record.status)) return undefined;
-    await this.#executor.flushed();
-    const [entry] = await this.#options.store.read({ runId, from: record.entries });
-    if (entry === undefined) return { error: quarantined(record) };
-    const events = JSON.parse(entry.body) as JournalEvent[];
-    return { event: events.at(-1) as ClosingEvent };
+    const first = runId ?? (await this.#endings.record(id)).runId;
+    return outcomeOf(id, await this.#endings.last(id, first), this.#payloads);
   }
 
   async #describe(record: RunRecord): Promise<WorkflowSummary> {
@@ -425,47 +334,29 @@ export class Engine {
       cause: plainCause(done.error, this.#payloads),
     });
   }
-
-  get #clock(): NonNullable<EngineOptions['clock']> {
-    return this.#options.clock ?? systemClock;
-  }
 }
 
-const NOWHERE = {
-  signal: (): Promise<void> => Promise.reject(new Error('a replay reaches nothing outside')),
-};
-
-/** The input as its schema gives it back. @throws PayloadTypeError */
-async function checked(
-  { name, options }: Definition<unknown, unknown>,
-  input: unknown,
-): Promise<unknown> {
-  if (options.input === undefined) return input;
-  const result = (await options.input['~standard'].validate(input)) as {
-    value?: unknown;
-    issues?: readonly { message: string; path?: readonly unknown[] }[];
-  };
-  if (result.issues === undefined) return result.value;
-  const why = result.issues.map((issue) => issue.message).join('; ');
-  throw new PayloadTypeError(`input of workflow "${name}" is refused by its schema: ${why}`, {
-    details: { issues: result.issues.map((issue) => issue.message) },
-  });
+/** @throws RangeError */
+function retentionMs(retention: Duration | undefined): number | undefined {
+  if (retention === undefined) return undefined;
+  const ms = durationMs(retention);
+  if (ms < RETENTION_MS_MIN)
+    throw new RangeError(`retention is at least a minute, not ${retention}`);
+  return ms;
 }
 
-function alreadyExists(record: RunRecord): AlreadyExistsError {
-  return new AlreadyExistsError(`workflow id "${record.workflowId}" has a run (${record.status})`, {
-    hint: 'take the existing run, or choose another id',
-    details: { runId: record.runId, status: record.status },
-  });
-}
+const nowhere = (): Promise<never> => Promise.reject(new Error('a replay reaches nothing outside'));
+const NOWHERE: Outside = { signal: nowhere, cancel: nowhere, startChild: nowhere };
 
-function quarantined(record: RunRecord): StoreCorruptError {
-  return new StoreCorruptError(record.why?.message ?? `run ${record.runId} is damaged`, {
-    hint: 'restore the store from a backup; other runs are not affected',
-  });
+function placeOf({ details }: AetherError): { at?: string } {
+  const at = (details as { at?: string } | undefined)?.at;
+  return at === undefined ? {} : { at };
 }
 
 function pendingOf(run: Run): PendingOperation[] {
+  if (run.delayed && run.queued) {
+    return [{ kind: 'queue', name: run.started.queue?.name ?? '', attempt: 1 }];
+  }
   return Array.from(run.operations, ({ kind, name, step, fireAt }) => {
     const pending: PendingOperation = { kind, name, attempt: step?.attempt ?? 1 };
     const nextAttemptAt = step?.retryAt ?? fireAt;
@@ -495,6 +386,7 @@ function summaryOf(
     closedAt,
     attributes,
     parent,
+    queue,
   } = record;
   return {
     id,
@@ -508,28 +400,6 @@ function summaryOf(
     pending,
     events,
     ...(parent === undefined ? {} : { parent }),
+    ...(queue === undefined ? {} : { queue: queue.name }),
   };
-}
-
-/** What `result()` gives for a run that has ended. */
-function outcome(id: string, event: ClosingEvent, payloads: PayloadCodec): unknown {
-  switch (event.kind) {
-    case 'completed':
-    case 'continued':
-      return payloads.decode(event.payload);
-    case 'failed':
-      throw new WorkflowFailedError(`workflow "${id}" failed: ${event.error.message}`, {
-        cause: plainCause(event.error, payloads),
-      });
-    case 'cancelled':
-      throw new CancelledError(`workflow "${id}" was ${event.reason}`);
-    case 'terminated':
-      throw new TerminatedError(
-        `workflow "${id}" was terminated: ${event.reason || 'no reason given'}`,
-      );
-    case 'timed-out':
-      throw new TimeoutError(`workflow "${id}" did not end in time`);
-    default:
-      throw new AetherError(`workflow "${id}" ended in an unknown way`);
-  }
 }

@@ -16,7 +16,7 @@ export type {
   WorkflowOptions,
 } from './core/contract.ts';
 export type { DurableRetryPolicy, RetryPolicy } from './core/retry.ts';
-export type { Status } from './core/record.ts';
+export type { QueuePlace, Status } from './core/record.ts';
 export type {
   EngineOptions,
   History,
@@ -26,8 +26,9 @@ export type {
   ReplayReport,
   WorkflowSummary,
 } from './options.ts';
-export type { EngineProbe, ProbeEvent } from './io/step-runner.ts';
-export type { ScheduleSpec, Schedules } from './schedules.ts';
+export type { QueueOptions } from './io/queues.ts';
+export type { EngineProbe, ProbeEvent } from './io/probe.ts';
+export type { ScheduleSpec, Schedules, ScheduleSummary } from './schedules.ts';
 export type {
   Append,
   AppendResult,
@@ -55,6 +56,7 @@ export {
   StepFailedError,
   StoreCorruptError,
   StoreLockedError,
+  StrictModeError,
   TerminatedError,
   TimeoutError,
   UpdateRejectedError,

@@ -6,7 +6,8 @@ import type { Random } from '../spec/random.ts';
 import type { AnyWorkflow } from './core/contract.ts';
 import type { Codec } from './core/payload.ts';
 import type { Status } from './core/record.ts';
-import type { EngineProbe } from './io/step-runner.ts';
+import type { QueueOptions } from './io/queues.ts';
+import type { EngineProbe } from './io/probe.ts';
 import type { Store } from './store.ts';
 
 export interface EngineOptions {
@@ -16,11 +17,8 @@ export interface EngineOptions {
   workflows: AnyWorkflow[];
   /** Workflows running steps at once. Default 1,000. */
   concurrency?: number;
-  /** Not available in this release. */
-  queues?: Record<
-    string,
-    { concurrency?: number; rate?: { limit: number; per: Duration }; fairness?: boolean }
-  >;
+  /** By name, for `StartOptions.queue`. A queue that is taken away lets go who waits in it. */
+  queues?: Record<string, QueueOptions>;
   /** Applied to every payload before it is stored (encryption, compression). */
   codec?: Codec;
   limits?: {
@@ -29,7 +27,15 @@ export interface EngineOptions {
     /** Of one run's journal. Default 100,000. */
     historyEvents?: number;
   };
-  /** Not available in this release: traps Date, Math.random, timers, crypto and fetch in workflow bodies. */
+  /**
+   * How long closed runs are kept, with their results: afterwards they are forgotten and their ids are free. At least a
+   * minute, so that who waits for a result gets it. Default: for ever.
+   */
+  retention?: Duration;
+  /**
+   * Refuses Date, Math.random, timers, crypto and fetch in workflow bodies: the run is stuck, the call and what to use
+   * instead are named. Default: on in TestEngine and Engine.replay, off in Engine.open.
+   */
   strict?: boolean;
   /** Default: the system's. */
   clock?: Clock;

@@ -169,5 +169,32 @@ export function storeTestSuite(suite: Test, { create, reopen }: StoreUnderTest):
     t.same(await find({ name: `x' or 1=1 --` }), []);
   });
 
+  void suite.test('closed runs are forgotten, those that closed first first', async (t) => {
+    const store = await create(t);
+    const ballot = await store.acquire();
+    const closed = (runId: string, closedAt: number): Append =>
+      startOf(runId, ballot, { status: 'completed', wakeAt: null, closedAt, workflowId: 'w' });
+    await store.append([
+      closed('r1', 30),
+      closed('r2', 10),
+      closed('r3', 20),
+      startOf('r4', ballot, { status: 'stuck' }),
+      startOf('r5', ballot),
+    ]);
+    const left = async (): Promise<string[]> =>
+      (await store.list({ limit: 9 })).map((record) => record.runId);
+    t.equal(await store.prune({ closedBefore: 30, limit: 1 }), 1);
+    t.same(await left(), ['r1', 'r3', 'r4', 'r5']);
+    t.equal(await store.prune({ closedBefore: 30, limit: 9 }), 1, 'closedBefore is exclusive');
+    t.same(await left(), ['r1', 'r4', 'r5']);
+    t.same(await store.read({ runId: 'r2' }), []);
+    t.equal(await store.record('r2'), undefined);
+    t.equal((await store.newest('w'))?.runId, 'r1');
+    t.equal(await store.prune({ closedBefore: Infinity, limit: 9 }), 1);
+    t.equal(await store.newest('w'), undefined, 'the id is free again');
+    t.equal((await store.read({ runId: 'r5' })).length, 1, 'open runs stay');
+    t.same(await store.append([closed('r2', 40)]), ['done']);
+  });
+
   suite.end();
 }

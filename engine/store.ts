@@ -64,6 +64,13 @@ export interface Store {
   list(filter: RecordFilter): Promise<RunRecord[]>;
   /** A page of open runs, ordered by their creation: all that an owner must know of to go on. */
   openRuns(request: { readonly after?: string; readonly limit: number }): Promise<OpenRun[]>;
+  /**
+   * Forgets runs that closed before `closedBefore` (Unix ms), with their journals: those that closed first, at most
+   * `limit`. Open, stuck and quarantined runs stay.
+   *
+   * @returns how many; fewer than `limit`: there are no more.
+   */
+  prune(request: { readonly closedBefore: number; readonly limit: number }): Promise<number>;
 }
 
 export interface OpenRun {

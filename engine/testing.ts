@@ -27,7 +27,8 @@ export class TestEngine extends Engine {
   readonly #testOptions: TestEngineOptions;
 
   private constructor(options: TestEngineOptions, store: MemoryStore, clock: VirtualClock) {
-    super({ ...options, store, clock, random: seededRandom(options.seed ?? 1) });
+    const { strict = true, seed = 1 } = options;
+    super({ ...options, strict, store, clock, random: seededRandom(seed) });
     this.#testOptions = options;
     this.#store = store;
     this.clock = clock;

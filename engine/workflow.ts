@@ -41,6 +41,16 @@ export class Registry {
     });
   }
 
+  /** Why an existing run cannot go on; undefined when its code is there. */
+  missing({ name, version }: { name: string; version: string }): AetherError | undefined {
+    try {
+      this.exact(name, version);
+      return undefined;
+    } catch (error) {
+      return error as AetherError;
+    }
+  }
+
   /** What an existing run needs. @throws AetherError ERR_ENGINE_VERSION_MISSING */
   exact(name: string, version: string): Definition<unknown, unknown> {
     const exact = this.#versions.get(name)?.get(version);

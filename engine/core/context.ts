@@ -1,6 +1,6 @@
 // oxlint-disable typescript/no-unnecessary-type-parameters -- the caller says what a signal, query or update carries
 /** What a body sees of its run: the operations, each bound to the scope that it is called in. */
-import { AetherError, NotAvailableError } from '../../spec/error.ts';
+import { AetherError } from '../../spec/error.ts';
 import { type Duration, durationMs } from '../../spec/duration.ts';
 import type {
   ChildHandle,
@@ -8,10 +8,11 @@ import type {
   StepOptions,
   Workflow,
   StartOptions,
+  WaitOptions,
   WorkflowContext,
 } from './contract.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
-import type { Attributes } from './event.ts';
+import type { Attributes, ParentLink } from './event.ts';
 import type { Operation } from './operation.ts';
 import { argsHash } from './payload.ts';
 import { Continuation, type Run } from './run.ts';
@@ -20,7 +21,26 @@ import type { Scope } from './scope.ts';
 /** What a body's operations reach outside of its run; called from steps only. */
 export interface Outside {
   signal(workflowId: string, name: string, payload: unknown, id: string): Promise<void>;
+  cancel(workflowId: string, reason: string): Promise<void>;
+  /** The same operation of the same parent starts one child. */
+  startChild(child: ChildStart): Promise<{ id: string; runId: string }>;
 }
+
+export interface ChildStart {
+  readonly workflow: string;
+  readonly input: unknown;
+  readonly options: StartOptions;
+  readonly parent: ParentLink;
+}
+
+/** Every other error may pass: the start is tried again. */
+const START_REFUSED = [
+  'ERR_ENGINE_NOT_FOUND',
+  'ERR_ENGINE_ALREADY_EXISTS',
+  'ERR_ENGINE_QUEUE_UNKNOWN',
+  'ERR_ENGINE_RETRY_POLICY',
+  'ERR_DURATION',
+];
 
 export class RunContext<I> implements WorkflowContext<I> {
   readonly #run: Run;
@@ -99,14 +119,57 @@ export class RunContext<I> implements WorkflowContext<I> {
     });
   }
 
-  child<CI, CO>(
+  async child<CI, CO>(
     workflow: Workflow<CI, CO>,
-    _input: CI,
-    _options?: StartOptions,
+    input: CI,
+    options: StartOptions & { onParentClose?: ParentLink['onClose'] } = {},
   ): Promise<ChildHandle<CO>> {
-    throw new NotAvailableError(`ctx.child cannot start "${workflow.name}" in this release`, {
-      hint: 'start the workflow from a step, with an id of its own',
+    const { onParentClose: onClose = 'cancel', ...startOptions } = options;
+    const { name } = workflow;
+    const { workflowId, runId } = this;
+    const fn = ({ idempotencyKey: id }: StepContext): Promise<{ id: string; runId: string }> =>
+      this.#outside.startChild({
+        workflow: name,
+        input,
+        options: { onConflict: 'fail', id, ...startOptions },
+        parent: { workflowId, runId, op: Number(id.slice(runId.length + 1)), onClose },
+      });
+    const child = (await this.#run.schedule(this.#scope, 'child', name, {
+      hash: argsHash(input, `input of child "${name}"`, this.#digest),
+      step: { fn, options: { retry: { nonRetryable: START_REFUSED } }, attempt: 1 },
+      onScheduled: ({ op }) => void this.#run.children.set(options.id ?? `${runId}/${op}`, onClose),
+    })) as { id: string; runId: string };
+    return {
+      id: child.id,
+      result: (wait) => this.#childResult(child, wait) as Promise<CO>,
+      signal: (signal, payload) => this.signal(child.id, signal, payload),
+      cancel: (reason = '') => this.#cancel(child.id, reason),
+    };
+  }
+
+  #childResult(
+    { id, runId }: { id: string; runId: string },
+    { timeout, signal }: WaitOptions = {},
+  ): Promise<unknown> {
+    const abandon = (operation: Operation): void =>
+      this.#run.settle(operation, {
+        error: new CancelledError(`the wait for child "${id}" was abandoned`),
+      });
+    return this.#run.schedule(this.#scope, 'child-result', id, {
+      fireAt: this.#deadline(timeout),
+      awaits: runId,
+      onScheduled: (operation) => {
+        if (signal?.aborted === true) abandon(operation);
+        else signal?.addEventListener('abort', () => abandon(operation), { once: true });
+      },
     });
+  }
+
+  #cancel(workflowId: string, reason: string): Promise<void> {
+    const fn = (): Promise<void> => this.#outside.cancel(workflowId, reason);
+    const retry = { nonRetryable: ['ERR_ENGINE_NOT_FOUND'] };
+    const step = { fn, options: { retry }, attempt: 1 };
+    return this.#run.schedule(this.#scope, 'cancel', workflowId, { step }) as Promise<void>;
   }
 
   signal(

@@ -99,6 +99,11 @@ export class ForeignAwaitError extends AetherError {
   static override readonly code = 'ERR_ENGINE_FOREIGN_AWAIT';
 }
 
+/** In strict mode a body asked the outside for time, chance or I/O. The run is `stuck`, its journal unchanged. */
+export class StrictModeError extends AetherError {
+  static override readonly code = 'ERR_ENGINE_STRICT_MODE';
+}
+
 /** Thrown by a step: never tried again. */
 export class FatalError extends AetherError {
   static override readonly code: string = 'ERR_ENGINE_FATAL';

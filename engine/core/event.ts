@@ -31,6 +31,10 @@ export interface StartedEvent {
   /** 1 for the first; higher when a workflow retry made this run. */
   attempt?: number;
   priority?: number;
+  /** It waits for a place in there before its body is called. */
+  queue?: { name: string; fairnessKey?: string };
+  /** It goes on for a run that had its place since then, Unix ms, and has it now. */
+  begunAt?: number;
   parent?: ParentLink;
 }
 
@@ -44,7 +48,15 @@ export interface ParentLink {
 
 export type Attributes = Record<string, string | number | boolean | null>;
 
-export type ScheduledKind = 'step' | 'sleep' | 'receive' | 'condition' | 'child' | 'signal';
+export type ScheduledKind =
+  | 'step'
+  | 'sleep'
+  | 'receive'
+  | 'condition'
+  | 'child'
+  | 'child-result'
+  | 'signal'
+  | 'cancel';
 
 /** An operation begins. */
 export interface ScheduledEvent {
@@ -71,6 +83,8 @@ export type CommandEvent =
 /** The run that goes on under the same workflow id. */
 export interface NextRun {
   runId: string;
+  /** Unix ms before which its body is not called. */
+  notBefore?: number;
 }
 
 export type OutsideEvent = {
@@ -99,11 +113,12 @@ export type OutsideEvent = {
     }
   | { kind: 'step-progressed'; at: number; op: number; payload: Json }
   | { kind: 'timer-fired'; at: number; op: number }
+  /** The run that an operation waits for has ended, those that went on for it included. */
+  | { kind: 'child-closed'; at: number; op: number; name: string; end: ClosingEvent }
   | { kind: 'signal-received'; at: number; name: string; payload: Json; id?: string }
   | { kind: 'update-accepted'; at: number; name: string; payload: Json; id: string }
   | { kind: 'cancel-requested'; at: number; reason: string }
-  | { kind: 'terminated'; at: number; reason: string }
-  | { kind: 'timed-out'; at: number }
+  | EndedFromOutside
 );
 
 export type JournalEvent = CommandEvent | OutsideEvent;
@@ -116,6 +131,7 @@ const OUTSIDE: ReadonlySet<string> = new Set<OutsideEvent['kind']>([
   'step-retried',
   'step-progressed',
   'timer-fired',
+  'child-closed',
   'signal-received',
   'update-accepted',
   'cancel-requested',
@@ -128,10 +144,14 @@ export function isCommand(event: JournalEvent): event is CommandEvent {
 }
 
 /** After one of these a journal ends. */
-export type ClosingEvent = Extract<
-  JournalEvent,
-  { kind: 'completed' | 'failed' | 'cancelled' | 'continued' | 'terminated' | 'timed-out' }
->;
+export type ClosingEvent =
+  | Extract<CommandEvent, { kind: 'completed' | 'failed' | 'cancelled' | 'continued' }>
+  | EndedFromOutside;
+
+/** A run's end that its body was not asked about. */
+export type EndedFromOutside =
+  | { kind: 'terminated'; at: number; reason: string }
+  | { kind: 'timed-out'; at: number };
 
 const CLOSING: ReadonlySet<string> = new Set<ClosingEvent['kind']>([
   'completed',

@@ -20,6 +20,8 @@ export interface Operation {
   /** Set for what runs outside the body. */
   readonly step?: StepState;
   readonly predicate?: () => boolean;
+  /** Run whose end it waits for. */
+  readonly awaits?: string;
   /** Set when it was cancelled and waits for its step to end. */
   cancelled?: CancelledError;
 }

@@ -2,7 +2,7 @@
  * Payloads: values of programs as JSON trees, and back.
  *
  * Round-trip: null, booleans, strings, numbers (also NaN, infinities, -0), bigint, undefined, Date, Uint8Array, Map,
- * Set, arrays and plain objects of these. Everything else is refused by name, since the body must see live what it
+ * Set, arrays and plain objects of these; a Buffer comes back as Uint8Array. Everything else is refused by name, since the body must see live what it
  * will see on replay. What JSON cannot say is an object `{"$": tag, "v": …}`; a plain object with a key `$` is itself
  * wrapped as `{"$": "object", "v": …}`.
  */
@@ -86,25 +86,29 @@ function objectTree(value: object, path: string, above: Set<object>): Json {
 }
 
 function containerTree(value: object, path: string, above: Set<object>): Json {
-  if (Array.isArray(value)) {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === null || isPlain(prototype)) return recordTree(value, path, above);
+  if (Array.isArray(value) && isPlain(Object.getPrototypeOf(prototype))) {
     return Array.from(value, (item, i) => toTree(item, `${path}[${i}]`, above));
   }
-  if (value instanceof Date) return { $: 'date', v: Number.isNaN(+value) ? null : +value };
   if (value instanceof Uint8Array) return { $: 'bytes', v: toBase64(value) };
-  if (value instanceof Map) {
+  if (value instanceof Date && prototype === Date.prototype) {
+    return { $: 'date', v: Number.isNaN(+value) ? null : +value };
+  }
+  if (value instanceof Map && prototype === Map.prototype) {
     const entries = [...value].map(([key, item]) => [
       toTree(key, `${path} key`, above),
       toTree(item, `${path} value`, above),
     ]);
     return { $: 'map', v: entries };
   }
-  if (value instanceof Set) {
+  if (value instanceof Set && prototype === Set.prototype) {
     return { $: 'set', v: [...value].map((item) => toTree(item, `${path} item`, above)) };
   }
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== null && prototype !== Object.prototype && !isForeignPlain(prototype)) {
-    throw refusal(path, `an instance of ${value.constructor?.name || 'a class'}`);
-  }
+  throw refusal(path, `an instance of ${value.constructor?.name || 'a class'}`);
+}
+
+function recordTree(value: object, path: string, above: Set<object>): Json {
   const tree: { [key: string]: Json } = {};
   for (const key of Object.keys(value)) {
     if (key === '__proto__') throw refusal(path, 'an own key __proto__');
@@ -113,10 +117,14 @@ function containerTree(value: object, path: string, above: Set<object>): Json {
   return '$' in tree ? { $: 'object', v: tree } : tree;
 }
 
-/** `Object.prototype` of another realm: it has no prototype itself. */
-function isForeignPlain(prototype: unknown): boolean {
+/** `Object.prototype`, also of another realm: that has no prototype itself. */
+function isPlain(prototype: unknown): boolean {
   return (
-    Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'isPrototypeOf')
+    prototype === Object.prototype ||
+    (typeof prototype === 'object' &&
+      prototype !== null &&
+      Object.getPrototypeOf(prototype) === null &&
+      Object.hasOwn(prototype, 'isPrototypeOf'))
   );
 }
 
@@ -139,7 +147,10 @@ function fromTree(tree: Json): unknown {
 
 function fromRecord(tree: { [key: string]: Json }): Record<string, unknown> {
   const value: Record<string, unknown> = {};
-  for (const key of Object.keys(tree)) value[key] = fromTree(tree[key] as Json);
+  for (const key of Object.keys(tree)) {
+    if (key === '__proto__') throw refusal('a stored payload', 'an object with a key __proto__');
+    value[key] = fromTree(tree[key] as Json);
+  }
   return value;
 }
 

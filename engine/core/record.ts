@@ -29,9 +29,23 @@ export interface RunRecord {
   readonly attributes: Attributes;
   /** Run that goes on under the same id (continue-as-new, workflow retry). */
   readonly next?: string;
+  readonly queue?: QueuePlace;
   readonly parent?: string;
+  /** Operation of the parent that started it. */
+  readonly parentOp?: number;
   /** Why it is stuck or quarantined. */
   readonly why?: { readonly code: string; readonly message: string; readonly hint?: string };
+}
+
+/** Where a run stands in its queue. */
+export interface QueuePlace {
+  readonly name: string;
+  readonly priority: number;
+  readonly fairnessKey?: string;
+  /** From when on it waits, Unix ms. */
+  readonly readyAt: number;
+  /** When it got its place, Unix ms; absent: it waits. */
+  readonly begunAt?: number;
 }
 
 const OPEN: ReadonlySet<Status> = new Set<Status>(['running', 'sleeping', 'stuck', 'quarantined']);

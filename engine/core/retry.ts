@@ -24,12 +24,36 @@ export interface RetryPolicy extends DurableRetryPolicy {
   retryIf?: (error: unknown) => boolean;
 }
 
+/** @throws AetherError ERR_ENGINE_RETRY_POLICY, ERR_DURATION */
+export function checkRetryPolicy(policy: DurableRetryPolicy): void {
+  const { attempts = 1, factor = 1, initial = 0, max = 0 } = policy;
+  durationMs(initial);
+  durationMs(max);
+  const fits = attempts >= 1 && (Number.isInteger(attempts) || attempts === Infinity);
+  if (fits && Number.isFinite(factor) && factor >= 1) return;
+  throw new AetherError(`not a retry policy: attempts ${attempts}, factor ${factor}`, {
+    code: 'ERR_ENGINE_RETRY_POLICY',
+    hint: 'attempts is a whole number from 1, factor a number from 1',
+  });
+}
+
 /** @returns delay in ms before the attempt after `attempt` (1 = the first failed). */
 export function backoffMs(policy: DurableRetryPolicy, attempt: number, random: Random): number {
   const initialMs = durationMs(policy.initial ?? 100);
   const maxMs = durationMs(policy.max ?? 60_000);
   const delayMs = Math.min(maxMs, initialMs * (policy.factor ?? 2) ** (attempt - 1));
   return Math.round(policy.jitter === false ? delayMs : delayMs * (0.5 + random.next() / 2));
+}
+
+/** What a second run would only meet again: an undo that failed, a history that is full, a step's own last word. */
+const FINAL_FOR_RUN = new Set(['ERR_ENGINE_COMPENSATION_FAILED', 'ERR_ENGINE_HISTORY_LIMIT']);
+
+/** Whether a run that failed is not tried again, whatever attempts are left; a failed step counts as what it threw. */
+export function isFinalForRun(error: unknown, policy: DurableRetryPolicy): boolean {
+  if (!AetherError.is(error)) return false;
+  const cause = error.cause as { name?: unknown; code?: unknown } | null | undefined;
+  if (FINAL_FOR_RUN.has(error.code) || cause?.name === 'FatalError') return true;
+  return typeof cause?.code === 'string' && policy.nonRetryable?.includes(cause.code) === true;
 }
 
 /**

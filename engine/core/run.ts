@@ -29,49 +29,23 @@ import {
   isClosing,
   isCommand,
   type JournalEvent,
+  type NextRun,
+  type EndedFromOutside,
   type OutsideEvent,
+  type ParentLink,
   type ScheduledEvent,
   type ScheduledKind,
   type StartedEvent,
 } from './event.ts';
 import { failureOf, ownError, stepFailed } from './failure.ts';
 import type { Operation, StepState } from './operation.ts';
-import type { Json, PayloadCodec } from './payload.ts';
+import { outcomeOf } from './outcome.ts';
+import type { Json } from './payload.ts';
+import { isFinalForRun, retryDelayMs } from './retry.ts';
+import type { Advance, RunIdentity, RunPorts } from './run-ports.ts';
 import { Scope, cancelledError } from './scope.ts';
 import { Signals } from './signals.ts';
 import { divergence, Tape } from './tape.ts';
-
-export interface RunIdentity {
-  readonly workflowId: string;
-  readonly runId: string;
-  readonly name: string;
-  readonly version: string;
-}
-
-/** What a run needs of its shell. */
-export interface RunPorts {
-  /** Resolves when no microtask is left. */
-  drain(): Promise<void>;
-  /** SHA-256 of text, hex. */
-  digest(text: string): string;
-  readonly payloads: PayloadCodec;
-  readonly historyEventsMax: number;
-  newRunId(): string;
-  /** Why the body is not called at all, e.g. since its code is not there. The run is stuck then. */
-  refusal(): AetherError | undefined;
-  /** The body went on by itself, outside of any delivery: the run is stuck now. */
-  onStray?(): void;
-}
-
-/** What follows from an event. */
-export interface Advance {
-  /** To append as one entry; may be empty. */
-  readonly events: JournalEvent[];
-  /** Operations to begin once the events are durable: call the step, set the timer. */
-  readonly begun: Operation[];
-  /** Steps in flight whose run no longer wants them. */
-  readonly aborted: Operation[];
-}
 
 /** Thrown by continueAsNew through the body. */
 export class Continuation {
@@ -103,6 +77,8 @@ export class Run {
   readonly signalIds: Set<string> = new Set();
   readonly updates: Map<string, UpdateState> = new Map();
   readonly versions: Map<string, number> = new Map();
+  /** Children that are not known to have ended, by workflow id, and what the end of this run is to them. */
+  readonly children: Map<string, ParentLink['onClose']> = new Map();
 
   readonly #body: RunBody;
   readonly #tape = new Tape();
@@ -115,6 +91,7 @@ export class Run {
   readonly #undos: Undo[] = [];
   #begun: Operation[] = [];
   #aborted: Operation[] = [];
+  #ended: number[] = [];
   #operationCount = 0;
   #delivering = false;
   #querying = false;
@@ -122,6 +99,7 @@ export class Run {
   #shellMs = 0;
   #started: StartedEvent | undefined;
   #bodyCalled = false;
+  #begunAt: number | undefined;
   #closing: ClosingEvent | undefined;
   #stuck: AetherError | undefined;
 
@@ -154,7 +132,15 @@ export class Run {
   get stuck(): AetherError | undefined {
     return this.#stuck;
   }
-  /** Waits for the end of a delayed start. */
+  /** When its body was first called, if that was not at the start. */
+  get begunAt(): number | undefined {
+    return this.#begunAt;
+  }
+  /** Waits for its place in a queue, or will after a delay. */
+  get queued(): boolean {
+    return this.#started?.queue !== undefined && this.#begunAt === undefined;
+  }
+  /** Its body was not called: it waits for the end of a delay, or for its place. */
   get delayed(): boolean {
     return !this.#bodyCalled && this.#closing === undefined;
   }
@@ -186,6 +172,7 @@ export class Run {
     }
     this.#begun = [...this.#operations.values()];
     this.#aborted = [];
+    this.#ended = [];
     return this.#advance();
   }
 
@@ -205,7 +192,7 @@ export class Run {
   }
 
   /** Ends the run from outside, without asking the body. */
-  close(event: Extract<ClosingEvent, { kind: 'terminated' | 'timed-out' }>): Advance {
+  close(event: EndedFromOutside): Advance {
     this.#tape.record(event);
     this.#end(event);
     return this.#advance();
@@ -256,6 +243,7 @@ export class Run {
       fireAt?: number | undefined;
       step?: StepState;
       predicate?: () => boolean;
+      awaits?: string;
       onScheduled?: (operation: Operation) => void;
     } = {},
   ): Promise<unknown> {
@@ -289,6 +277,7 @@ export class Run {
       reject,
       ...(options.step === undefined ? {} : { step: options.step }),
       ...(options.predicate === undefined ? {} : { predicate: options.predicate }),
+      ...(options.awaits === undefined ? {} : { awaits: options.awaits }),
     };
     this.#operations.set(op, operation);
     scope.add(operation);
@@ -309,6 +298,7 @@ export class Run {
     outcome?: { value: unknown } | { error: AetherError | Error },
   ): void {
     this.#operations.delete(operation.op);
+    if (operation.fireAt !== undefined) this.#ended.push(operation.op);
     operation.scope.delete(operation);
     this.#conditions.delete(operation);
     if (operation.kind === 'receive') this.signals.leave(operation.name, operation.op);
@@ -354,6 +344,14 @@ export class Run {
     this.#fail(error);
   }
 
+  /** The body did what no body may: of this turn only what came from outside is recorded. */
+  forbid(error: AetherError): void {
+    if (this.#stuck !== undefined || this.#closing !== undefined) return;
+    if (this.#delivering) this.#tape.dropCommands((produced) => !isCommand(produced));
+    this.#fail(error);
+    if (!this.#delivering) this.ports.onStray?.();
+  }
+
   cancelScope(scope: Scope, reason: string): void {
     for (const operation of scope.cancel(reason)) this.#cancel(operation, cancelledError(reason));
   }
@@ -381,9 +379,9 @@ export class Run {
   async #handle(event: OutsideEvent): Promise<void> {
     this.#nowMs = event.at;
     this.#delivering = true;
-    this.#apply(event);
+    this.#enter(() => this.#apply(event));
     do await this.ports.drain();
-    while (this.#wakeCondition());
+    while (this.#enter(() => this.#wakeCondition()));
     this.#delivering = false;
     const waits = this.#bodyCalled && this.#closing === undefined && this.#stuck === undefined;
     if (waits && this.#operations.size === 0) {
@@ -392,14 +390,20 @@ export class Run {
     }
   }
 
+  #enter<T>(act: () => T): T {
+    return this.ports.enter === undefined ? act() : this.ports.enter(this, act);
+  }
+
   #apply(event: OutsideEvent): void {
     switch (event.kind) {
       case 'started':
         this.#remember(event);
         Object.assign(this.attributes, event.attributes);
-        if (event.notBefore === undefined) this.#callBody();
+        this.#begunAt = event.begunAt;
+        if (event.notBefore === undefined && !this.queued) this.#callBody();
         return;
       case 'begun':
+        this.#begunAt = event.at;
         return this.#callBody();
       case 'step-completed':
         return this.#withOperation(event, (operation) =>
@@ -423,13 +427,18 @@ export class Run {
         return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));
       case 'timer-fired':
         return this.#withOperation(event, (operation) => this.#timerFired(operation));
+      case 'child-closed':
+        return this.#withOperation(event, (operation) => this.#childClosed(operation, event.end));
       case 'signal-received':
         this.#remember(event);
         return this.signals.arrive(event.name, this.ports.payloads.decode(event.payload));
       case 'update-accepted':
         return this.#update(event);
       case 'cancel-requested':
-        return this.cancelScope(this.root, event.reason);
+        this.cancelScope(this.root, event.reason);
+        // There is no body yet that could say otherwise.
+        if (this.delayed) this.#escaped(this.root.cancelled);
+        return;
       case 'terminated':
       case 'timed-out':
         return this.#end(event);
@@ -469,7 +478,21 @@ export class Run {
     this.settle(operation, cancelled === undefined ? { value } : { error: cancelled });
   }
 
+  #childClosed(operation: Operation, end: ClosingEvent): void {
+    this.children.delete(operation.name);
+    try {
+      const value = outcomeOf(operation.name, end, this.ports.payloads);
+      this.settle(operation, { value });
+    } catch (error) {
+      this.settle(operation, { error: error as Error });
+    }
+  }
+
   #timerFired(operation: Operation): void {
+    if (operation.kind === 'child-result') {
+      const error = new TimeoutError(`child "${operation.name}" did not end in time`);
+      return this.settle(operation, { error });
+    }
     if (operation.kind === 'receive') {
       const error = new TimeoutError(`no signal "${operation.name}" came in time`);
       return this.settle(operation, { error });
@@ -568,7 +591,18 @@ export class Run {
     if (error instanceof CancelledError && this.root.cancelled !== undefined) {
       return this.#finish({ kind: 'cancelled', at, reason: error.message });
     }
-    this.#finish({ kind: 'failed', at, error: failureOf(error, this.ports.payloads) });
+    const next = this.#retry(error);
+    const failure = failureOf(error, this.ports.payloads);
+    this.#finish({ kind: 'failed', at, error: failure, ...(next === undefined ? {} : { next }) });
+  }
+
+  /** The run that tries again, if the policy of the whole workflow says so. */
+  #retry(error: unknown): NextRun | undefined {
+    const { retry, attempt = 1 } = this.started;
+    if (retry === undefined || isFinalForRun(error, retry)) return undefined;
+    const delayMs = retryDelayMs(retry, attempt, error, this.random, 1);
+    if (delayMs === undefined) return undefined;
+    return { runId: this.ports.newRunId(), notBefore: this.deadline(delayMs) };
   }
 
   #finish(event: ClosingEvent & CommandEvent): void {
@@ -581,6 +615,7 @@ export class Run {
     for (const operation of this.#operations.values()) {
       if (operation.step !== undefined) this.#aborted.push(operation);
     }
+    this.#ended.push(...this.#operations.keys());
     this.#operations.clear();
     this.#conditions.clear();
     this.#begun = [];
@@ -624,15 +659,22 @@ export class Run {
   #fail(error: AetherError): void {
     if (this.#stuck !== undefined || this.#closing !== undefined) return;
     this.#stuck = error; // R4
+    this.#ended.push(...this.#operations.keys());
     this.#operations.clear();
     this.#conditions.clear();
     this.#begun = [];
   }
 
   #advance(): Advance {
-    const advance = { events: this.#tape.take(), begun: this.#begun, aborted: this.#aborted };
+    const advance = {
+      events: this.#tape.take(),
+      begun: this.#begun,
+      aborted: this.#aborted,
+      ended: this.#ended,
+    };
     this.#begun = [];
     this.#aborted = [];
+    this.#ended = [];
     // What began and settled in the same turn has nothing left to begin.
     return { ...advance, begun: advance.begun.filter((one) => this.#operations.has(one.op)) };
   }

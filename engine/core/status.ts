@@ -1,5 +1,6 @@
 /** The record of a run, derived from its state. */
 import type { AetherError } from '../../spec/error.ts';
+import type { StartedEvent } from './event.ts';
 import type { RunRecord, Status } from './record.ts';
 import type { Run } from './run.ts';
 
@@ -18,9 +19,22 @@ export function recordOf(run: Run, entries: number): RunRecord {
     ...(closing !== undefined && 'next' in closing && closing.next !== undefined
       ? { next: closing.next.runId }
       : {}),
-    ...(started.parent === undefined ? {} : { parent: started.parent.runId }),
+    ...queueOf(started, run.begunAt),
+    ...(started.parent === undefined
+      ? {}
+      : { parent: started.parent.runId, parentOp: started.parent.op }),
     ...(stuck === undefined ? {} : { why: whyOf(stuck) }),
   };
+}
+
+/** Of a run that goes through a queue. */
+export function queueOf(
+  { queue, priority = 0, at, notBefore = at }: StartedEvent,
+  begunAt: number | undefined,
+): Pick<RunRecord, 'queue'> {
+  if (queue === undefined) return {};
+  const place = { ...queue, priority, readyAt: notBefore };
+  return { queue: begunAt === undefined ? place : { ...place, begunAt } };
 }
 
 export function whyOf(error: AetherError): NonNullable<RunRecord['why']> {
@@ -37,15 +51,21 @@ function openStatus(run: Run): Status {
 
 /** See `RunRecord.wakeAt`. */
 function wakeAt(run: Run): number | null {
-  if (run.stuck !== undefined) return 0;
+  if (run.stuck !== undefined || isTiedToParent(run)) return 0;
   let earliest = run.started.deadline ?? Infinity;
   if (run.delayed) earliest = Math.min(earliest, run.started.notBefore ?? 0);
-  for (const { step, fireAt } of run.operations) {
+  for (const { step, fireAt, awaits } of run.operations) {
+    if (awaits !== undefined) return 0;
     const at = step === undefined ? (fireAt ?? Infinity) : (step.retryAt ?? 0);
     if (at === 0) return 0;
     earliest = Math.min(earliest, at);
   }
   return earliest === Infinity ? null : earliest;
+}
+
+/** It must look on open whether its parent still goes on. */
+function isTiedToParent({ started }: Run): boolean {
+  return started.parent !== undefined && started.parent.onClose !== 'abandon';
 }
 
 /** Whether the store must hear of the new record; events alone do not count. */
@@ -54,6 +74,7 @@ export function differs(a: RunRecord | undefined, b: RunRecord): boolean {
     a === undefined ||
     a.status !== b.status ||
     a.wakeAt !== b.wakeAt ||
+    a.queue?.begunAt !== b.queue?.begunAt ||
     a.why?.message !== b.why?.message ||
     JSON.stringify(a.attributes) !== JSON.stringify(b.attributes)
   );

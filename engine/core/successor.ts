@@ -1,27 +1,48 @@
-/** The first entry and record of the run that goes on after continue-as-new. */
-import type { JournalEvent, OutsideEvent, StartedEvent } from './event.ts';
+/** The first entry and record of the run that goes on under the same id: after continue-as-new, or to try again. */
+import type { ClosingEvent, NextRun, OutsideEvent, StartedEvent } from './event.ts';
 import { appendEntry, type Entry } from './journal.ts';
 import type { RunRecord } from './record.ts';
 import type { Run } from './run.ts';
+import { queueOf } from './status.ts';
+
+/** An end that another run follows. */
+export type Followed = Extract<ClosingEvent, { kind: 'continued' | 'failed' }> & { next: NextRun };
+
+export function isFollowed(event: { kind: string; next?: NextRun } | undefined): event is Followed {
+  return event?.next !== undefined;
+}
 
 /**
  * @param owner what the new run is begun with: the newest version of its workflow, the time, the owner's ballot.
- * @returns what keeps the old run's attributes, timeout and the signals that it did not take.
+ * @returns what keeps the old run's parent, attributes, policies and the signals that it did not take. A run that
+ *   tries again has the old one's input, and the timeout anew.
  */
 export function successorOf(
   run: Run,
-  { payload, next }: Extract<JournalEvent, { kind: 'continued' }>,
+  end: Followed,
   owner: { version: string; nowMs: number; ballot: string },
 ): { entry: Entry; record: RunRecord } {
   const { name, workflowId } = run.identity;
   const { payloads } = run.ports;
   const digest = (text: string): string => run.ports.digest(text);
-  const { deadline: _deadline, notBefore: _notBefore, ...kept } = run.started;
-  const { timeoutMs } = kept;
+  const {
+    deadline: _deadline,
+    notBefore: _notBefore,
+    attempt = 1,
+    begunAt: _,
+    ...kept
+  } = run.started;
+  const { timeoutMs, parent } = kept;
+  const { runId, notBefore } = end.next;
   const at = owner.nowMs;
   const attributes = { ...run.attributes };
-  const started: StartedEvent = { ...kept, at, payload, attributes };
-  if (timeoutMs !== undefined) started.deadline = at + timeoutMs;
+  const started: StartedEvent = { ...kept, at, attributes };
+  if (end.kind === 'failed') started.attempt = attempt + 1;
+  else started.payload = end.payload;
+  const begunAt = end.kind === 'continued' && started.queue ? run.begunAt : undefined;
+  if (begunAt !== undefined) started.begunAt = begunAt;
+  if (notBefore !== undefined) started.notBefore = notBefore;
+  if (timeoutMs !== undefined) started.deadline = Math.max(at, notBefore ?? 0) + timeoutMs;
   const signals = run.signals.unconsumed().map((signal): OutsideEvent => ({
     kind: 'signal-received',
     at,
@@ -29,18 +50,19 @@ export function successorOf(
     payload: payloads.encode(signal.payload, `payload of signal "${signal.name}"`),
     kept: true,
   }));
-  const { runId } = next;
   const record: RunRecord = {
     workflowId,
     runId,
     name,
     version: owner.version,
-    status: 'running',
+    status: notBefore === undefined ? 'running' : 'sleeping',
     startedAt: at,
-    wakeAt: 0,
+    wakeAt: parent === undefined || parent.onClose === 'abandon' ? (notBefore ?? 0) : 0,
     entries: 1,
     events: 1 + signals.length,
     attributes,
+    ...queueOf(started, begunAt),
+    ...(parent === undefined ? {} : { parent: parent.runId, parentOp: parent.op }),
   };
   return {
     entry: appendEntry(undefined, runId, owner.ballot, [started, ...signals], digest),

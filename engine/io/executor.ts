@@ -11,6 +11,7 @@ import type { AetherError } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import type { AnyWorkflow } from '../core/contract.ts';
 import { type Outside, RunContext } from '../core/context.ts';
+import type { Operation } from '../core/operation.ts';
 import {
   EngineClosedError,
   FencedError,
@@ -21,35 +22,53 @@ import {
 import {
   type ClosingEvent,
   isClosing,
-  type JournalEvent,
   type OutsideEvent,
   type StartedEvent,
+  type JournalEvent,
 } from '../core/event.ts';
 import { appendEntry, type ExportedEvent, exportEntries, readEntries } from '../core/journal.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
 import { backoffMs } from '../core/retry.ts';
-import {
-  type Advance,
-  Run,
-  type RunBody,
-  type RunIdentity,
-  type UpdateState,
-} from '../core/run.ts';
+import { Run, type RunBody } from '../core/run.ts';
+import type { Advance, RunIdentity } from '../core/run-ports.ts';
 import { differs, recordOf, whyOf } from '../core/status.ts';
-import { successorOf } from '../core/successor.ts';
+import { isFollowed, successorOf } from '../core/successor.ts';
 import type { Append, AppendResult, Store } from '../store.ts';
 import type { Registry } from '../workflow.ts';
 import { Committer } from './committer.ts';
-import { type Arrival, type Inbound, type LiveRun, liveRun } from './live-run.ts';
-import { nameOf, type ProbeEvent, StepRunner, type StepRunnerOptions } from './step-runner.ts';
+import { type Arrival, type Inbound, isResting, type LiveRun, liveRun } from './live-run.ts';
+import { type BodyGuard, exempt, guardBodies } from './strict.ts';
+import { Retention } from './retention.ts';
+import { probeEvent } from './probe.ts';
+import { StepRunner, type StepRunnerOptions } from './step-runner.ts';
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
+import { type Ending, type UpdateCompleted, Waiters } from './waiters.ts';
+
+/** What stands beside the loop and hears of runs; everything it is told of is durable. */
+export interface ExecutorPorts {
+  /** What bodies reach through their steps. */
+  outside(): Outside;
+  /** The store is this engine's, and no run was resumed yet. */
+  owned(): Promise<void>;
+  /** An operation waits for the end of another run. */
+  waits(run: Run, operation: Operation): void;
+  loaded(run: Run): void;
+  /** A run waits for its place in a queue. Told again when it is loaded. */
+  ready(run: Run): void;
+  closed(run: Run): void;
+}
 
 export interface ExecutorOptions extends StepRunnerOptions {
+  readonly ports: ExecutorPorts;
   readonly store: Store;
   readonly registry: Registry;
   readonly historyEventsMax: number;
+  /** Whether bodies are kept from asking the outside. */
+  readonly strict: boolean;
   readonly log: Log;
+  /** How long closed runs are kept; undefined: for ever. */
+  readonly retentionMs?: number | undefined;
 }
 
 /** Timers that stand for no operation. */
@@ -63,30 +82,28 @@ const IDLE_RUNS_MAX = 1_000;
 const SHORT_WAIT_MS = 1_000;
 const RELOAD_RETRY = { initial: 200, max: 10_000 };
 
-type UpdateCompleted = Exclude<UpdateState, 'accepted'>;
-
-/** How a run ended, for those who wait for it. */
-export type Ending = { readonly event: ClosingEvent } | { readonly error: Error };
-
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #committer: Committer;
   readonly #timers: Timers;
   readonly #steps: StepRunner;
+  readonly #retention: Retention | undefined;
   readonly #ids = new SortedIds();
   readonly #live = new Map<string, LiveRun>();
   readonly #idle = new Map<string, LiveRun>();
-  readonly #waiters = new Map<string, Set<(ending: Ending) => void>>();
+  readonly #waiters = new Waiters();
   readonly #reloads = new Map<string, number>();
   /** Runs whose body was found unfit in this process: it is not called again, its code is still the same. */
   readonly #stuck = new Map<string, AetherError>();
-  readonly #updates = new Map<string, ((done: UpdateCompleted) => void)[]>();
+  #guard: BodyGuard | undefined;
   #ballot = '';
   #closed = false;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#committer = new Committer(options.store);
+    const { retentionMs: keepMs } = options;
+    this.#retention = keepMs === undefined ? undefined : new Retention({ ...options, keepMs });
     this.#timers = new Timers(options.clock, (key) => this.#timerFired(key));
     this.#steps = new StepRunner(options, {
       ballot: () => this.#ballot,
@@ -99,6 +116,10 @@ export class Executor {
 
   get commits(): number {
     return this.#committer.commits;
+  }
+
+  get timers(): number {
+    return this.#timers.size;
   }
 
   /** Runs in memory; the others wait in the store. */
@@ -116,22 +137,26 @@ export class Executor {
 
   /** Takes ownership and goes on with every open run. */
   async open(): Promise<void> {
-    const { store } = this.#options;
+    const { store, strict, ports } = this.#options;
+    if (strict) this.#guard = guardBodies();
     this.#ballot = await store.acquire();
+    await ports.owned();
     const limit = 1_000;
     let after: string | undefined;
     for (;;) {
       const page = await store.openRuns(after === undefined ? { limit } : { after, limit });
       for (const { runId, wakeAt } of page) this.#resume(runId, wakeAt);
       after = page.at(-1)?.runId;
-      if (page.length < limit) return;
+      if (page.length < limit) break;
     }
+    this.#retention?.due();
   }
 
   /** Stops taking work, aborts steps, waits for what is being recorded. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#retention?.close();
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
     for (const live of this.#live.values())
@@ -143,15 +168,17 @@ export class Executor {
   /** Drops everything that is not durable, as a crash does. */
   kill(): void {
     this.#closed = true;
+    this.#retention?.close();
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
     this.#committer.close();
+    this.#guard?.release();
     for (const live of this.#live.values()) {
       live.gone = true;
       for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
     }
     this.#live.clear();
-    for (const runId of this.#waiters.keys()) this.#notify(runId, { error });
+    this.#waiters.allEnded({ error });
   }
 
   /** Resolves when everything recorded so far is durable. */
@@ -161,6 +188,7 @@ export class Executor {
 
   /** The record of a run as far as it is known here: in memory, else stored. */
   async recordOf(runId: string): Promise<RunRecord | undefined> {
+    this.#checkOpen();
     return this.#live.get(runId)?.record ?? this.#options.store.record(runId);
   }
 
@@ -199,6 +227,14 @@ export class Executor {
     return this.#enqueue(record, (settled) => ({ ...arrival, settled }));
   }
 
+  /** Begins a run that waited for its place. Twice is once; what fails is begun again when the run is loaded. */
+  begin(record: Pick<RunRecord, 'runId' | 'workflowId'>): void {
+    if (this.#closed) return;
+    const event: OutsideEvent = { kind: 'begun', at: this.#options.clock.nowMs() };
+    const begun = this.send(record, { event, wanted: mayCallBody });
+    begun.catch(() => {});
+  }
+
   /** Looks at a run, open or closed, between two events; what it sees is durable. */
   async visit<T>(
     record: Pick<RunRecord, 'runId' | 'workflowId'>,
@@ -214,12 +250,7 @@ export class Executor {
 
   /** The end of a run, once it is durable. `forget` is called with what stops the wait. */
   ending(runId: string, heard: (ending: Ending) => void): () => void {
-    const waiters = this.#waiters.get(runId) ?? new Set();
-    this.#waiters.set(runId, waiters.add(heard));
-    return () => {
-      waiters.delete(heard);
-      if (waiters.size === 0 && this.#waiters.get(runId) === waiters) this.#waiters.delete(runId);
-    };
+    return this.#waiters.ending(runId, heard);
   }
 
   /**
@@ -232,19 +263,18 @@ export class Executor {
     id: string,
   ): Promise<UpdateCompleted> {
     const { promise, resolve, reject } = Promise.withResolvers<UpdateCompleted>();
-    const key = `${record.runId} ${id}`;
-    const waiters = this.#updates.get(key) ?? [];
-    this.#updates.set(key, [...waiters, resolve]);
-    const forget = this.ending(record.runId, () =>
-      reject(new UpdateRejectedError(`the run ended before update ${id} was done`)),
-    );
+    const forgets = [
+      this.#waiters.update(record.runId, id, resolve),
+      this.ending(record.runId, () =>
+        reject(new UpdateRejectedError(`the run ended before update ${id} was done`)),
+      ),
+    ];
     const state = await this.visit(record, (run) => run.updates.get(id));
     if (typeof state === 'object') resolve(state);
     try {
       return await promise;
     } finally {
-      forget();
-      this.#updates.delete(key);
+      for (const forget of forgets) forget();
     }
   }
 
@@ -339,7 +369,7 @@ export class Executor {
   }
 
   async #load(live: LiveRun): Promise<Run | undefined> {
-    const { store, clock, log } = this.#options;
+    const { store, clock, log, ports } = this.#options;
     const record = await store.record(live.runId);
     if (record === undefined) throw new NotFoundError(`no run ${live.runId}`);
     live.record = record;
@@ -355,7 +385,14 @@ export class Executor {
       const run = this.#newRun({ workflowId, runId, name, version }, live);
       const advance = await run.recover(recorded, clock.nowMs());
       live.run = run;
-      if (isOpen(record.status)) this.#commit(live, run, advance);
+      if (isOpen(record.status)) {
+        this.#commit(live, run, advance);
+        this.#setRunTimers(live, run);
+      }
+      // From now on each of its operations has a timer of its own.
+      this.#timers.delete({ runId: live.runId, op: WAKE });
+      ports.loaded(run);
+      if (this.#reloads.has(live.runId)) this.#tellAgain(live, run, recorded);
       return run;
     } catch (error) {
       if (!(error instanceof StoreCorruptError)) throw error;
@@ -365,32 +402,31 @@ export class Executor {
     }
   }
 
+  /** A commit that was reported as failed may have been done (T4): who waits for what it held hears of it now. */
+  #tellAgain(live: LiveRun, run: Run, recorded: readonly JournalEvent[]): void {
+    for (const event of recorded) {
+      if (event.kind === 'update-completed') this.#waiters.updated(live.runId, event);
+      if (isClosing(event)) this.#end(live, run, event);
+    }
+  }
+
   #newRun(identity: RunIdentity, live: LiveRun): Run {
     const { registry, payloads, historyEventsMax } = this.#options;
     const body: RunBody = async (run, scope, input) => {
       const definition = registry.exact(identity.name, identity.version);
-      return definition.body(new RunContext<unknown>(run, scope, this.#outside), input);
+      const outside = this.#options.ports.outside();
+      return definition.body(new RunContext<unknown>(run, scope, outside), input);
     };
     return new Run(identity, body, {
       drain: drainMicrotasks,
       digest: sha256,
       payloads,
       historyEventsMax,
-      newRunId: () => this.newId(),
-      refusal: () => this.#stuck.get(identity.runId) ?? missingDefinition(registry, identity),
-      onStray: () => this.#strayed(live),
+      newRunId: () => exempt(() => this.newId()),
+      ...(this.#guard === undefined ? {} : { enter: this.#guard.enter }),
+      refusal: () => this.#stuck.get(identity.runId) ?? registry.missing(identity),
+      onStray: () => exempt(() => this.#strayed(live)),
     });
-  }
-
-  readonly #outside: Outside = {
-    signal: (workflowId, name, payload, id) => this.signal(workflowId, name, payload, id),
-  };
-
-  /** Sends a signal to the newest run of an id. @throws NotFoundError */
-  async signal(workflowId: string, name: string, payload: unknown, id?: string): Promise<void> {
-    const record = await this.newest(workflowId);
-    if (record === undefined) throw new NotFoundError(`no workflow run with id "${workflowId}"`);
-    await this.send(record, this.signalArrival(name, payload, id));
   }
 
   /** @throws PayloadTypeError, PayloadTooLargeError */
@@ -408,6 +444,7 @@ export class Executor {
 
   async newest(workflowId: string): Promise<RunRecord | undefined> {
     await this.#committer.flushed();
+    this.#checkOpen();
     const record = await this.#options.store.newest(workflowId);
     return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
   }
@@ -418,7 +455,7 @@ export class Executor {
   }
 
   #quarantine(live: LiveRun, record: RunRecord, error: StoreCorruptError): void {
-    this.#notify(live.runId, { error });
+    this.#waiters.ended(live.runId, { error });
     if (record.status === 'quarantined') return;
     const quarantined: RunRecord = {
       ...record,
@@ -519,7 +556,7 @@ export class Executor {
   /** The run that goes on under the same id, begun in the same act. */
   #successor(run: Run, { events }: Advance): Pick<Append, 'next'> {
     const last = events.at(-1);
-    if (last?.kind !== 'continued') return {};
+    if (!isFollowed(last)) return {};
     const { version } = this.#options.registry.latest(run.identity.name);
     const nowMs = this.#options.clock.nowMs();
     return { next: successorOf(run, last, { version, nowMs, ballot: this.#ballot }) };
@@ -543,13 +580,12 @@ export class Executor {
     if (live.gone && !run.closing) return;
     for (const event of advance.events) {
       if (event.kind === 'update-completed') {
-        for (const heard of this.#updates.get(`${live.runId} ${event.id}`) ?? []) heard(event);
+        this.#waiters.updated(live.runId, event);
       } else if (event.kind === 'step-retried') {
         this.#timers.set({ runId: live.runId, op: event.op }, event.nextAt - event.at);
-      } else if ('op' in event && !event.kind.endsWith('-scheduled')) {
-        this.#timers.delete({ runId: live.runId, op: event.op });
       }
     }
+    for (const op of advance.ended) this.#timers.delete({ runId: live.runId, op });
     this.#begin(live, run, advance);
     const last = advance.events.at(-1);
     if (last !== undefined && isClosing(last)) this.#end(live, run, last);
@@ -559,14 +595,10 @@ export class Executor {
   #end(live: LiveRun, run: Run, event: ClosingEvent): void {
     this.#stuck.delete(live.runId);
     for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
-    if (event.kind === 'continued') this.#resume(event.next.runId, 0);
-    this.#notify(run.identity.runId, { event });
-  }
-
-  #notify(runId: string, ending: Ending): void {
-    const waiters = this.#waiters.get(runId);
-    this.#waiters.delete(runId);
-    for (const heard of waiters ?? []) heard(ending);
+    if (isFollowed(event)) this.#resume(event.next.runId, event.next.notBefore ?? 0);
+    this.#waiters.ended(run.identity.runId, { event });
+    this.#options.ports.closed(run);
+    this.#retention?.due();
   }
 
   // ---- effects ---------------------------------------------------------------------------------
@@ -575,8 +607,7 @@ export class Executor {
     for (const { op } of advance.aborted) this.#abort(live, op, run.operation(op)?.cancelled);
     if (this.#closed || live.gone || run.closing !== undefined) return;
     const nowMs = this.#options.clock.nowMs();
-    const started = advance.events[0]?.kind === 'started' || live.last?.index === 1;
-    if (advance.begun.length > 0 || started) this.#setRunTimers(live, run, nowMs);
+    if (advance.events[0]?.kind === 'started') this.#setRunTimers(live, run);
     for (const operation of advance.begun) {
       if (run.operation(operation.op) !== operation) continue;
       if (operation.fireAt !== undefined) {
@@ -585,6 +616,7 @@ export class Executor {
           Math.max(0, operation.fireAt - nowMs),
         );
       }
+      if (operation.awaits !== undefined) this.#options.ports.waits(run, operation);
       if (operation.step === undefined) continue;
       const waitMs = (operation.step.retryAt ?? 0) - nowMs;
       if (waitMs > 0) this.#timers.set({ runId: live.runId, op: operation.op }, waitMs);
@@ -592,13 +624,17 @@ export class Executor {
     }
   }
 
-  #setRunTimers(live: LiveRun, run: Run, nowMs: number): void {
+  #setRunTimers(live: LiveRun, run: Run): void {
+    if (run.closing !== undefined || live.gone) return;
+    const nowMs = this.#options.clock.nowMs();
     const { deadline, notBefore } = run.started;
     const { runId } = live;
     if (deadline !== undefined)
       this.#timers.set({ runId, op: DEADLINE }, Math.max(0, deadline - nowMs));
     if (run.delayed && notBefore !== undefined) {
       this.#timers.set({ runId, op: BEGIN }, Math.max(0, notBefore - nowMs));
+    } else if (run.queued) {
+      this.#options.ports.ready(run);
     }
   }
 
@@ -608,7 +644,7 @@ export class Executor {
     if (op === DEADLINE) {
       live.inbox.push({ event: { kind: 'timed-out', at } });
     } else if (op === BEGIN) {
-      live.inbox.push({ event: { kind: 'begun', at }, wanted: (run) => run.delayed });
+      live.inbox.push({ event: { kind: 'begun', at }, wanted: (run) => this.#mayBegin(run) });
     } else if (op !== WAKE) {
       live.inbox.push({
         event: { kind: 'timer-fired', at, op },
@@ -616,6 +652,12 @@ export class Executor {
       });
     }
     this.#pump(live);
+  }
+
+  #mayBegin(run: Run): boolean {
+    if (!run.queued) return mayCallBody(run);
+    if (run.delayed) this.#options.ports.ready(run);
+    return false;
   }
 
   /** A timer of an operation is an event; the timer of a step's next attempt is not. */
@@ -638,16 +680,11 @@ export class Executor {
   }
 }
 
-const EMPTY: Advance = { events: [], begun: [], aborted: [] };
+const EMPTY: Advance = { events: [], begun: [], aborted: [], ended: [] };
 
-function isResting(live: LiveRun): boolean {
-  return (
-    !live.pumping &&
-    live.inbox.length === 0 &&
-    live.uncommitted === 0 &&
-    live.attempts.size === 0 &&
-    live.ready.size === 0
-  );
+/** A stuck run begins once it is mended: its journal does not grow meanwhile. */
+function mayCallBody(run: Run): boolean {
+  return run.delayed && run.stuck === undefined;
 }
 
 function failureOfCommit(runId: string, outcome: Exclude<AppendResult, 'done'> | Error): Error {
@@ -655,19 +692,4 @@ function failureOfCommit(runId: string, outcome: Exclude<AppendResult, 'done'> |
   return new FencedError(`run ${runId}: the append was refused (${outcome})`, {
     hint: 'another owner has taken over; this one must not go on',
   });
-}
-
-function missingDefinition(registry: Registry, identity: RunIdentity): AetherError | undefined {
-  try {
-    registry.exact(identity.name, identity.version);
-    return undefined;
-  } catch (error) {
-    return error as AetherError;
-  }
-}
-
-function probeEvent(run: Run, seq: number, event: JournalEvent): ProbeEvent {
-  const outcome = event.kind === 'step-completed' || event.kind === 'step-failed';
-  const step = outcome ? event.name : undefined;
-  return { ...nameOf(run), seq, kind: event.kind, ...(step === undefined ? {} : { step }) };
 }

@@ -56,3 +56,14 @@ export function liveRun(runId: string, workflowId: string): LiveRun {
     gone: false,
   };
 }
+
+/** Nothing is under way: it only waits. */
+export function isResting(live: LiveRun): boolean {
+  return (
+    !live.pumping &&
+    live.inbox.length === 0 &&
+    live.uncommitted === 0 &&
+    live.attempts.size === 0 &&
+    live.ready.size === 0
+  );
+}

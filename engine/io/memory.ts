@@ -70,6 +70,25 @@ export class MemoryStore implements Store {
     return Promise.resolve(page.map(({ runId, wakeAt }) => ({ runId, wakeAt })));
   }
 
+  prune(request: { closedBefore: number; limit: number }): Promise<number> {
+    const closed = [...this.#runs.values()]
+      .map(({ record }) => record)
+      .filter(
+        ({ status, closedAt = Infinity }) => !isOpen(status) && closedAt < request.closedBefore,
+      )
+      .toSorted((a, b) => (a.closedAt as number) - (b.closedAt as number))
+      .slice(0, request.limit);
+    for (const { runId, workflowId } of closed) {
+      this.#runs.delete(runId);
+      if (this.#newest.get(workflowId) !== runId) continue;
+      this.#newest.delete(workflowId);
+      for (const { record } of this.#runs.values()) {
+        if (record.workflowId === workflowId) this.#newest.set(workflowId, record.runId);
+      }
+    }
+    return Promise.resolve(closed.length);
+  }
+
   #append(append: Append): AppendResult {
     if (append.ballot < ballotText(this.#boot)) return 'fenced';
     const run = this.#runs.get(append.runId);

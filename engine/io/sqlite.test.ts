@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { type Test, test } from 'tap';
-import { readEntries } from '../core/journal.ts';
+import { appendEntry, readEntries } from '../core/journal.ts';
+import { Engine, workflow } from '../index.ts';
 import { startOf, storeTestSuite } from '../store.testsuite.ts';
+import type { Append } from '../store.ts';
 import { SqliteStore } from './sqlite.ts';
 import { sha256 } from './system.ts';
 
@@ -69,6 +71,21 @@ test('a link is refused', async (t) => {
   await (await opened(t, path)).close();
   symlinkSync(path, `${path}.link`);
   await t.rejects(new SqliteStore(`${path}.link`).open(), { code: 'ERR_ENGINE_STORE_PATH' });
+});
+
+test('a link in the place of a file beside it is refused, and what it points at is not touched', async (t) => {
+  for (const beside of ['-wal', '-journal']) {
+    const path = tempFile(t);
+    await (await opened(t, path)).close();
+    const victim = join(dirname(path), 'victim');
+    writeFileSync(victim, 'precious');
+    symlinkSync(victim, path + beside);
+    await t.rejects(new SqliteStore(path).open(), {
+      code: 'ERR_ENGINE_STORE_PATH',
+      message: new RegExp(`${beside} is not a plain file`),
+    });
+    t.equal(readFileSync(victim, 'utf8'), 'precious');
+  }
 });
 
 test('a second process is refused, until the first is dead', async (t) => {
@@ -153,4 +170,121 @@ test('a damaged record is listed as quarantined; others are not touched', async 
       ['r2', 'running'],
     ],
   );
+});
+
+/** As release 0.1.0 made it. It stays as it is: such files are out there. */
+const SCHEMA_1 = `
+  create table meta (key text primary key, value integer not null) without rowid;
+  create table run (
+    number integer primary key, run_id text not null unique, workflow_id text not null, name text not null,
+    status text not null, open integer not null, wake_at integer, started_at integer not null,
+    record text not null, checksum text not null
+  );
+  create index run_by_workflow on run (workflow_id, number);
+  create index run_open on run (number) where open = 1;
+  create table entry (
+    run integer not null, idx integer not null, ballot text not null, hash text not null, body text not null,
+    primary key (run, idx)
+  ) without rowid;
+  insert into meta values ('schema', 1), ('boot', 7);
+`;
+
+/** Makes a file of schema 1 that holds what `path` holds. */
+function asSchema1(path: string, old: string): void {
+  const db = new Database(old);
+  db.pragma('journal_mode = WAL');
+  db.exec(SCHEMA_1);
+  db.prepare('attach ? as later').run(path);
+  db.exec(`
+    insert into run select number, run_id, workflow_id, name, status, open, wake_at, started_at, record, checksum
+      from later.run;
+    insert into entry select run, idx, ballot, hash, body from later.entry;
+  `);
+  db.close();
+}
+
+test('a file of schema 1 is brought forward: its runs go on, its closed ones can be forgotten', async (t) => {
+  const path = tempFile(t);
+  const old = `${path}.old`;
+  const waits = workflow('waits', async (ctx) => [
+    await ctx.step('a', () => 'A'),
+    await ctx.receive('go'),
+  ]);
+  const open = (file: string): Promise<Engine> =>
+    Engine.open({ store: new SqliteStore(file), workflows: [waits] });
+  const first = await open(path);
+  for (const id of ['closed', 'open']) {
+    const handle = await first.start(waits, undefined, { id });
+    while ((await handle.describe()).pending[0]?.kind !== 'receive') continue;
+  }
+  await first.get('closed').signal('go', 1);
+  const ended = await first.get('closed').result();
+  await first.close();
+  asSchema1(path, old);
+  const second = await open(old);
+  t.same(await second.get('closed').result(), ended);
+  await second.get('open').signal('go', 2);
+  t.same(await second.get('open').result(), ['A', 2]);
+  await second.close();
+  const store = await opened(t, old);
+  t.same(await store.verify(), []);
+  t.ok((await store.acquire()) > '000000000007', 'ballots go on from those given out');
+  t.equal(await store.prune({ closedBefore: Infinity, limit: 9 }), 2);
+  t.same(await store.verify(), []);
+});
+
+test('a last entry that is lost is found, since its end is written twice', async (t) => {
+  const path = tempFile(t);
+  const store = await opened(t, path);
+  const start = startOf('r1', await store.acquire());
+  await store.append([start, signalOf(start)]);
+  await store.close();
+  const db = new Database(path);
+  db.exec('delete from entry where idx = 2');
+  db.close();
+  const again = await opened(t, path);
+  await t.rejects(again.read({ runId: 'r1' }), {
+    code: 'ERR_ENGINE_STORE_CORRUPT',
+    message: /ends with entry 1, 2 was the last written/,
+  });
+  t.match(await again.verify(), [/ends with entry 1, 2 was the last written/]);
+});
+
+function signalOf({ runId, ballot, entry }: ReturnType<typeof startOf>): Append {
+  const event = { kind: 'signal-received', at: 2_000, name: 'go', payload: 1 } as const;
+  return { runId, ballot, entry: appendEntry(entry, runId, ballot, [event], sha256) };
+}
+
+test('what closed runs took is given back to the disk', async (t) => {
+  const path = tempFile(t);
+  const store = await opened(t, path);
+  const ballot = await store.acquire();
+  const attributes = { note: 'x'.repeat(1_000) };
+  const closed = { status: 'completed', wakeAt: null, closedAt: 5, attributes } as const;
+  const ids = Array.from({ length: 2_000 }, (_, i) => `r${i}`);
+  await store.append(ids.map((id) => startOf(id, ballot, closed)));
+  await store.append([startOf('stays', ballot)]);
+  await store.close();
+  const before = statSync(path).size;
+  await store.open();
+  t.equal(await store.prune({ closedBefore: 6, limit: ids.length }), ids.length);
+  t.same(await store.verify(), []);
+  t.equal((await store.read({ runId: 'stays' })).length, 1);
+  await store.close();
+  t.ok(statSync(path).size < before / 10, `${statSync(path).size} bytes of ${before}`);
+});
+
+test('a closed run whose record is damaged is not forgotten', async (t) => {
+  const path = tempFile(t);
+  const store = await opened(t, path);
+  const ballot = await store.acquire();
+  const closed = { status: 'completed', wakeAt: null, closedAt: 50 } as const;
+  await store.append([startOf('r1', ballot, closed), startOf('r2', ballot, closed)]);
+  await store.close();
+  const db = new Database(path);
+  db.exec(`update run set closed_at = 5 where run_id = 'r1'`);
+  db.close();
+  await store.open();
+  t.equal(await store.prune({ closedBefore: 20, limit: 9 }), 0);
+  t.equal((await store.list({ limit: 9 })).length, 2);
 });

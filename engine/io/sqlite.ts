@@ -6,8 +6,25 @@
  * S2. The file is locked for as long as it is open (`locking_mode=EXCLUSIVE`); the kernel drops the lock with the process.
  * S3. Rows of the record carry a checksum; entries carry their chain (core/journal.ts). SQLite checks neither.
  * S4. After a failed commit the connection is not used again: what a failed fsync left in the page cache is unknown.
+ * S5. The end of each journal is written twice, with the entry and beside it, so that a lost last entry is found too.
+ * S6. What the write-ahead log holds at open is copied into the file and synced before anything is added to it: frames
+ *     that a failed fsync left in the page cache only would be read as committed, and be missing after a power loss.
+ * S7. A write-ahead log that rots is refused, not read up to the damage (write-ahead-log.ts). Its last commit cannot be
+ *     told from one that a power loss cut.
+ *
+ * Commits are made on the caller's thread. A thread of their own was measured on two cores, with the same work: 0.65
+ * times the steps at 64 callers and 0.64 times at one. Handing a batch over costs more than the fsync that it hides.
  */
-import { closeSync, constants, fsyncSync, lstatSync, openSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { AetherError } from '../../spec/error.ts';
@@ -21,12 +38,14 @@ import type {
   RunRecord,
   Store,
 } from '../store.ts';
+import { readEntries } from '../core/journal.ts';
 import { isOpen } from '../core/record.ts';
 import { ballotText } from './memory.ts';
+import { rottenFrame } from './write-ahead-log.ts';
 import { sha256 } from './system.ts';
 
-/** Written to `meta`; a file of a later schema is refused. */
-const SCHEMA_VERSION = 1;
+/** Written to `meta`; a file of a later schema is refused, one of an earlier is brought forward (MIGRATIONS). */
+const SCHEMA_VERSION = 2;
 
 /** Pages in the WAL before they are copied into the file: 32 MiB, so that a page that grows is copied once, not often. */
 const WAL_PAGES = 8_192;
@@ -34,7 +53,26 @@ const WAL_PAGES = 8_192;
 /** Runs whose end of journal is remembered; others are looked up. */
 const TAILS_MAX = 10_000;
 
-/** Runs have numbers in order of creation, so that journals that grow at the same time share pages. */
+/**
+ * Entries lie in the order in which they were committed, so that a commit of many runs fills a few new pages; ordered by
+ * run it would write a page of each. What is ordered by run is short: the index, and `tail`, the end of each journal.
+ */
+const JOURNAL = `
+  create table entry (
+    position integer primary key,
+    run integer not null,
+    idx integer not null,
+    ballot text not null,
+    hash text not null,
+    body text not null
+  );
+  create unique index entry_by_run on entry (run, idx);
+  create table tail (run integer primary key, idx integer not null);
+`;
+
+const RUN_CLOSED = 'create index run_closed on run (closed_at) where closed_at is not null';
+
+/** Runs have numbers in order of creation, so that what changes at the same time lies side by side. */
 const SCHEMA = `
   create table meta (key text primary key, value integer not null) without rowid;
   create table run (
@@ -47,19 +85,32 @@ const SCHEMA = `
     wake_at integer,
     started_at integer not null,
     record text not null,
-    checksum text not null
+    checksum text not null,
+    closed_at integer
   );
   create index run_by_workflow on run (workflow_id, number);
   create index run_open on run (number) where open = 1;
-  create table entry (
-    run integer not null,
-    idx integer not null,
-    ballot text not null,
-    hash text not null,
-    body text not null,
-    primary key (run, idx)
-  ) without rowid;
+  ${RUN_CLOSED};
+  ${JOURNAL}
 `;
+
+/** From schema i + 1 to the next. They run in the transaction that opens the file: a crash leaves it as it was. */
+const MIGRATIONS: readonly string[] = [
+  `alter table run add column closed_at integer;
+   update run set closed_at = json_extract(record, '$.closedAt') where open = 0 and json_valid(record);
+   ${RUN_CLOSED};
+   alter table entry rename to entry_by_key;
+   ${JOURNAL}
+   insert into entry (run, idx, ballot, hash, body)
+     select run, idx, ballot, hash, body from entry_by_key order by run, idx;
+   insert into tail select run, max(idx) from entry_by_key group by run;
+   drop table entry_by_key;`,
+];
+
+/** Free pages are given back to the disk once they are more than this share of the file; before, they are used again. */
+const FREE_SHARE_MAX = 0.25;
+/** Pages given back per call: a call takes milliseconds. */
+const COMPACT_PAGES = 2_000;
 
 export interface SqliteStoreOptions {
   /** 'full': a commit is on the disk before anybody hears of it. 'normal': the last commits may go at power loss. */
@@ -78,7 +129,7 @@ export class SqliteStore implements Store {
     this.#durability = options.durability ?? 'full';
   }
 
-  /** @throws StoreLockedError, or AetherError ERR_ENGINE_STORE_PATH, ERR_ENGINE_STORE_VERSION */
+  /** @throws StoreLockedError, StoreCorruptError, or AetherError ERR_ENGINE_STORE_PATH, ERR_ENGINE_STORE_VERSION */
   async open(): Promise<void> {
     if (this.#connection !== undefined) return;
     this.#closed = false;
@@ -92,29 +143,30 @@ export class SqliteStore implements Store {
   }
 
   async acquire(): Promise<string> {
-    const connection = this.#open();
-    connection.db
-      .prepare(`insert into meta values ('boot', 1) on conflict do update set value = value + 1`)
-      .run();
-    connection.ballot = ballotText(meta(connection.db, 'boot'));
-    return connection.ballot;
+    return this.#write((connection) => {
+      connection.db
+        .prepare(`insert into meta values ('boot', 1) on conflict do update set value = value + 1`)
+        .run();
+      connection.ballot = ballotText(meta(connection.db, 'boot'));
+      return connection.ballot;
+    });
   }
 
   async append(batch: readonly Append[]): Promise<AppendResult[]> {
-    const connection = this.#open();
-    try {
-      return appendAll(connection, batch);
-    } catch (error) {
-      this.#drop(); // S4
-      throw error;
-    }
+    return this.#write((connection) => appendAll(connection, batch));
   }
 
-  async read(request: { runId: string; from?: number }): Promise<Entry[]> {
+  async read({ runId, from = 1 }: { runId: string; from?: number }): Promise<Entry[]> {
     const { statements } = this.#open();
-    return guarded(request.runId, () =>
-      statements.entries.all(request.runId, request.from ?? 1),
-    ) as Entry[];
+    return guarded(runId, () => {
+      const number = statements.number.get(runId) as number | undefined;
+      if (number === undefined) return [];
+      const entries = statements.entries.all(number, from) as Entry[];
+      const last = statements.last.get(number) as number | undefined;
+      const end = entries.at(-1)?.index ?? from - 1;
+      if (last === undefined || (end !== last && from <= last)) throw endLost(runId, end, last); // S5
+      return entries;
+    });
   }
 
   async record(runId: string): Promise<RunRecord | undefined> {
@@ -159,6 +211,56 @@ export class SqliteStore implements Store {
     return statements.openRuns.all(request.after ?? '', request.limit) as OpenRun[];
   }
 
+  async prune({ closedBefore, limit }: { closedBefore: number; limit: number }): Promise<number> {
+    return this.#write((connection) => {
+      const forgotten = pruneRuns(connection, closedBefore, limit);
+      compact(connection.db);
+      return forgotten;
+    });
+  }
+
+  /**
+   * Reads everything and checks it: pages and indexes (SQLite's own check), records, journals. Takes as long as reading
+   * the file does; engines find what is damaged in a run when they read that run.
+   *
+   * @returns what is damaged, in words; empty: nothing.
+   */
+  async verify(): Promise<string[]> {
+    const { db, statements } = this.#open();
+    const found: string[] = [];
+    const check = (what: string, act: () => void): void => {
+      try {
+        act();
+      } catch (error) {
+        found.push(`${what}: ${(error as Error).message}`);
+      }
+    };
+    check('file', () => {
+      const complaints = db.prepare('pragma integrity_check').pluck().all() as string[];
+      found.push(...complaints.filter((one) => one !== 'ok'));
+    });
+    check('records', () => {
+      for (const row of db.prepare('select * from run').iterate() as Iterable<Row>) {
+        const { version, why } = recordOf(row);
+        if (version === '' && why !== undefined) found.push(why.message);
+      }
+    });
+    const runIds: string[] = [];
+    check('runs', () => {
+      runIds.push(...(db.prepare('select run_id from run').pluck().all() as string[]));
+    });
+    for (const runId of runIds) {
+      check(`run ${runId}`, () => {
+        const number = statements.number.get(runId) as number;
+        const entries = statements.entries.all(number, 1) as Entry[];
+        readEntries(runId, entries, sha256);
+        const last = statements.last.get(number) as number | undefined;
+        if (entries.length !== last) throw endLost(runId, entries.length, last);
+      });
+    }
+    return found;
+  }
+
   /** How the file is really open, as SQLite says it. */
   pragmas(): { journalMode: string; synchronous: number; lockingMode: string } {
     const { db } = this.#open();
@@ -178,6 +280,16 @@ export class SqliteStore implements Store {
       this.#connection.ballot = ballotText(meta(this.#connection.db, 'boot'));
     }
     return this.#connection;
+  }
+
+  #write<T>(act: (connection: Connection) => T): T {
+    const connection = this.#open();
+    try {
+      return act(connection);
+    } catch (error) {
+      this.#drop(); // S4
+      throw error;
+    }
   }
 
   #drop(): void {
@@ -217,19 +329,26 @@ interface Row {
   started_at: number;
   record: string;
   checksum: string;
+  closed_at: number | null;
 }
 
 type Statements = ReturnType<typeof prepare>;
 
 function connect(path: string, durability: 'full' | 'normal'): Connection {
-  if (path !== ':memory:') claimFile(path);
+  if (path !== ':memory:') {
+    claimFile(path);
+    checkLog(path); // S7
+  }
   const db = new Database(path, { timeout: 0 });
   try {
     db.pragma('locking_mode = EXCLUSIVE'); // S2
+    db.pragma('auto_vacuum = INCREMENTAL'); // Heard only before the file has tables.
     db.pragma('journal_mode = WAL');
     db.pragma(`synchronous = ${durability === 'full' ? 'FULL' : 'NORMAL'}`); // S1
     db.pragma('cache_size = -32768');
     db.pragma(`wal_autocheckpoint = ${WAL_PAGES}`);
+    db.pragma('wal_checkpoint(TRUNCATE)'); // S6
+    markDurability(db, durability);
     db.exec('begin immediate');
     migrate(db, path);
     db.exec('commit');
@@ -268,18 +387,60 @@ function claimFile(path: string): void {
   closeSync(folder);
 }
 
+/** Where `user_version` stands in a file: read without opening it, since a close would remove the log. */
+const USER_VERSION_AT = 60;
+const COMMITS_SYNCED = 0;
+const COMMITS_NOT_SYNCED = 1;
+
+/** @throws StoreCorruptError */
+function checkLog(path: string): void {
+  const log = `${path}-wal`;
+  if (!existsSync(log)) return;
+  if (userVersion(path) !== COMMITS_SYNCED) return;
+  const frame = rottenFrame(readFileSync(log));
+  // Twice: another process may be writing to it, which is refused later, by name.
+  if (frame === undefined || rottenFrame(readFileSync(log)) !== frame) return;
+  throw new StoreCorruptError(`${log} is damaged at frame ${frame + 1}: later commits are lost`, {
+    hint: 'restore the file and its log from a backup; without the log, the file is what it was before',
+    details: { frame: frame + 1 },
+  });
+}
+
+function userVersion(path: string): number | undefined {
+  const bytes = Buffer.alloc(4);
+  const file = openSync(path, 'r');
+  try {
+    const read = readSync(file, bytes, 0, bytes.length, USER_VERSION_AT);
+    // The file may be empty still: all of it stands in the log.
+    return read < bytes.length ? COMMITS_SYNCED : bytes.readUInt32BE(0);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Says in the file itself whether each commit of the log that follows is synced. */
+function markDurability(db: Database.Database, durability: 'full' | 'normal'): void {
+  const mark = durability === 'full' ? COMMITS_SYNCED : COMMITS_NOT_SYNCED;
+  if (db.pragma('user_version', { simple: true }) === mark) return;
+  db.pragma(`user_version = ${mark}`);
+  db.pragma('wal_checkpoint(TRUNCATE)');
+}
+
 function migrate(db: Database.Database, path: string): void {
   if (db.prepare(`select 1 from sqlite_schema where name = 'meta'`).get() === undefined) {
     db.exec(SCHEMA);
     db.prepare(`insert into meta values ('schema', ?), ('boot', 0)`).run(SCHEMA_VERSION);
   }
   const version = meta(db, 'schema');
-  if (version !== SCHEMA_VERSION) {
+  if (version > SCHEMA_VERSION) {
     throw new AetherError(`${path} has schema ${version}, this release knows ${SCHEMA_VERSION}`, {
       code: 'ERR_ENGINE_STORE_VERSION',
       hint: 'open it with the release that wrote it, or a later one',
     });
   }
+  if (version === SCHEMA_VERSION) return;
+  for (const migration of MIGRATIONS.slice(version - 1)) db.exec(migration);
+  db.prepare(`update meta set value = ? where key = 'schema'`).run(SCHEMA_VERSION);
 }
 
 function meta(db: Database.Database, key: string): number {
@@ -291,19 +452,29 @@ function prepare(db: Database.Database) {
     begin: db.prepare('begin immediate'),
     commit: db.prepare('commit'),
     number: db.prepare('select number from run where run_id = ?').pluck(),
-    last: db.prepare('select coalesce(max(idx), 0) from entry where run = ?').pluck(),
+    last: db.prepare('select idx from tail where run = ?').pluck(),
+    insertTail: db.prepare('insert into tail values (?, ?)'),
+    updateTail: db.prepare('update tail set idx = ? where run = ?'),
     insertRun: db.prepare(
-      `insert into run (run_id, workflow_id, name, status, open, wake_at, started_at, record, checksum)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `insert into run (run_id, workflow_id, name, status, open, wake_at, started_at, record, checksum, closed_at)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     updateRun: db.prepare(
-      'update run set status = ?, open = ?, wake_at = ?, record = ?, checksum = ? where number = ?',
+      `update run set status = ?, open = ?, wake_at = ?, record = ?, checksum = ?, closed_at = ?
+       where number = ?`,
     ),
-    insertEntry: db.prepare('insert into entry values (?, ?, ?, ?, ?)'),
+    insertEntry: db.prepare(
+      'insert into entry (run, idx, ballot, hash, body) values (?, ?, ?, ?, ?)',
+    ),
     entries: db.prepare(
       `select idx as "index", ballot, hash, body from entry
-       where run = (select number from run where run_id = ?) and idx >= ? order by idx`,
+       where run = ? and idx >= ? order by idx`,
     ),
+    closed: db.prepare('select * from run where closed_at < ? order by closed_at limit ?'),
+    keep: db.prepare('update run set closed_at = null where number = ?'),
+    deleteEntries: db.prepare('delete from entry where run = ?'),
+    deleteTail: db.prepare('delete from tail where run = ?'),
+    deleteRun: db.prepare('delete from run where number = ?'),
     record: db.prepare('select * from run where run_id = ?'),
     newest: db.prepare('select * from run where workflow_id = ? order by number desc limit 1'),
     openRuns: db.prepare(
@@ -344,7 +515,10 @@ function tailOf(connection: Connection, runId: string): Tail | undefined {
   const { statements } = connection;
   const number = statements.number.get(runId) as number | undefined;
   if (number === undefined) return undefined;
-  return remember(connection, runId, { number, index: statements.last.get(number) as number });
+  return remember(connection, runId, {
+    number,
+    index: (statements.last.get(number) as number | undefined) ?? 0,
+  });
 }
 
 function remember({ tails }: Connection, runId: string, tail: Tail): Tail {
@@ -354,7 +528,7 @@ function remember({ tails }: Connection, runId: string, tail: Tail): Tail {
 }
 
 function insertRun(connection: Connection, record: RunRecord): Tail {
-  const { runId, workflowId, name, status, wakeAt, startedAt } = record;
+  const { runId, workflowId, name, status, wakeAt, startedAt, closedAt = null } = record;
   const text = JSON.stringify(record);
   const open = Number(isOpen(status));
   const { lastInsertRowid } = connection.statements.insertRun.run(
@@ -367,19 +541,59 @@ function insertRun(connection: Connection, record: RunRecord): Tail {
     startedAt,
     text,
     checksum(text),
+    closedAt,
   );
   return remember(connection, runId, { number: Number(lastInsertRowid), index: 0 });
 }
 
 function updateRun(statements: Statements, number: number, record: RunRecord): void {
-  const { status, wakeAt } = record;
+  const { status, wakeAt, closedAt = null } = record;
   const text = JSON.stringify(record);
-  statements.updateRun.run(status, Number(isOpen(status)), wakeAt, text, checksum(text), number);
+  const open = Number(isOpen(status));
+  statements.updateRun.run(status, open, wakeAt, text, checksum(text), closedAt, number);
 }
 
 function insertEntry(statements: Statements, tail: Tail, entry: Entry): void {
+  const { number } = tail;
+  statements.insertEntry.run(number, entry.index, entry.ballot, entry.hash, entry.body);
+  if (tail.index === 0) statements.insertTail.run(number, entry.index);
+  else statements.updateTail.run(entry.index, number); // S5
   tail.index = entry.index;
-  statements.insertEntry.run(tail.number, entry.index, entry.ballot, entry.hash, entry.body);
+}
+
+/** @returns how many runs were forgotten; one whose record is damaged is kept, and not looked at again. */
+function pruneRuns({ db, statements, tails }: Connection, before: number, limit: number): number {
+  let forgotten = 0;
+  const prune = db.transaction(() => {
+    for (const row of statements.closed.all(before, limit) as Row[]) {
+      const { status, closedAt = Infinity } = recordOf(row);
+      if (isOpen(status) || closedAt >= before) {
+        statements.keep.run(row.number);
+        continue;
+      }
+      statements.deleteEntries.run(row.number);
+      statements.deleteTail.run(row.number);
+      statements.deleteRun.run(row.number);
+      tails.delete(row.run_id);
+      forgotten++;
+    }
+  });
+  prune.immediate();
+  return forgotten;
+}
+
+/** Gives free pages back to the disk. A file that schema 1 began keeps its own, and uses them again. */
+function compact(db: Database.Database): void {
+  const free = db.pragma('freelist_count', { simple: true }) as number;
+  const all = db.pragma('page_count', { simple: true }) as number;
+  if (free > all * FREE_SHARE_MAX) db.pragma(`incremental_vacuum(${COMPACT_PAGES})`);
+}
+
+function endLost(runId: string, end: number, last: number | undefined): StoreCorruptError {
+  return new StoreCorruptError(
+    `run ${runId}: its journal ends with entry ${end}, ${last ?? 'none'} was the last written`,
+    { hint: 'restore the store from a backup; other runs are not affected' },
+  );
 }
 
 function checksum(text: string): string {
@@ -395,7 +609,9 @@ function recordOf(row: Row): RunRecord {
       record.workflowId === row.workflow_id &&
       record.name === row.name &&
       record.status === row.status &&
-      record.wakeAt === row.wake_at;
+      record.wakeAt === row.wake_at &&
+      record.startedAt === row.started_at &&
+      Number(isOpen(record.status)) === row.open;
     if (agrees) return record;
   }
   return {

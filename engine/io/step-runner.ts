@@ -13,31 +13,10 @@ import { failureOf } from '../core/failure.ts';
 import type { Operation, StepState } from '../core/operation.ts';
 import type { PayloadCodec } from '../core/payload.ts';
 import { retryDelayMs } from '../core/retry.ts';
-import type { Run } from '../core/run.ts';
 import { Attempt, type Outcome } from './attempt.ts';
 import type { Arrival, LiveRun } from './live-run.ts';
+import { type EngineProbe, nameOf } from './probe.ts';
 import { Slots } from './slots.ts';
-
-/** Where a probe is called, and for what. */
-export interface ProbeEvent {
-  readonly workflowId: string;
-  readonly runId: string;
-  /** Of the workflow. */
-  readonly name: string;
-  /** Place of the event in the history, from 1; for `effectDone` the operation's number. */
-  readonly seq: number;
-  readonly kind: string;
-  /** Name of the step whose outcome this is. */
-  readonly step?: string;
-}
-
-/** Called synchronously, for fault injection. */
-export interface EngineProbe {
-  /** For each event, once its commit is durable and before anything that depends on it begins. */
-  committed?(event: ProbeEvent): void;
-  /** After a step's function settled and before its outcome is committed. */
-  effectDone?(event: ProbeEvent): void;
-}
 
 export interface StepRunnerOptions {
   readonly clock: Clock;
@@ -207,9 +186,4 @@ export class StepRunner {
 
 function totalDeadline(scheduledAt: number, total: string | number | undefined): number {
   return total === undefined ? Infinity : scheduledAt + durationMs(total);
-}
-
-export function nameOf(run: Run): Pick<ProbeEvent, 'workflowId' | 'runId' | 'name'> {
-  const { workflowId, runId, name } = run.identity;
-  return { workflowId, runId, name };
 }

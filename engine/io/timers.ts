@@ -13,8 +13,12 @@ export interface TimerKey {
 
 interface Timer extends TimerKey {
   readonly dueMs: number;
-  cancelled: boolean;
+  /** Its place in the heap. */
+  at: number;
 }
+
+/** Fired in one turn of the event loop: a storm of them must leave room for what else there is to do. */
+const FIRED_MAX = 200;
 
 export class Timers {
   readonly #clock: Clock;
@@ -29,23 +33,31 @@ export class Timers {
     this.#fire = fire;
   }
 
+  /** Timers that are set. */
+  get size(): number {
+    return this.#heap.length;
+  }
+
   /** Sets the timer of a key; one that is set stays as it is. */
   set(key: TimerKey, delayMs: number): void {
     const text = textOf(key);
     if (this.#byKey.has(text)) return;
-    const timer = { ...key, dueMs: this.#clock.monotonicMs() + delayMs, cancelled: false };
+    const at = this.#heap.length;
+    const timer = { ...key, dueMs: this.#clock.monotonicMs() + delayMs, at };
     this.#byKey.set(text, timer);
-    this.#push(timer);
+    this.#heap.push(timer);
+    this.#rise(timer);
     this.#arm();
   }
 
   delete(key: TimerKey): void {
     if (this.#byKey.size === 0) return;
-    const timer = this.#byKey.get(textOf(key));
+    const text = textOf(key);
+    const timer = this.#byKey.get(text);
     if (timer === undefined) return;
-    timer.cancelled = true;
-    this.#byKey.delete(textOf(key));
-    if (this.#heap[0] === timer) this.#arm();
+    this.#byKey.delete(text);
+    this.#remove(timer);
+    this.#arm();
   }
 
   clear(): void {
@@ -56,7 +68,6 @@ export class Timers {
 
   /** One clock timer, for the earliest. */
   #arm(): void {
-    while (this.#heap[0]?.cancelled === true) this.#pop();
     const dueMs = this.#heap[0]?.dueMs ?? Infinity;
     if (dueMs === this.#clockDueMs) return;
     this.#cancelClock?.();
@@ -71,43 +82,52 @@ export class Timers {
     this.#clockDueMs = Infinity;
     this.#cancelClock = undefined;
     const nowMs = this.#clock.monotonicMs();
+    let left = FIRED_MAX;
     for (let first = this.#heap[0]; first !== undefined; first = this.#heap[0]) {
-      if (!first.cancelled && first.dueMs > nowMs) break;
-      this.#pop();
-      if (first.cancelled) continue;
+      if (first.dueMs > nowMs || left-- === 0) break;
+      this.#remove(first);
       this.#byKey.delete(textOf(first));
       this.#fire({ runId: first.runId, op: first.op });
     }
     this.#arm();
   }
 
-  #push(timer: Timer): void {
-    const heap = this.#heap;
-    let at = heap.push(timer) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if ((heap[parent] as Timer).dueMs <= timer.dueMs) break;
-      heap[at] = heap[parent] as Timer;
-      at = parent;
-    }
-    heap[at] = timer;
+  /** The last one takes its place, and goes where it belongs from there. */
+  #remove(timer: Timer): void {
+    const last = this.#heap.pop() as Timer;
+    if (last === timer) return;
+    this.#put(last, timer.at);
+    this.#sink(last);
+    this.#rise(last);
   }
 
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      const right = heap[child + 1];
-      if (right !== undefined && right.dueMs < (heap[child] as Timer).dueMs) child++;
-      if ((heap[child] as Timer).dueMs >= last.dueMs) break;
-      heap[at] = heap[child] as Timer;
-      at = child;
+  #rise(timer: Timer): void {
+    while (timer.at > 0) {
+      const parent = this.#heap[(timer.at - 1) >> 1] as Timer;
+      if (parent.dueMs <= timer.dueMs) return;
+      this.#swap(parent, timer);
     }
-    heap[at] = last;
+  }
+
+  #sink(timer: Timer): void {
+    for (;;) {
+      const left = this.#heap[2 * timer.at + 1];
+      const right = this.#heap[2 * timer.at + 2];
+      const child = right !== undefined && right.dueMs < (left as Timer).dueMs ? right : left;
+      if (child === undefined || child.dueMs >= timer.dueMs) return;
+      this.#swap(timer, child);
+    }
+  }
+
+  #swap(upper: Timer, lower: Timer): void {
+    const { at } = upper;
+    this.#put(upper, lower.at);
+    this.#put(lower, at);
+  }
+
+  #put(timer: Timer, at: number): void {
+    timer.at = at;
+    this.#heap[at] = timer;
   }
 }
 

@@ -1,0 +1,66 @@
+/** Waits for the end of a run and of those that go on for it. */
+import { NotFoundError, StoreCorruptError } from '../core/errors.ts';
+import type { ClosingEvent, JournalEvent } from '../core/event.ts';
+import { isOpen, type RunRecord } from '../core/record.ts';
+import type { Store } from '../store.ts';
+import type { Executor } from './executor.ts';
+import type { Ending } from './waiters.ts';
+
+export class Endings {
+  readonly #executor: Executor;
+  readonly #store: Store;
+
+  constructor(executor: Executor, store: Store) {
+    this.#executor = executor;
+    this.#store = store;
+  }
+
+  /** Without `runId`: the newest run of the id. @throws NotFoundError */
+  async record(id: string, runId?: string): Promise<RunRecord> {
+    const record =
+      runId === undefined ? await this.#executor.newest(id) : await this.#executor.recordOf(runId);
+    if (record !== undefined && record.workflowId === id) return record;
+    throw new NotFoundError(`no workflow run with id "${id}"`);
+  }
+
+  /** The end of the last run of a chain that begins with this one. @throws NotFoundError, StoreCorruptError */
+  async last(id: string, runId: string): Promise<ClosingEvent> {
+    let current = runId;
+    for (;;) {
+      const ending = await this.#ending(id, current);
+      if ('error' in ending) throw ending.error;
+      const { event } = ending;
+      if (!('next' in event) || event.next === undefined) return event;
+      current = event.next.runId;
+    }
+  }
+
+  /** The end of one run: from the store if it is closed, else when it comes. */
+  async #ending(id: string, runId: string): Promise<Ending> {
+    const { promise, resolve } = Promise.withResolvers<Ending>();
+    // Listened for before the store is read, so that an end in between is not missed.
+    const forget = this.#executor.ending(runId, resolve);
+    try {
+      return (await this.#stored(id, runId)) ?? (await promise);
+    } finally {
+      forget();
+    }
+  }
+
+  async #stored(id: string, runId: string): Promise<Ending | undefined> {
+    const record = await this.record(id, runId);
+    if (record.status === 'quarantined') return { error: quarantined(record) };
+    if (isOpen(record.status)) return undefined;
+    await this.#executor.flushed();
+    const [entry] = await this.#store.read({ runId, from: record.entries });
+    if (entry === undefined) return { error: quarantined(record) };
+    const events = JSON.parse(entry.body) as JournalEvent[];
+    return { event: events.at(-1) as ClosingEvent };
+  }
+}
+
+function quarantined(record: RunRecord): StoreCorruptError {
+  return new StoreCorruptError(record.why?.message ?? `run ${record.runId} is damaged`, {
+    hint: 'restore the store from a backup; other runs are not affected',
+  });
+}

@@ -1,0 +1,172 @@
+/** Begins runs: their input checked, their id theirs alone, what a start fixes written down. */
+import { durationMs } from '../../spec/duration.ts';
+import type { Clock } from '../../spec/clock.ts';
+import type { StartOptions } from '../core/contract.ts';
+import { AlreadyExistsError, PayloadTypeError } from '../core/errors.ts';
+import type { OutsideEvent, ParentLink, StartedEvent } from '../core/event.ts';
+import type { PayloadCodec } from '../core/payload.ts';
+import { isOpen, type RunRecord } from '../core/record.ts';
+import { checkRetryPolicy } from '../core/retry.ts';
+import type { Definition, Registry } from '../workflow.ts';
+import type { Executor } from './executor.ts';
+import type { Queues } from './queues.ts';
+
+export interface StarterOptions {
+  readonly executor: Executor;
+  readonly registry: Registry;
+  readonly payloads: PayloadCodec;
+  readonly clock: Clock;
+  readonly queues: Queues;
+}
+
+export interface StartedRun {
+  readonly id: string;
+  readonly runId: string;
+}
+
+export class Starter {
+  readonly #options: StarterOptions;
+  /** Starts of one id go one after another, so that each sees what the one before did. */
+  readonly #starting = new Map<string, Promise<unknown>>();
+
+  constructor(options: StarterOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves once the start is durable. With a parent, the same operation of it starts once.
+   *
+   * @throws NotFoundError, PayloadTypeError, PayloadTooLargeError, AlreadyExistsError
+   */
+  async start(
+    name: string,
+    input: unknown,
+    options: StartOptions,
+    parent?: ParentLink,
+  ): Promise<StartedRun> {
+    const { registry, executor } = this.#options;
+    const definition = registry.latest(name);
+    const event = await this.#startedEvent(definition, input, options, parent);
+    if (options.id === undefined) {
+      const id = executor.newId();
+      return { id, runId: await executor.start(definition, id, event, this.#signalOf(options)) };
+    }
+    const { id } = options;
+    const runId = await this.#oneAtATime(id, () => this.#startOnce(definition, id, event, options));
+    return { id, runId };
+  }
+
+  async terminate(record: RunRecord, reason: string): Promise<void> {
+    const event: OutsideEvent = { kind: 'terminated', at: this.#options.clock.nowMs(), reason };
+    await this.#options.executor.send(record, { event });
+  }
+
+  async #startedEvent(
+    definition: Definition<unknown, unknown>,
+    input: unknown,
+    options: StartOptions,
+    parent: ParentLink | undefined,
+  ): Promise<StartedEvent> {
+    const { name } = definition;
+    const value = await checked(definition, input);
+    const at = this.#options.clock.nowMs();
+    const timeout = options.timeout ?? definition.options.timeout;
+    const timeoutMs = timeout === undefined ? undefined : durationMs(timeout);
+    const delayMs = options.delay === undefined ? 0 : durationMs(options.delay);
+    const retry = options.retry ?? definition.options.retry;
+    if (retry !== undefined) checkRetryPolicy(retry);
+    if (options.queue !== undefined) this.#options.queues.check(options.queue);
+    return {
+      kind: 'started',
+      at,
+      payload: this.#options.payloads.encode(value, `input of workflow "${name}"`),
+      ...(options.attributes === undefined ? {} : { attributes: { ...options.attributes } }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs, deadline: at + delayMs + timeoutMs }),
+      ...(delayMs === 0 ? {} : { notBefore: at + delayMs }),
+      ...(options.priority === undefined ? {} : { priority: options.priority }),
+      ...(retry === undefined ? {} : { retry }),
+      ...queueOf(options),
+      ...(parent === undefined ? {} : { parent }),
+    };
+  }
+
+  #signalOf({ signal }: StartOptions): OutsideEvent[] {
+    if (signal === undefined) return [];
+    return [this.#options.executor.signalArrival(signal.name, signal.payload).event];
+  }
+
+  async #startOnce(
+    definition: Definition<unknown, unknown>,
+    id: string,
+    event: StartedEvent,
+    options: StartOptions,
+  ): Promise<string> {
+    const { executor } = this.#options;
+    const existing = await executor.newest(id);
+    if (existing !== undefined && isChildOf(existing, event.parent)) return existing.runId;
+    if (existing !== undefined && isOpen(existing.status)) {
+      const { onConflict = 'use-existing' } = options;
+      if (onConflict === 'fail') throw alreadyExists(existing);
+      if (onConflict === 'terminate-existing') await this.terminate(existing, 'started anew');
+      else {
+        const { signal } = options;
+        if (signal !== undefined) {
+          await executor.send(existing, executor.signalArrival(signal.name, signal.payload));
+        }
+        return existing.runId;
+      }
+    } else if (existing !== undefined) {
+      const { onClosed = 'use-existing' } = options;
+      if (onClosed === 'fail') throw alreadyExists(existing);
+      const restart =
+        onClosed === 'restart' ||
+        (onClosed === 'restart-if-failed' && existing.status !== 'completed');
+      if (!restart) return existing.runId;
+    }
+    return executor.start(definition, id, event, this.#signalOf(options));
+  }
+
+  async #oneAtATime<T>(id: string, act: () => Promise<T>): Promise<T> {
+    const before = this.#starting.get(id) ?? Promise.resolve();
+    const mine = before.then(act, act);
+    this.#starting.set(id, mine);
+    try {
+      return await mine;
+    } finally {
+      if (this.#starting.get(id) === mine) this.#starting.delete(id);
+    }
+  }
+}
+
+function queueOf({ queue: name, fairnessKey }: StartOptions): Pick<StartedEvent, 'queue'> {
+  if (name === undefined) return {};
+  return { queue: fairnessKey === undefined ? { name } : { name, fairnessKey } };
+}
+
+/** The input as its schema gives it back. @throws PayloadTypeError */
+async function checked(
+  { name, options }: Definition<unknown, unknown>,
+  input: unknown,
+): Promise<unknown> {
+  if (options.input === undefined) return input;
+  const result = (await options.input['~standard'].validate(input)) as {
+    value?: unknown;
+    issues?: readonly { message: string; path?: readonly unknown[] }[];
+  };
+  if (result.issues === undefined) return result.value;
+  const why = result.issues.map((issue) => issue.message).join('; ');
+  throw new PayloadTypeError(`input of workflow "${name}" is refused by its schema: ${why}`, {
+    details: { issues: result.issues.map((issue) => issue.message) },
+  });
+}
+
+function isChildOf(record: RunRecord, parent: ParentLink | undefined): boolean {
+  return parent !== undefined && record.parent === parent.runId && record.parentOp === parent.op;
+}
+
+function alreadyExists(record: RunRecord): AlreadyExistsError {
+  return new AlreadyExistsError(`workflow id "${record.workflowId}" has a run (${record.status})`, {
+    hint: 'take the existing run, or choose another id',
+    details: { runId: record.runId, status: record.status },
+  });
+}
