@@ -1,7 +1,7 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../spec/clock.ts';
-import { type Duration, durationMs } from '../spec/duration.ts';
+import { durationMs } from '../spec/duration.ts';
 import type { AetherError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
@@ -75,7 +75,7 @@ export class Engine {
       random: options.random ?? systemRandom,
       historyEventsMax: options.limits?.historyEvents ?? HISTORY_EVENTS_MAX,
       concurrency: options.concurrency ?? 1_000,
-      retentionMs: retentionMs(options.retention),
+      retentionMs: retentionMs(options),
       probe: options.probe ?? {},
       strict: options.strict ?? false,
       ports: {
@@ -337,11 +337,16 @@ export class Engine {
 }
 
 /** @throws RangeError */
-function retentionMs(retention: Duration | undefined): number | undefined {
+function retentionMs({ retention, queues = {} }: EngineOptions): number | undefined {
   if (retention === undefined) return undefined;
   const ms = durationMs(retention);
   if (ms < RETENTION_MS_MIN)
     throw new RangeError(`retention is at least a minute, not ${retention}`);
+  for (const [name, { rate }] of Object.entries(queues)) {
+    // After a restart, what counts for a rate is read from the store.
+    if (rate !== undefined && ms < durationMs(rate.per))
+      throw new RangeError(`retention ${retention} is shorter than the rate of queue "${name}"`);
+  }
   return ms;
 }
 

@@ -29,7 +29,8 @@ export interface EngineOptions {
   };
   /**
    * How long closed runs are kept, with their results: afterwards they are forgotten and their ids are free. At least a
-   * minute, so that who waits for a result gets it. Default: for ever.
+   * minute, so that who waits for a result gets it, and at least the `per` of every queue's rate. Children of an open
+   * run are kept with it. Default: for ever.
    */
   retention?: Duration;
   /**

@@ -67,6 +67,54 @@ test('a sweep that fails is logged; runs go on', async (t) => {
   await engine.close();
 });
 
+test('the end of a child is there for as long as its parent may ask', async (t) => {
+  const child = workflow('child', async (ctx, left: number) => {
+    await ctx.sleep('nap', '12h');
+    return left === 0 ? 'done' : ctx.continueAsNew(left - 1);
+  });
+  const parent = workflow('parent', async (ctx) => {
+    const started = await ctx.child(child, 5, { id: 'child' });
+    await ctx.sleep('busy', '10d');
+    return started.result();
+  });
+  const workflows = [parent, child, quick];
+  const engine = await TestEngine.open({ workflows, retention: '1d', skipTime: false });
+  await engine.start(parent, undefined, { id: 'parent' });
+  for (let day = 0; day < 8; day++) await engine.advance('1d');
+  await (await engine.start(quick, undefined, { id: 'old' })).result();
+  await engine.advance('1d');
+  const again = await engine.crash();
+  t.teardown(() => again.close());
+  await again.advance('2d');
+  t.equal(await again.get('parent').result(), 'done');
+  await (await again.start(quick)).result();
+  while ((await ids(again)).includes('old')) continue;
+  while ((await ids(again)).includes('child')) continue;
+});
+
+test('a schedule fires each time once, whatever is forgotten of its runs', async (t) => {
+  const fired: string[] = [];
+  const job = workflow('job', async (ctx) => {
+    await ctx.step('s', () => void fired.push(ctx.workflowId));
+    await ctx.sleep('nap', '90m');
+  });
+  const engine = await TestEngine.open({ workflows: [job], retention: '1m', skipTime: false });
+  await engine.schedules.create('hourly', { every: '1h', workflow: job });
+  for (let hour = 0; hour < 60; hour++) await engine.advance('1h');
+  const again = await engine.crash();
+  t.teardown(() => again.close());
+  for (let hour = 0; hour < 60; hour++) await again.advance('1h');
+  t.equal(fired.length, 60, 'each second time was left out');
+  t.equal(new Set(fired).size, 60);
+});
+
+test('a retention that would forget what counts for the rate of a queue is refused', async (t) => {
+  const queues = { slow: { rate: { limit: 1, per: '1d' } } };
+  const options = { store: new MemoryStore(), workflows: [quick], queues };
+  await t.rejects(Engine.open({ ...options, retention: '23h' }), RangeError);
+  await (await Engine.open({ ...options, retention: '1d' })).close();
+});
+
 test('a retention so short that results would go before they are read is refused', async (t) => {
   await t.rejects(
     Engine.open({ store: new MemoryStore(), workflows: [quick], retention: '59s' }),

@@ -196,5 +196,22 @@ export function storeTestSuite(suite: Test, { create, reopen }: StoreUnderTest):
     t.same(await store.append([closed('r2', 40)]), ['done']);
   });
 
+  void suite.test('children are not forgotten before their parent has closed', async (t) => {
+    const store = await create(t);
+    const ballot = await store.acquire();
+    const ended = { status: 'completed', wakeAt: null, closedAt: 10 } as const;
+    await store.append([
+      startOf('r1', ballot),
+      startOf('r2', ballot, { ...ended, closedAt: 5, parent: 'r1', parentOp: 1 }),
+      startOf('r3', ballot, { ...ended, parent: 'forgotten', parentOp: 1 }),
+    ]);
+    t.equal(await store.prune({ closedBefore: 20, limit: 1 }), 1);
+    t.equal(await store.prune({ closedBefore: 20, limit: 9 }), 0);
+    t.ok(await store.record('r2'));
+    const { record } = startOf('r1', ballot, ended);
+    await store.append([{ runId: 'r1', ballot, record: record as RunRecord }]);
+    t.equal(await store.prune({ closedBefore: 20, limit: 9 }), 2);
+  });
+
   suite.end();
 }

@@ -66,7 +66,8 @@ export interface Store {
   openRuns(request: { readonly after?: string; readonly limit: number }): Promise<OpenRun[]>;
   /**
    * Forgets runs that closed before `closedBefore` (Unix ms), with their journals: those that closed first, at most
-   * `limit`. Open, stuck and quarantined runs stay.
+   * `limit`. Open, stuck and quarantined runs stay, and so do runs whose parent is one: it may ask for their end still,
+   * or whether it has started them.
    *
    * @returns how many; fewer than `limit`: there are no more.
    */

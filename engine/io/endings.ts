@@ -53,7 +53,7 @@ export class Endings {
     if (isOpen(record.status)) return undefined;
     await this.#executor.flushed();
     const [entry] = await this.#store.read({ runId, from: record.entries });
-    if (entry === undefined) return { error: quarantined(record) };
+    if (entry === undefined) return { error: quarantined(await this.record(id, runId)) };
     const events = JSON.parse(entry.body) as JournalEvent[];
     return { event: events.at(-1) as ClosingEvent };
   }

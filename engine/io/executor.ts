@@ -22,9 +22,9 @@ import {
 import {
   type ClosingEvent,
   isClosing,
+  type JournalEvent,
   type OutsideEvent,
   type StartedEvent,
-  type JournalEvent,
 } from '../core/event.ts';
 import { appendEntry, type ExportedEvent, exportEntries, readEntries } from '../core/journal.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
@@ -37,10 +37,10 @@ import type { Append, AppendResult, Store } from '../store.ts';
 import type { Registry } from '../workflow.ts';
 import { Committer } from './committer.ts';
 import { type Arrival, type Inbound, isResting, type LiveRun, liveRun } from './live-run.ts';
-import { type BodyGuard, exempt, guardBodies } from './strict.ts';
-import { Retention } from './retention.ts';
 import { probeEvent } from './probe.ts';
+import { Retention } from './retention.ts';
 import { StepRunner, type StepRunnerOptions } from './step-runner.ts';
+import { type BodyGuard, exempt, guardBodies } from './strict.ts';
 import { drainMicrotasks, sha256, SortedIds } from './system.ts';
 import { type TimerKey, Timers } from './timers.ts';
 import { type Ending, type UpdateCompleted, Waiters } from './waiters.ts';
@@ -594,6 +594,7 @@ export class Executor {
 
   #end(live: LiveRun, run: Run, event: ClosingEvent): void {
     this.#stuck.delete(live.runId);
+    this.#reloads.delete(live.runId);
     for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
     if (isFollowed(event)) this.#resume(event.next.runId, event.next.notBefore ?? 0);
     this.#waiters.ended(run.identity.runId, { event });

@@ -74,7 +74,8 @@ export class MemoryStore implements Store {
     const closed = [...this.#runs.values()]
       .map(({ record }) => record)
       .filter(
-        ({ status, closedAt = Infinity }) => !isOpen(status) && closedAt < request.closedBefore,
+        ({ status, closedAt = Infinity, parent = '' }) =>
+          !isOpen(status) && closedAt < request.closedBefore && !this.#isOpen(parent),
       )
       .toSorted((a, b) => (a.closedAt as number) - (b.closedAt as number))
       .slice(0, request.limit);
@@ -87,6 +88,11 @@ export class MemoryStore implements Store {
       }
     }
     return Promise.resolve(closed.length);
+  }
+
+  #isOpen(runId: string): boolean {
+    const run = this.#runs.get(runId);
+    return run !== undefined && isOpen(run.record.status);
   }
 
   #append(append: Append): AppendResult {

@@ -470,7 +470,12 @@ function prepare(db: Database.Database) {
       `select idx as "index", ballot, hash, body from entry
        where run = ? and idx >= ? order by idx`,
     ),
-    closed: db.prepare('select * from run where closed_at < ? order by closed_at limit ?'),
+    closed: db.prepare(
+      `select * from run where closed_at < ? and not exists (
+         select 1 from run as parent where parent.open = 1 and parent.run_id =
+           case when json_valid(run.record) then json_extract(run.record, '$.parent') end)
+       order by closed_at limit ?`,
+    ),
     keep: db.prepare('update run set closed_at = null where number = ?'),
     deleteEntries: db.prepare('delete from entry where run = ?'),
     deleteTail: db.prepare('delete from tail where run = ?'),
