@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -93,11 +93,13 @@ test('a second process is refused, until the first is dead', async (t) => {
   const holder = spawn(
     process.execPath,
     [
+      '--expose-gc',
       '--input-type=module',
       '-e',
       `import { SqliteStore } from ${JSON.stringify(new URL('sqlite.ts', import.meta.url).href)};
-       const store = new SqliteStore(${JSON.stringify(path)});
-       await store.open();
+       await new SqliteStore(${JSON.stringify(path)}).open();
+       // A store that nobody refers to any more holds its file all the same.
+       for (let n = 0; n < 5; n++) { globalThis.gc(); await new Promise((done) => setTimeout(done, 1)); }
        console.log('open');
        setInterval(() => {}, 1e6);`,
     ],
@@ -118,7 +120,17 @@ test('a second process is refused, until the first is dead', async (t) => {
 test('a second opening in the same process is refused', async (t) => {
   const path = tempFile(t);
   await opened(t, path);
-  await t.rejects(new SqliteStore(path).open(), { code: 'ERR_ENGINE_STORE_LOCKED' });
+  await t.rejects(new SqliteStore(path).open(), {
+    code: 'ERR_ENGINE_STORE_LOCKED',
+    message: /in this process/,
+  });
+  const other = spawnSync(process.execPath, [
+    '--input-type=module',
+    '-e',
+    `import { SqliteStore } from ${JSON.stringify(new URL('sqlite.ts', import.meta.url).href)};
+     await new SqliteStore(${JSON.stringify(path)}).open();`,
+  ]);
+  t.match(other.stderr.toString(), /held by another process/, 'and the file is still locked');
 });
 
 test('a file of a later schema is refused', async (t) => {

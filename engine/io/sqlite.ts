@@ -25,7 +25,7 @@ import {
   readFileSync,
   readSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { AetherError } from '../../spec/error.ts';
 import { StoreCorruptError, StoreLockedError } from '../core/errors.ts';
@@ -138,7 +138,7 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#connection?.db.close();
+    if (this.#connection !== undefined) disconnect(this.#path, this.#connection);
     this.#connection = undefined;
   }
 
@@ -296,7 +296,7 @@ export class SqliteStore implements Store {
     const connection = this.#connection;
     this.#connection = undefined;
     try {
-      connection?.db.close();
+      if (connection !== undefined) disconnect(this.#path, connection);
     } catch {
       // It failed already; the file is opened anew.
     }
@@ -334,8 +334,24 @@ interface Row {
 
 type Statements = ReturnType<typeof prepare>;
 
+/**
+ * Files that this process has open. A database that nobody refers to would be collected, and its lock with it; and a
+ * second opening must not touch the file, since POSIX drops all locks of a process on a file with any descriptor of it.
+ */
+const OPEN_HERE = new Map<string, Database.Database>();
+
+function disconnect(path: string, { db }: Connection): void {
+  OPEN_HERE.delete(resolve(path));
+  db.close();
+}
+
 function connect(path: string, durability: 'full' | 'normal'): Connection {
   if (path !== ':memory:') {
+    if (OPEN_HERE.has(resolve(path))) {
+      throw new StoreLockedError(`${path} is open in this process already`, {
+        hint: 'use the store that has it, or close that one first',
+      });
+    }
     claimFile(path);
     checkLog(path); // S7
   }
@@ -352,7 +368,9 @@ function connect(path: string, durability: 'full' | 'normal'): Connection {
     db.exec('begin immediate');
     migrate(db, path);
     db.exec('commit');
-    return { db, statements: prepare(db), ballot: '', tails: new Map() };
+    const connection = { db, statements: prepare(db), ballot: '', tails: new Map() };
+    if (path !== ':memory:') OPEN_HERE.set(resolve(path), db);
+    return connection;
   } catch (error) {
     db.close();
     if ((error as { code?: string }).code?.startsWith('SQLITE_BUSY') === true) {

@@ -28,6 +28,9 @@ export function holdDataFolder(path: string): { release(): void } {
   return lock(join(path, 'lock'), path);
 }
 
+/** Locks that are held: a database that nobody refers to would be collected, and its lock with it. */
+const HELD = new Set<Database.Database>();
+
 /** SQLite's file lock: the kernel drops it with the process, however that ends. */
 function lock(file: string, folder: string): { release(): void } {
   const database = new Database(file, { timeout: 0 });
@@ -42,5 +45,11 @@ function lock(file: string, folder: string): { release(): void } {
       hint: 'stop that process, or give this node a folder of its own: --data',
     });
   }
-  return { release: () => database.close() };
+  HELD.add(database);
+  return {
+    release() {
+      HELD.delete(database);
+      database.close();
+    },
+  };
 }
