@@ -6,7 +6,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { type Bench, printJson, printTable, record } from './report.ts';
+import { type Bench, exitCodeOf, printJson, printTable, record } from './report.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -43,5 +43,4 @@ const result = await bench.run({
 if (values.json) printJson(result);
 else printTable(result);
 if (values.record) record(result);
-const verdicts = new Set(result.bounds.map((bound) => bound.holds));
-process.exitCode = verdicts.has(false) ? 1 : verdicts.has(undefined) ? 2 : 0;
+process.exitCode = exitCodeOf(result);

@@ -90,6 +90,12 @@ export function printJson({ figures, bounds }: BenchResult): void {
   }
 }
 
+/** 0: every bound held; 1: one did not; 2: one could not be asserted. */
+export function exitCodeOf({ bounds }: BenchResult): 0 | 1 | 2 {
+  const verdicts = new Set(bounds.map((bound) => bound.holds));
+  return verdicts.has(false) ? 1 : verdicts.has(undefined) ? 2 : 0;
+}
+
 /** Appends the figures with where they come from: they compare only within one run. */
 export function record({ figures }: BenchResult): void {
   const run = {

@@ -35,6 +35,7 @@ const COMMANDS = {
   check: () => [['tsc'], ['oxfmt', '--check'], ['oxlint', '--type-aware'], ['knip']],
   format: (args) => [['oxfmt', ...args]],
   bench: (args) => [['node', 'bench/main.ts', ...args]],
+  sim: (args) => [['node', 'test/sim/main.ts', ...args]],
   build: () => {
     rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
     return [['tsc', '-p', 'tsconfig.build.json']];
