@@ -48,7 +48,7 @@ const say = (line) => console.error(line);
  *
  * @param {string} root the checkout
  * @returns {Promise<NodeJS.ProcessEnv>} PATH starts with the right Node and the project's own programs
- * @throws SetupError ERR_SETUP_PLATFORM, ERR_SETUP_NPM, ERR_SETUP_INTERRUPTED; running it again goes on
+ * @throws SetupError ERR_SETUP_PLATFORM, ERR_SETUP_LINKED, ERR_SETUP_NPM, ERR_SETUP_INTERRUPTED; running it again goes on
  */
 async function setUp(root) {
   const missing = () => {
@@ -70,6 +70,13 @@ async function setUp(root) {
 
 async function install(root, lock) {
   const started = Date.now();
+  const modules = join(root, 'node_modules');
+  if (fs.lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink() === true)
+    throw new SetupError(
+      'ERR_SETUP_LINKED',
+      `${modules} is a link: installing would empty the folder that it points to`,
+      `remove the link (rm node_modules) and run the same command again`,
+    );
   say('set-up: once for this checkout');
   if (findNode(root) === undefined) await installNode(root, lock);
   const node = findNode(root);

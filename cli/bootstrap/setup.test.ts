@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -164,6 +165,20 @@ test('an install that fails has a code, a hint and no stamp', async (t) => {
   rmSync(join(root, 'fail'));
   t.match(await run(t, root, ['format']), { code: 0 });
   t.equal(calls(root).length, 2);
+});
+
+test('packages behind a link are left alone', async (t) => {
+  const root = checkout(t);
+  const elsewhere = join(root, 'elsewhere');
+  mkdirSync(elsewhere);
+  writeFileSync(join(elsewhere, 'package'), '');
+  symlinkSync(elsewhere, join(root, 'node_modules'));
+  t.match(await run(t, root, ['format']), {
+    code: 1,
+    stderr: /error ERR_SETUP_LINKED: /,
+    stdout: '',
+  });
+  t.ok(existsSync(join(elsewhere, 'package')));
 });
 
 test("the program's exit code is kept", async (t) => {
