@@ -298,7 +298,7 @@ export class Engine {
     argument: unknown,
   ): Promise<unknown> {
     await turn();
-    return this.#executor.visit(await record(), (run) => run.query(name, argument));
+    return this.#executor.visit(await record(), (run) => run.handlers.query(name, argument));
   }
 
   async #update(
@@ -323,7 +323,7 @@ export class Engine {
       event,
       wanted: (run) => {
         if (run.updates.has(id)) return false;
-        run.validateUpdate(name, argument);
+        run.handlers.validateUpdate(name, argument);
         return true;
       },
     });
