@@ -503,6 +503,11 @@ export class Run {
   }
 }
 
+/** A stuck run begins once it is mended: its journal does not grow meanwhile. */
+export function mayCallBody(run: Run): boolean {
+  return run.delayed && run.stuck === undefined;
+}
+
 function foreignAwait(why: string): ForeignAwaitError {
   return new ForeignAwaitError(why, {
     hint: 'await only operations of ctx in a body; put everything else into ctx.step',

@@ -1,6 +1,6 @@
 /** What an event from outside means to the operation that it settles. */
 import { TimeoutError } from './errors.ts';
-import type { JournalEvent } from './event.ts';
+import type { ClosingEvent, JournalEvent } from './event.ts';
 import { ownError, stepFailed } from './failure.ts';
 import type { Operation } from './operation.ts';
 import { outcomeOf } from './outcome.ts';
@@ -35,11 +35,17 @@ export function settlementOf(
     case 'timer-fired':
       return timerFired(kind, name);
     case 'child-closed':
-      try {
-        return { value: outcomeOf(name, event.end, payloads) };
-      } catch (error) {
-        return { error: error as Error };
-      }
+      return childClosed(name, event.end, payloads);
+    default:
+      throw new Error(`operation "${name}" is settled by an unknown event`);
+  }
+}
+
+function childClosed(id: string, end: ClosingEvent, payloads: PayloadCodec): Settlement {
+  try {
+    return { value: outcomeOf(id, end, payloads) };
+  } catch (error) {
+    return { error: error as Error };
   }
 }
 
