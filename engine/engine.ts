@@ -1,5 +1,4 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
-import { randomUUID } from 'node:crypto';
 import type { Clock } from '../spec/clock.ts';
 import { durationMs } from '../spec/duration.ts';
 import type { AetherError } from '../spec/error.ts';
@@ -7,7 +6,6 @@ import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
 import { type Outside, RunContext } from './core/context.ts';
 import { NondeterminismError, UpdateRejectedError } from './core/errors.ts';
-import type { OutsideEvent } from './core/event.ts';
 import { plainCause } from './core/failure.ts';
 import { type ExportedEvent, HISTORY_FORMAT, importEntries, readEntries } from './core/journal.ts';
 import { outcomeOf } from './core/outcome.ts';
@@ -16,6 +14,7 @@ import { isOpen, type RunRecord } from './core/record.ts';
 import { Run } from './core/run.ts';
 import { recordOf } from './core/status.ts';
 import { type WorkflowHandle, wait } from './handle.ts';
+import { Arrivals } from './io/arrivals.ts';
 import { Children } from './io/children.ts';
 import { Endings } from './io/endings.ts';
 import { Executor } from './io/executor.ts';
@@ -52,6 +51,7 @@ export class Engine {
   readonly #registry: Registry;
   readonly #payloads: PayloadCodec;
   readonly #clock: Clock;
+  readonly #arrivals: Arrivals;
   readonly #executor: Executor;
   readonly #queues: Queues;
   readonly #starter: Starter;
@@ -68,7 +68,14 @@ export class Engine {
     });
     this.#clock = options.clock ?? systemClock;
     const { store, log = silentLog } = options;
-    const common = { registry: this.#registry, payloads: this.#payloads, clock: this.#clock, log };
+    this.#arrivals = new Arrivals({ clock: this.#clock, payloads: this.#payloads });
+    const common = {
+      registry: this.#registry,
+      payloads: this.#payloads,
+      clock: this.#clock,
+      log,
+      arrivals: this.#arrivals,
+    };
     const executor = new Executor({
       ...common,
       store,
@@ -249,7 +256,7 @@ export class Engine {
       describe: async () => this.#describe(await record()),
       history: async () => this.#history(await record()),
       signal: async (name, payload, options = {}) => {
-        const arrival = this.#executor.signalArrival(name, payload, options.id);
+        const arrival = this.#arrivals.signal(name, payload, options.id);
         await this.#executor.send(await record(), arrival);
       },
       query: <R>(name: string, argument?: unknown, options?: WaitOptions) =>
@@ -298,37 +305,20 @@ export class Engine {
     argument: unknown,
   ): Promise<unknown> {
     await turn();
-    return this.#executor.visit(await record(), (run) => run.query(name, argument));
+    return this.#executor.visit(await record(), (run) => run.handlers.query(name, argument));
   }
 
   async #update(
     record: () => Promise<RunRecord>,
     name: string,
     argument: unknown,
-    {
-      id = randomUUID(),
-      waitFor = 'completed',
-    }: { id?: string; waitFor?: 'completed' | 'accepted' },
+    { id, waitFor = 'completed' }: { id?: string; waitFor?: 'completed' | 'accepted' },
   ): Promise<unknown> {
     const found = await record();
-    const payload = this.#payloads.encode(argument, `argument of update "${name}"`);
-    const event: OutsideEvent = {
-      kind: 'update-accepted',
-      at: this.#clock.nowMs(),
-      name,
-      payload,
-      id,
-    };
-    await this.#executor.send(found, {
-      event,
-      wanted: (run) => {
-        if (run.updates.has(id)) return false;
-        run.validateUpdate(name, argument);
-        return true;
-      },
-    });
+    const arrival = this.#arrivals.update(name, argument, id);
+    await this.#executor.send(found, arrival);
     if (waitFor === 'accepted') return undefined;
-    const done = await this.#executor.updated(found, id);
+    const done = await this.#executor.updated(found, arrival.id);
     if (done.error === undefined) return this.#payloads.decode(done.payload ?? null);
     throw new UpdateRejectedError(`update "${name}" failed: ${done.error.message}`, {
       cause: plainCause(done.error, this.#payloads),

@@ -105,7 +105,7 @@ export class RunContext<I> implements WorkflowContext<I> {
   }
 
   onQuery<A, R>(name: string, handler: (argument: A) => R): void {
-    this.#run.onQuery(name, (argument) => handler(argument as A));
+    this.#run.handlers.onQuery(name, (argument) => handler(argument as A));
   }
 
   onUpdate<A, R>(
@@ -113,7 +113,7 @@ export class RunContext<I> implements WorkflowContext<I> {
     handler: (argument: A) => R | Promise<R>,
     options: { validate?: (argument: A) => void } = {},
   ): void {
-    this.#run.onUpdate(name, {
+    this.#run.handlers.onUpdate(name, {
       run: (argument) => handler(argument as A),
       validate: (argument) => options.validate?.(argument as A),
     });
@@ -196,7 +196,7 @@ export class RunContext<I> implements WorkflowContext<I> {
     undo: (step: StepContext) => void | Promise<void>,
     options: StepOptions<void> = {},
   ): void {
-    this.#run.addUndo({ name, fn: undo, options });
+    this.#run.saga.add({ name, fn: undo, options });
   }
 
   async scope<T>(

@@ -14,13 +14,7 @@
 import { AetherError } from '../../spec/error.ts';
 import { type Random, seededRandom } from '../../spec/random.ts';
 import type { StepContext, StepOptions } from './contract.ts';
-import {
-  CancelledError,
-  ForeignAwaitError,
-  QueryError,
-  TimeoutError,
-  UpdateRejectedError,
-} from './errors.ts';
+import { CancelledError, ForeignAwaitError, QueryError } from './errors.ts';
 import {
   type Attributes,
   type ClosingEvent,
@@ -37,13 +31,16 @@ import {
   type ScheduledKind,
   type StartedEvent,
 } from './event.ts';
-import { failureOf, ownError, stepFailed } from './failure.ts';
+import { failureOf } from './failure.ts';
+import { Handlers } from './handlers.ts';
 import type { Operation, StepState } from './operation.ts';
-import { outcomeOf } from './outcome.ts';
+import { Operations } from './operations.ts';
 import type { Json } from './payload.ts';
 import { isFinalForRun, retryDelayMs } from './retry.ts';
 import type { Advance, RunIdentity, RunPorts } from './run-ports.ts';
+import { Saga } from './saga.ts';
 import { Scope, cancelledError } from './scope.ts';
+import { settlementOf, type SettlingEvent } from './settlement.ts';
 import { Signals } from './signals.ts';
 import { divergence, Tape } from './tape.ts';
 
@@ -53,13 +50,6 @@ export class Continuation {
   constructor(input: Json) {
     this.input = input;
   }
-}
-
-/** Compensation of something that was done. */
-interface Undo {
-  readonly name: string;
-  readonly fn: (step: StepContext) => void | Promise<void>;
-  readonly options: StepOptions<void>;
 }
 
 /** An update by id: accepted, or finished with its outcome. */
@@ -74,6 +64,8 @@ export class Run {
   readonly random: Random;
   readonly attributes: Attributes = {};
   readonly signals: Signals = new Signals();
+  readonly handlers: Handlers = new Handlers();
+  readonly saga: Saga = new Saga();
   readonly signalIds: Set<string> = new Set();
   readonly updates: Map<string, UpdateState> = new Map();
   readonly versions: Map<string, number> = new Map();
@@ -82,19 +74,9 @@ export class Run {
 
   readonly #body: RunBody;
   readonly #tape = new Tape();
-  readonly #operations = new Map<number, Operation>();
-  readonly #conditions = new Set<Operation>();
-  readonly #queries = new Map<string, (argument: unknown) => unknown>();
-  readonly #updateHandlers = new Map<string, UpdateHandler>();
-  readonly #handlers = new Set<Promise<void>>();
-  readonly #handlerFailed = Promise.withResolvers<never>();
-  readonly #undos: Undo[] = [];
-  #begun: Operation[] = [];
-  #aborted: Operation[] = [];
-  #ended: number[] = [];
+  readonly #operations = new Operations((operation) => this.#left(operation));
   #operationCount = 0;
   #delivering = false;
-  #querying = false;
   #nowMs = 0;
   #shellMs = 0;
   #started: StartedEvent | undefined;
@@ -108,7 +90,6 @@ export class Run {
     this.ports = ports;
     this.#body = body;
     this.random = seededRandom(Number.parseInt(ports.digest(identity.runId).slice(0, 8), 16));
-    this.#handlerFailed.promise.catch(() => {});
   }
 
   get replaying(): boolean {
@@ -145,7 +126,7 @@ export class Run {
     return !this.#bodyCalled && this.#closing === undefined;
   }
   get operations(): Iterable<Operation> {
-    return this.#operations.values();
+    return this.#operations;
   }
   operation(op: number): Operation | undefined {
     return this.#operations.get(op);
@@ -170,9 +151,7 @@ export class Run {
       }
       await this.#handle(event);
     }
-    this.#begun = [...this.#operations.values()];
-    this.#aborted = [];
-    this.#ended = [];
+    this.#operations.resume();
     return this.#advance();
   }
 
@@ -196,39 +175,6 @@ export class Run {
     this.#tape.record(event);
     this.#end(event);
     return this.#advance();
-  }
-
-  /** @throws QueryError */
-  query(name: string, argument: unknown): unknown {
-    const handler = this.#queries.get(name);
-    if (handler === undefined) {
-      const known = [...this.#queries.keys()].join(', ') || 'none';
-      throw new QueryError(`no handler for query "${name}"`, { hint: `registered: ${known}` });
-    }
-    this.#querying = true;
-    try {
-      return handler(argument);
-    } catch (error) {
-      if (error instanceof QueryError) throw error;
-      throw new QueryError(`query "${name}" failed: ${(error as Error)?.message ?? error}`, {
-        cause: error,
-      });
-    } finally {
-      this.#querying = false;
-    }
-  }
-
-  /** Whether the run takes this update now. @throws UpdateRejectedError */
-  validateUpdate(name: string, argument: unknown): void {
-    const handler = this.#updateHandlers.get(name);
-    if (handler === undefined) throw new UpdateRejectedError(`no handler for update "${name}"`);
-    try {
-      handler.validate?.(argument);
-    } catch (error) {
-      throw new UpdateRejectedError(`update "${name}" was rejected: ${(error as Error)?.message}`, {
-        cause: error,
-      });
-    }
   }
 
   // ---- for the context: what a body may do -----------------------------------------------------
@@ -279,10 +225,7 @@ export class Run {
       ...(options.predicate === undefined ? {} : { predicate: options.predicate }),
       ...(options.awaits === undefined ? {} : { awaits: options.awaits }),
     };
-    this.#operations.set(op, operation);
-    scope.add(operation);
-    if (operation.predicate !== undefined) this.#conditions.add(operation);
-    if (!this.replaying) this.#begun.push(operation);
+    this.#operations.add(operation, !this.replaying);
     options.onScheduled?.(operation);
     return promise;
   }
@@ -297,19 +240,12 @@ export class Run {
     operation: Operation,
     outcome?: { value: unknown } | { error: AetherError | Error },
   ): void {
-    this.#operations.delete(operation.op);
-    if (operation.fireAt !== undefined) this.#ended.push(operation.op);
-    operation.scope.delete(operation);
-    this.#conditions.delete(operation);
-    if (operation.kind === 'receive') this.signals.leave(operation.name, operation.op);
-    if (outcome === undefined) return;
-    if ('error' in outcome) operation.reject(outcome.error);
-    else operation.resolve(outcome.value);
+    this.#operations.settle(operation, outcome);
   }
 
   /** Journals or checks a command. @returns undefined once the run is stuck or closed: do nothing then (R4) */
   command<C extends CommandEvent>(command: C): C | undefined {
-    if (this.#querying) {
+    if (this.handlers.querying) {
       throw new QueryError('a query handler may only read', {
         hint: 'use an update to change things',
       });
@@ -353,25 +289,14 @@ export class Run {
   }
 
   cancelScope(scope: Scope, reason: string): void {
-    for (const operation of scope.cancel(reason)) this.#cancel(operation, cancelledError(reason));
+    for (const operation of scope.cancel(reason))
+      this.#operations.cancel(operation, cancelledError(reason));
   }
 
   onSignal(name: string, handler: (payload: unknown) => unknown): void {
     this.signals.handle(name, (payload) =>
-      this.#runHandler(async () => void (await handler(payload))),
+      this.handlers.run(async () => void (await handler(payload))),
     );
-  }
-
-  onQuery(name: string, handler: (argument: unknown) => unknown): void {
-    this.#queries.set(name, handler);
-  }
-
-  onUpdate(name: string, handler: UpdateHandler): void {
-    this.#updateHandlers.set(name, handler);
-  }
-
-  addUndo(undo: Undo): void {
-    this.#undos.push(undo);
   }
 
   // ---- inside ----------------------------------------------------------------------------------
@@ -381,7 +306,7 @@ export class Run {
     this.#delivering = true;
     this.#enter(() => this.#apply(event));
     do await this.ports.drain();
-    while (this.#enter(() => this.#wakeCondition()));
+    while (this.#enter(() => this.#operations.wakeCondition()));
     this.#delivering = false;
     const waits = this.#bodyCalled && this.#closing === undefined && this.#stuck === undefined;
     if (waits && this.#operations.size === 0) {
@@ -406,17 +331,10 @@ export class Run {
         this.#begunAt = event.at;
         return this.#callBody();
       case 'step-completed':
-        return this.#withOperation(event, (operation) =>
-          this.#stepCompleted(operation, event.payload),
-        );
       case 'step-failed':
-        return this.#withOperation(event, (operation) => {
-          const error =
-            operation.kind === 'step'
-              ? stepFailed(operation.name, event.error, event.attempts, this.ports.payloads)
-              : ownError(event.error);
-          this.settle(operation, { error: operation.cancelled ?? error });
-        });
+      case 'timer-fired':
+      case 'child-closed':
+        return this.#withOperation(event, (operation) => this.#settled(operation, event));
       case 'step-retried':
         return this.#withStep(event, (step) => {
           step.attempt = event.attempt + 1;
@@ -425,10 +343,6 @@ export class Run {
         });
       case 'step-progressed':
         return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));
-      case 'timer-fired':
-        return this.#withOperation(event, (operation) => this.#timerFired(operation));
-      case 'child-closed':
-        return this.#withOperation(event, (operation) => this.#childClosed(operation, event.end));
       case 'signal-received':
         this.#remember(event);
         return this.signals.arrive(event.name, this.ports.payloads.decode(event.payload));
@@ -463,62 +377,21 @@ export class Run {
     });
   }
 
-  #stepCompleted(operation: Operation, payload: Json): void {
-    const value = this.ports.payloads.decode(payload); // R1
+  #settled(operation: Operation, event: SettlingEvent): void {
+    const { payloads } = this.ports;
     const undo = operation.step?.options.compensate;
-    if (undo !== undefined) {
-      const result = this.ports.payloads.decode(payload);
-      this.#undos.push({
-        name: `undo ${operation.name}`,
-        fn: (step) => undo(result, step),
-        options: {},
-      });
+    if (event.kind === 'step-completed' && undo !== undefined) {
+      const result = payloads.decode(event.payload);
+      const fn = (step: StepContext): void | Promise<void> => undo(result, step);
+      this.saga.add({ name: `undo ${operation.name}`, fn, options: {} });
     }
-    const { cancelled } = operation;
-    this.settle(operation, cancelled === undefined ? { value } : { error: cancelled });
+    if (event.kind === 'child-closed') this.children.delete(operation.name);
+    this.settle(operation, settlementOf(operation, event, payloads)); // R1
   }
 
-  #childClosed(operation: Operation, end: ClosingEvent): void {
-    this.children.delete(operation.name);
-    try {
-      const value = outcomeOf(operation.name, end, this.ports.payloads);
-      this.settle(operation, { value });
-    } catch (error) {
-      this.settle(operation, { error: error as Error });
-    }
-  }
-
-  #timerFired(operation: Operation): void {
-    if (operation.kind === 'child-result') {
-      const error = new TimeoutError(`child "${operation.name}" did not end in time`);
-      return this.settle(operation, { error });
-    }
-    if (operation.kind === 'receive') {
-      const error = new TimeoutError(`no signal "${operation.name}" came in time`);
-      return this.settle(operation, { error });
-    }
-    this.settle(operation, { value: operation.kind === 'condition' ? false : undefined });
-  }
-
-  #cancel(operation: Operation, error: CancelledError): void {
-    const waits = operation.step !== undefined && operation.step.options.onCancel !== 'abandon';
-    if (waits) operation.cancelled = error;
-    else this.settle(operation, { error });
-    if (operation.step !== undefined) this.#aborted.push(operation);
-  }
-
-  /** Wakes the first condition that holds. @returns whether there was one. */
-  #wakeCondition(): boolean {
-    for (const operation of this.#conditions) {
-      try {
-        if (operation.predicate?.() !== true) continue;
-        this.settle(operation, { value: true });
-      } catch (error) {
-        this.settle(operation, { error: error as Error });
-      }
-      return true;
-    }
-    return false;
+  /** An operation has settled, and is not told yet. */
+  #left({ kind, name, op }: Operation): void {
+    if (kind === 'receive') this.signals.leave(name, op);
   }
 
   #callBody(): void {
@@ -533,41 +406,22 @@ export class Run {
     try {
       const input = this.ports.payloads.decode(this.started.payload);
       const body = this.#body(this, this.root, input);
-      const result = await Promise.race([body, this.#handlerFailed.promise]);
-      await this.#handlersDone();
+      const result = await Promise.race([body, this.handlers.failure]);
+      await this.handlers.done();
       return result;
     } catch (error) {
-      if (error instanceof Continuation) await this.#handlersDone();
+      if (error instanceof Continuation) await this.handlers.done();
       else await this.#compensate(error);
       throw error;
     }
   }
 
-  async #handlersDone(): Promise<void> {
-    while (this.#handlers.size > 0) {
-      await Promise.race([Promise.all(this.#handlers), this.#handlerFailed.promise]);
-    }
-  }
-
-  /** Runs the undos, last first. @throws AetherError when one fails: what follows it is not done. */
-  async #compensate(cause: unknown): Promise<void> {
+  #compensate(cause: unknown): Promise<void> {
     const shield = this.root.inner(true);
-    for (let undo = this.#undos.pop(); undo !== undefined; undo = this.#undos.pop()) {
-      const { name, fn, options } = undo;
-      try {
-        await this.schedule(shield, 'step', name, {
-          step: { fn, options: options as StepOptions<unknown>, attempt: 1 },
-        });
-      } catch (error) {
-        const left = [name, ...this.#undos.map((other) => other.name).toReversed()];
-        throw new AetherError(`compensation failed: ${(error as Error).message}`, {
-          code: 'ERR_ENGINE_COMPENSATION_FAILED',
-          hint: `not undone: ${left.join(', ')}`,
-          details: { notUndone: left },
-          cause,
-        });
-      }
-    }
+    return this.saga.compensate(({ name, fn, options }) => {
+      const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
+      return this.schedule(shield, 'step', name, { step });
+    }, cause);
   }
 
   #complete(result: unknown): void {
@@ -612,23 +466,17 @@ export class Run {
 
   #end(event: ClosingEvent): void {
     this.#closing = event;
-    for (const operation of this.#operations.values()) {
-      if (operation.step !== undefined) this.#aborted.push(operation);
-    }
-    this.#ended.push(...this.#operations.keys());
-    this.#operations.clear();
-    this.#conditions.clear();
-    this.#begun = [];
+    this.#operations.drop({ abort: true });
   }
 
   #update(event: Extract<OutsideEvent, { kind: 'update-accepted' }>): void {
     this.updates.set(event.id, 'accepted');
-    const handler = this.#updateHandlers.get(event.name);
+    const handler = this.handlers.update(event.name);
     if (handler === undefined) {
       return this.#fail(divergence(this.#operationCount + 1, event, 'no handler for it'));
     }
     const argument = this.ports.payloads.decode(event.payload);
-    this.#runHandler(async () => {
+    this.handlers.run(async () => {
       const done = { kind: 'update-completed', at: this.#shellMs, id: event.id } as const;
       let outcome: { payload: Json } | { error: ReturnType<typeof failureOf> };
       try {
@@ -644,45 +492,20 @@ export class Run {
     });
   }
 
-  /** A handler runs beside the body; its failure is the run's. */
-  #runHandler(handler: () => Promise<void>): void {
-    const running: Promise<void> = handler().then(
-      () => void this.#handlers.delete(running),
-      (error: unknown) => {
-        this.#handlers.delete(running);
-        this.#handlerFailed.reject(error);
-      },
-    );
-    this.#handlers.add(running);
-  }
-
   #fail(error: AetherError): void {
     if (this.#stuck !== undefined || this.#closing !== undefined) return;
     this.#stuck = error; // R4
-    this.#ended.push(...this.#operations.keys());
-    this.#operations.clear();
-    this.#conditions.clear();
-    this.#begun = [];
+    this.#operations.drop({ abort: false });
   }
 
   #advance(): Advance {
-    const advance = {
-      events: this.#tape.take(),
-      begun: this.#begun,
-      aborted: this.#aborted,
-      ended: this.#ended,
-    };
-    this.#begun = [];
-    this.#aborted = [];
-    this.#ended = [];
-    // What began and settled in the same turn has nothing left to begin.
-    return { ...advance, begun: advance.begun.filter((one) => this.#operations.has(one.op)) };
+    return { events: this.#tape.take(), ...this.#operations.take() };
   }
 }
 
-export interface UpdateHandler {
-  readonly run: (argument: unknown) => unknown;
-  readonly validate?: (argument: unknown) => void;
+/** A stuck run begins once it is mended: its journal does not grow meanwhile. */
+export function mayCallBody(run: Run): boolean {
+  return run.delayed && run.stuck === undefined;
 }
 
 function foreignAwait(why: string): ForeignAwaitError {

@@ -11,18 +11,20 @@ import type { Clock } from '../../spec/clock.ts';
 import type { Log } from '../../spec/log.ts';
 import type { ChildStart, Outside } from '../core/context.ts';
 import { EngineClosedError, NotFoundError } from '../core/errors.ts';
-import type { ClosingEvent, OutsideEvent, ParentLink } from '../core/event.ts';
+import type { ClosingEvent, ParentLink } from '../core/event.ts';
 import { failureOf } from '../core/failure.ts';
 import type { Operation } from '../core/operation.ts';
 import type { PayloadCodec } from '../core/payload.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
 import type { Run } from '../core/run.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { Endings } from './endings.ts';
 import type { Executor } from './executor.ts';
 import type { Starter, StartedRun } from './starter.ts';
 
 export interface ChildrenOptions {
   readonly executor: Executor;
+  readonly arrivals: Arrivals;
   readonly starter: Starter;
   readonly endings: Endings;
   readonly payloads: PayloadCodec;
@@ -41,18 +43,16 @@ export class Children implements Outside {
 
   /** Sends a signal to the newest run of an id. @throws NotFoundError */
   async signal(workflowId: string, name: string, payload: unknown, id?: string): Promise<void> {
-    const { executor, endings } = this.#options;
-    const arrival = executor.signalArrival(name, payload, id);
+    const { executor, endings, arrivals } = this.#options;
+    const arrival = arrivals.signal(name, payload, id);
     await executor.send(await endings.record(workflowId), arrival);
   }
 
   /** Asks the newest run of an id to end. Asked twice is asked once. @throws NotFoundError */
   async cancel(whom: string | RunRecord, reason: string): Promise<void> {
-    const { executor, endings, clock } = this.#options;
+    const { executor, endings, arrivals } = this.#options;
     const record = typeof whom === 'string' ? await endings.record(whom) : whom;
-    const event: OutsideEvent = { kind: 'cancel-requested', at: clock.nowMs(), reason };
-    const wanted = (run: Run): boolean => run.root.cancelled === undefined;
-    await executor.send(record, { event, wanted });
+    await executor.send(record, arrivals.cancel(reason));
   }
 
   /** @throws NotFoundError, AlreadyExistsError, PayloadTypeError, PayloadTooLargeError */

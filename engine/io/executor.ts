@@ -1,16 +1,19 @@
 /**
  * The loop between store, clock, steps and runs.
  *
+ * What comes for a run goes through its inbox (delivery.ts), which has it loaded (run-loader.ts, live-runs.ts); what its
+ * body does is committed here, and only then carried out: steps (step-runner.ts), timers (run-timers.ts), who waits.
+ *
  * E1. A step begins, a waiter hears, a timer is set only after what led to it is durable.
  * E2. The body of a run goes ahead of the disk: what it does next shares the commit of the event that woke it. So one
  *     commit holds a step's outcome and the next step's beginning, and the last outcome and the run's end.
  * E3. When a commit fails, the run's state in memory is worth nothing: it is dropped and loaded again.
- * E4. A run that waits leaves memory; nothing here polls.
+ * E4. A run that waits leaves memory (L2 of live-runs.ts); nothing here polls.
  */
 import type { AetherError } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import type { AnyWorkflow } from '../core/contract.ts';
-import { type Outside, RunContext } from '../core/context.ts';
+import type { Outside } from '../core/context.ts';
 import type { Operation } from '../core/operation.ts';
 import {
   EngineClosedError,
@@ -29,20 +32,22 @@ import {
 import { appendEntry, type ExportedEvent, exportEntries, readEntries } from '../core/journal.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
 import { backoffMs } from '../core/retry.ts';
-import { Run, type RunBody } from '../core/run.ts';
-import type { Advance, RunIdentity } from '../core/run-ports.ts';
+import type { Run } from '../core/run.ts';
+import type { Advance } from '../core/run-ports.ts';
 import { differs, recordOf, whyOf } from '../core/status.ts';
 import { isFollowed, successorOf } from '../core/successor.ts';
-import type { Append, AppendResult, Store } from '../store.ts';
-import type { Registry } from '../workflow.ts';
+import type { Append, AppendResult } from '../store.ts';
+import type { Arrivals, Sent } from './arrivals.ts';
 import { Committer } from './committer.ts';
-import { type Arrival, type Inbound, isResting, type LiveRun, liveRun } from './live-run.ts';
+import { Delivery } from './delivery.ts';
+import { type Arrival, type Inbound, isResting, type LiveRun } from './live-run.ts';
+import { LiveRuns } from './live-runs.ts';
 import { probeEvent } from './probe.ts';
 import { Retention } from './retention.ts';
+import { RunLoader, type RunLoaderOptions } from './run-loader.ts';
+import { RunTimers } from './run-timers.ts';
 import { StepRunner, type StepRunnerOptions } from './step-runner.ts';
-import { type BodyGuard, exempt, guardBodies } from './strict.ts';
-import { drainMicrotasks, sha256, SortedIds } from './system.ts';
-import { type TimerKey, Timers } from './timers.ts';
+import { sha256, SortedIds } from './system.ts';
 import { type Ending, type UpdateCompleted, Waiters } from './waiters.ts';
 
 /** What stands beside the loop and hears of runs; everything it is told of is durable. */
@@ -59,43 +64,28 @@ export interface ExecutorPorts {
   closed(run: Run): void;
 }
 
-export interface ExecutorOptions extends StepRunnerOptions {
+export interface ExecutorOptions extends StepRunnerOptions, RunLoaderOptions {
   readonly ports: ExecutorPorts;
-  readonly store: Store;
-  readonly registry: Registry;
-  readonly historyEventsMax: number;
-  /** Whether bodies are kept from asking the outside. */
-  readonly strict: boolean;
+  readonly arrivals: Arrivals;
   readonly log: Log;
   /** How long closed runs are kept; undefined: for ever. */
   readonly retentionMs?: number | undefined;
 }
 
-/** Timers that stand for no operation. */
-const WAKE = 0;
-const DEADLINE = -1;
-const BEGIN = -2;
-
-/** Runs that only wait and still are in memory: what wakes soon or often need not be replayed. */
-const IDLE_RUNS_MAX = 1_000;
-/** A run that wakes no sooner than this leaves memory at once. */
-const SHORT_WAIT_MS = 1_000;
 const RELOAD_RETRY = { initial: 200, max: 10_000 };
 
 export class Executor {
   readonly #options: ExecutorOptions;
   readonly #committer: Committer;
-  readonly #timers: Timers;
+  readonly #timers: RunTimers;
+  readonly #delivery: Delivery;
   readonly #steps: StepRunner;
+  readonly #loader: RunLoader;
   readonly #retention: Retention | undefined;
   readonly #ids = new SortedIds();
-  readonly #live = new Map<string, LiveRun>();
-  readonly #idle = new Map<string, LiveRun>();
+  readonly #live = new LiveRuns();
   readonly #waiters = new Waiters();
   readonly #reloads = new Map<string, number>();
-  /** Runs whose body was found unfit in this process: it is not called again, its code is still the same. */
-  readonly #stuck = new Map<string, AetherError>();
-  #guard: BodyGuard | undefined;
   #ballot = '';
   #closed = false;
 
@@ -104,13 +94,27 @@ export class Executor {
     this.#committer = new Committer(options.store);
     const { retentionMs: keepMs } = options;
     this.#retention = keepMs === undefined ? undefined : new Retention({ ...options, keepMs });
-    this.#timers = new Timers(options.clock, (key) => this.#timerFired(key));
+    this.#delivery = new Delivery({
+      load: (live) => this.#load(live),
+      commit: (...advance) => this.#commit(...advance),
+      flushed: () => this.#committer.flushed(),
+      begins: (live) => this.#live.busy(live),
+      ends: (live) => this.#rest(live),
+      fails: (live, error) => this.#lose(live, error),
+    });
+    this.#loader = new RunLoader(options, {
+      outside: () => options.ports.outside(),
+      newRunId: () => this.newId(),
+    });
+    this.#timers = new RunTimers({
+      clock: options.clock,
+      ready: (run) => options.ports.ready(run),
+      fired: (runId, arrival) => this.#fired(runId, arrival),
+      retry: (runId, operation) => this.#steps.begin(this.#live.attach(runId, ''), operation),
+    });
     this.#steps = new StepRunner(options, {
       ballot: () => this.#ballot,
-      arrived: (live, arrival) => {
-        live.inbox.push(arrival);
-        this.#pump(live);
-      },
+      arrived: (live, arrival) => this.#delivery.deliver(live, arrival),
     });
   }
 
@@ -129,7 +133,7 @@ export class Executor {
 
   /** What goes on: events or commits in the works, only steps, or nothing before a timer fires. */
   get activity(): 'busy' | 'steps' | 'none' {
-    const live = [...this.#live.values()];
+    const live = [...this.#live];
     const busy = live.some((one) => one.pumping || one.inbox.length > 0 || one.uncommitted > 0);
     if (busy || !this.#committer.idle) return 'busy';
     return live.every(isResting) ? 'none' : 'steps';
@@ -137,8 +141,8 @@ export class Executor {
 
   /** Takes ownership and goes on with every open run. */
   async open(): Promise<void> {
-    const { store, strict, ports } = this.#options;
-    if (strict) this.#guard = guardBodies();
+    const { store, ports } = this.#options;
+    this.#loader.open();
     this.#ballot = await store.acquire();
     await ports.owned();
     const limit = 1_000;
@@ -159,8 +163,7 @@ export class Executor {
     this.#retention?.close();
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
-    for (const live of this.#live.values())
-      for (const one of live.attempts.values()) one.abort(error);
+    for (const live of this.#live) for (const one of live.attempts.values()) one.abort(error);
     await this.#committer.flushed();
     this.kill();
   }
@@ -172,11 +175,9 @@ export class Executor {
     const error = new EngineClosedError('the engine is closed');
     this.#timers.clear();
     this.#committer.close();
-    this.#guard?.release();
-    for (const live of this.#live.values()) {
-      live.gone = true;
+    this.#loader.close();
+    for (const live of this.#live)
       for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
-    }
     this.#live.clear();
     this.#waiters.allEnded({ error });
   }
@@ -192,6 +193,13 @@ export class Executor {
     return this.#live.get(runId)?.record ?? this.#options.store.record(runId);
   }
 
+  async newest(workflowId: string): Promise<RunRecord | undefined> {
+    await this.#committer.flushed();
+    this.#checkOpen();
+    const record = await this.#options.store.newest(workflowId);
+    return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
+  }
+
   newId(): string {
     return this.#ids.next(Math.floor(this.#options.clock.nowMs()));
   }
@@ -205,34 +213,29 @@ export class Executor {
   ): Promise<string> {
     this.#checkOpen();
     const runId = this.newId();
-    const live = liveRun(runId, workflowId);
+    const live = this.#live.attach(runId, workflowId);
     const { name, version } = workflow;
-    live.run = this.#newRun({ workflowId, runId, name, version }, live);
-    this.#live.set(runId, live);
+    const identity = { workflowId, runId, name, version };
+    live.run = this.#loader.create(identity, () => this.#strayed(live));
     return new Promise((resolve, reject) => {
       const settled = (error?: Error): void =>
         error === undefined ? resolve(runId) : reject(error);
       const events = [event, ...also];
       for (const one of events)
         live.inbox.push(one === events.at(-1) ? { event: one, settled } : { event: one });
-      this.#pump(live);
+      this.#delivery.pump(live);
     });
   }
 
   /** Hands something to an open run. Resolves once it is durable. @throws NotFoundError when the run is closed */
-  send(
-    record: Pick<RunRecord, 'runId' | 'workflowId'>,
-    arrival: Omit<Arrival, 'settled'>,
-  ): Promise<void> {
+  send(record: Pick<RunRecord, 'runId' | 'workflowId'>, arrival: Sent): Promise<void> {
     return this.#enqueue(record, (settled) => ({ ...arrival, settled }));
   }
 
   /** Begins a run that waited for its place. Twice is once; what fails is begun again when the run is loaded. */
   begin(record: Pick<RunRecord, 'runId' | 'workflowId'>): void {
     if (this.#closed) return;
-    const event: OutsideEvent = { kind: 'begun', at: this.#options.clock.nowMs() };
-    const begun = this.send(record, { event, wanted: mayCallBody });
-    begun.catch(() => {});
+    this.send(record, this.#options.arrivals.begin()).catch(() => {});
   }
 
   /** Looks at a run, open or closed, between two events; what it sees is durable. */
@@ -293,79 +296,23 @@ export class Executor {
     make: (settled: (error?: Error) => void) => Inbound,
   ): Promise<void> {
     this.#checkOpen();
-    const live = this.#live.get(runId) ?? this.#attach(runId, workflowId);
+    const live = this.#live.attach(runId, workflowId);
     return new Promise((resolve, reject) => {
-      live.inbox.push(make((error) => (error === undefined ? resolve() : reject(error))));
-      this.#pump(live);
+      const settled = (error?: Error): void => (error === undefined ? resolve() : reject(error));
+      this.#delivery.deliver(live, make(settled));
     });
   }
 
-  #attach(runId: string, workflowId: string): LiveRun {
-    const live = liveRun(runId, workflowId);
-    this.#live.set(runId, live);
-    return live;
-  }
-
-  /** Events of one run are handled one at a time. */
-  #pump(live: LiveRun): void {
-    if (live.pumping || live.gone) return;
-    live.pumping = true;
-    this.#idle.delete(live.runId);
-    void this.#work(live)
-      .catch((error: unknown) => this.#lose(live, error as Error))
-      .finally(() => {
-        live.pumping = false;
-        // Something may have come after the loop had ended and before this ran.
-        if (live.inbox.length > 0) this.#pump(live);
-        else this.#rest(live);
-      });
-  }
-
-  async #work(live: LiveRun): Promise<void> {
-    const run = live.run ?? (await this.#load(live));
-    if (run === undefined) return;
-    for (let one = live.inbox.shift(); one !== undefined && !live.gone; one = live.inbox.shift()) {
-      if ('visit' in one) this.#visit(live, run, one);
-      else await this.#arrive(live, run, one);
-    }
-  }
-
-  #visit(live: LiveRun, run: Run, { visit, settled }: Extract<Inbound, { visit: unknown }>): void {
-    try {
-      visit(run);
-      this.#whenDurable(live, settled);
-    } catch (error) {
-      settled?.(error as Error);
-    }
-  }
-
-  async #arrive(live: LiveRun, run: Run, arrival: Arrival): Promise<void> {
-    const { event, settled } = arrival;
-    try {
-      if (run.closing !== undefined) {
-        throw new NotFoundError(`run ${live.runId} is closed (${run.closing.kind})`);
-      }
-      if (arrival.wanted?.(run) === false) return this.#whenDurable(live, settled);
-    } catch (error) {
-      return settled?.(error as Error);
-    }
-    if (event.kind === 'terminated' || event.kind === 'timed-out') {
-      return this.#commit(live, run, run.close(event), settled);
-    }
-    this.#commit(live, run, run.stuck ? run.keep(event) : await run.deliver(event), settled);
-  }
-
-  #whenDurable(live: LiveRun, settled: ((error?: Error) => void) | undefined): void {
-    if (settled === undefined) return;
-    if (live.uncommitted === 0) settled();
-    else void this.#committer.flushed().then(() => settled());
+  /** It leaves memory if it only waits (E4). */
+  #rest(live: LiveRun): void {
+    this.#live.rest(live, this.#options.clock.nowMs());
   }
 
   // ---- load and leave --------------------------------------------------------------------------
 
   #resume(runId: string, wakeAt: number | null): void {
-    if (wakeAt === null || this.#live.has(runId)) return;
-    this.#timers.set({ runId, op: WAKE }, Math.max(0, wakeAt - this.#options.clock.nowMs()));
+    if (wakeAt === null || this.#live.get(runId) !== undefined) return;
+    this.#timers.load(runId, wakeAt);
   }
 
   async #load(live: LiveRun): Promise<Run | undefined> {
@@ -374,23 +321,15 @@ export class Executor {
     if (record === undefined) throw new NotFoundError(`no run ${live.runId}`);
     live.record = record;
     try {
-      if (record.version === '' && record.why !== undefined)
-        throw new StoreCorruptError(record.why.message);
-      const entries = await store.read({ runId: live.runId });
-      const recorded = readEntries(live.runId, entries, sha256);
-      const last = entries.at(-1);
-      if (last === undefined) throw new StoreCorruptError(`run ${live.runId}: its journal is gone`);
-      live.last = { index: last.index, hash: last.hash };
-      const { workflowId, runId, name, version } = record;
-      const run = this.#newRun({ workflowId, runId, name, version }, live);
+      const { run, recorded, last } = await this.#loader.load(record, () => this.#strayed(live));
+      live.last = last;
       const advance = await run.recover(recorded, clock.nowMs());
       live.run = run;
       if (isOpen(record.status)) {
         this.#commit(live, run, advance);
         this.#setRunTimers(live, run);
       }
-      // From now on each of its operations has a timer of its own.
-      this.#timers.delete({ runId: live.runId, op: WAKE });
+      this.#timers.loaded(live.runId);
       ports.loaded(run);
       if (this.#reloads.has(live.runId)) this.#tellAgain(live, run, recorded);
       return run;
@@ -408,45 +347,6 @@ export class Executor {
       if (event.kind === 'update-completed') this.#waiters.updated(live.runId, event);
       if (isClosing(event)) this.#end(live, run, event);
     }
-  }
-
-  #newRun(identity: RunIdentity, live: LiveRun): Run {
-    const { registry, payloads, historyEventsMax } = this.#options;
-    const body: RunBody = async (run, scope, input) => {
-      const definition = registry.exact(identity.name, identity.version);
-      const outside = this.#options.ports.outside();
-      return definition.body(new RunContext<unknown>(run, scope, outside), input);
-    };
-    return new Run(identity, body, {
-      drain: drainMicrotasks,
-      digest: sha256,
-      payloads,
-      historyEventsMax,
-      newRunId: () => exempt(() => this.newId()),
-      ...(this.#guard === undefined ? {} : { enter: this.#guard.enter }),
-      refusal: () => this.#stuck.get(identity.runId) ?? registry.missing(identity),
-      onStray: () => exempt(() => this.#strayed(live)),
-    });
-  }
-
-  /** @throws PayloadTypeError, PayloadTooLargeError */
-  signalArrival(name: string, payload: unknown, id?: string): Omit<Arrival, 'settled'> {
-    const encoded = this.#options.payloads.encode(payload, `payload of signal "${name}"`);
-    const event: OutsideEvent = {
-      kind: 'signal-received',
-      at: this.#options.clock.nowMs(),
-      name,
-      payload: encoded,
-      ...(id === undefined ? {} : { id }),
-    };
-    return { event, wanted: (run) => id === undefined || !run.signalIds.has(id) };
-  }
-
-  async newest(workflowId: string): Promise<RunRecord | undefined> {
-    await this.#committer.flushed();
-    this.#checkOpen();
-    const record = await this.#options.store.newest(workflowId);
-    return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
   }
 
   /** The body went on by itself: nothing it did is recorded, its record says so. */
@@ -468,34 +368,11 @@ export class Executor {
     this.#committer.append({ runId, ballot: this.#ballot, record: quarantined }, () => {});
   }
 
-  /** A run that only waits leaves memory: at once if it waits for long, else when its place is wanted (E4). */
-  #rest(live: LiveRun): void {
-    if (live.gone || !isResting(live)) return;
-    const { run } = live;
-    const wakeAt =
-      run === undefined || run.closing !== undefined || run.stuck ? null : live.record?.wakeAt;
-    const soon =
-      wakeAt !== null &&
-      wakeAt !== undefined &&
-      wakeAt - this.#options.clock.nowMs() < SHORT_WAIT_MS;
-    const waitsForOutside = run !== undefined && wakeAt === null && !run.closing && !run.stuck;
-    if (!soon && !waitsForOutside) return this.#evict(live);
-    this.#idle.set(live.runId, live);
-    const oldest = this.#idle.size > IDLE_RUNS_MAX ? this.#idle.values().next().value : undefined;
-    if (oldest !== undefined) this.#evict(oldest);
-  }
-
-  #evict(live: LiveRun): void {
-    live.gone = true;
-    this.#idle.delete(live.runId);
-    this.#live.delete(live.runId);
-  }
-
   /** What was not committed is void (E3). */
   #lose(live: LiveRun, error: Error): void {
     if (live.gone) return;
     const { clock, log, random } = this.#options;
-    this.#evict(live);
+    this.#live.evict(live);
     for (const attempt of live.attempts.values()) attempt.abort(error);
     this.#steps.leave(live);
     for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
@@ -512,7 +389,7 @@ export class Executor {
       { runId: live.runId, err: error, delayMs, at: clock.nowMs() },
       'run lost its state; it is loaded again',
     );
-    this.#timers.set({ runId: live.runId, op: WAKE }, delayMs);
+    this.#timers.loadAfter(live.runId, delayMs);
   }
 
   // ---- commit ----------------------------------------------------------------------------------
@@ -524,13 +401,13 @@ export class Executor {
         ? undefined
         : appendEntry(live.last, live.runId, this.#ballot, events, sha256);
     if (entry !== undefined) live.last = { index: entry.index, hash: entry.hash };
-    if (run.stuck !== undefined) this.#stuck.set(live.runId, run.stuck);
+    if (run.stuck !== undefined) this.#loader.unfit(live.runId, run.stuck);
     const record = recordOf(run, live.last?.index ?? 0);
     const changed = differs(live.record, record);
     if (changed) live.record = record;
     if (entry === undefined && !changed) {
       this.#begin(live, run, advance);
-      return this.#whenDurable(live, settled);
+      return this.#delivery.whenDurable(live, settled);
     }
     const append: Append = {
       runId: live.runId,
@@ -582,10 +459,10 @@ export class Executor {
       if (event.kind === 'update-completed') {
         this.#waiters.updated(live.runId, event);
       } else if (event.kind === 'step-retried') {
-        this.#timers.set({ runId: live.runId, op: event.op }, event.nextAt - event.at);
+        this.#timers.setForRetry(live.runId, event.op, event.nextAt - event.at);
       }
     }
-    for (const op of advance.ended) this.#timers.delete({ runId: live.runId, op });
+    for (const op of advance.ended) this.#timers.delete(live.runId, op);
     this.#begin(live, run, advance);
     const last = advance.events.at(-1);
     if (last !== undefined && isClosing(last)) this.#end(live, run, last);
@@ -593,9 +470,9 @@ export class Executor {
   }
 
   #end(live: LiveRun, run: Run, event: ClosingEvent): void {
-    this.#stuck.delete(live.runId);
+    this.#loader.forget(live.runId);
     this.#reloads.delete(live.runId);
-    for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId: live.runId, op });
+    this.#timers.deleteForRun(live.runId);
     if (isFollowed(event)) this.#resume(event.next.runId, event.next.notBefore ?? 0);
     this.#waiters.ended(run.identity.runId, { event });
     this.#options.ports.closed(run);
@@ -612,67 +489,31 @@ export class Executor {
     for (const operation of advance.begun) {
       if (run.operation(operation.op) !== operation) continue;
       if (operation.fireAt !== undefined) {
-        this.#timers.set(
-          { runId: live.runId, op: operation.op },
-          Math.max(0, operation.fireAt - nowMs),
-        );
+        this.#timers.setForOperation(live.runId, operation.op, operation.fireAt);
       }
       if (operation.awaits !== undefined) this.#options.ports.waits(run, operation);
       if (operation.step === undefined) continue;
       const waitMs = (operation.step.retryAt ?? 0) - nowMs;
-      if (waitMs > 0) this.#timers.set({ runId: live.runId, op: operation.op }, waitMs);
+      if (waitMs > 0) this.#timers.setForRetry(live.runId, operation.op, waitMs);
       else this.#steps.begin(live, operation);
     }
   }
 
   #setRunTimers(live: LiveRun, run: Run): void {
-    if (run.closing !== undefined || live.gone) return;
-    const nowMs = this.#options.clock.nowMs();
-    const { deadline, notBefore } = run.started;
-    const { runId } = live;
-    if (deadline !== undefined)
-      this.#timers.set({ runId, op: DEADLINE }, Math.max(0, deadline - nowMs));
-    if (run.delayed && notBefore !== undefined) {
-      this.#timers.set({ runId, op: BEGIN }, Math.max(0, notBefore - nowMs));
-    } else if (run.queued) {
-      this.#options.ports.ready(run);
-    }
+    if (!live.gone) this.#timers.setForRun(run);
   }
 
-  #timerFired({ runId, op }: TimerKey): void {
-    const at = this.#options.clock.nowMs();
-    const live = this.#live.get(runId) ?? this.#attach(runId, '');
-    if (op === DEADLINE) {
-      live.inbox.push({ event: { kind: 'timed-out', at } });
-    } else if (op === BEGIN) {
-      live.inbox.push({ event: { kind: 'begun', at }, wanted: (run) => this.#mayBegin(run) });
-    } else if (op !== WAKE) {
-      live.inbox.push({
-        event: { kind: 'timer-fired', at, op },
-        wanted: (run) => this.#isTimerDue(live, run, op),
-      });
-    }
-    this.#pump(live);
-  }
-
-  #mayBegin(run: Run): boolean {
-    if (!run.queued) return mayCallBody(run);
-    if (run.delayed) this.#options.ports.ready(run);
-    return false;
-  }
-
-  /** A timer of an operation is an event; the timer of a step's next attempt is not. */
-  #isTimerDue(live: LiveRun, run: Run, op: number): boolean {
-    const operation = run.operation(op);
-    if (operation?.step !== undefined) this.#steps.begin(live, operation);
-    return operation?.fireAt !== undefined;
+  #fired(runId: string, arrival: Arrival | undefined): void {
+    const live = this.#live.attach(runId, '');
+    if (arrival === undefined) this.#delivery.pump(live);
+    else this.#delivery.deliver(live, arrival);
   }
 
   #abort(live: LiveRun, op: number, reason: AetherError | undefined): void {
     const operation = live.run?.operation(op);
     if (this.#steps.abort(live, op, reason)) return;
     // It waited for its next attempt: there is nothing to wait for.
-    this.#timers.delete({ runId: live.runId, op });
+    this.#timers.delete(live.runId, op);
     if (operation !== undefined && reason !== undefined) this.#steps.fail(live, operation, reason);
   }
 
@@ -682,11 +523,6 @@ export class Executor {
 }
 
 const EMPTY: Advance = { events: [], begun: [], aborted: [], ended: [] };
-
-/** A stuck run begins once it is mended: its journal does not grow meanwhile. */
-function mayCallBody(run: Run): boolean {
-  return run.delayed && run.stuck === undefined;
-}
 
 function failureOfCommit(runId: string, outcome: Exclude<AppendResult, 'done'> | Error): Error {
   if (outcome instanceof Error) return outcome;

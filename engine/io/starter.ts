@@ -8,11 +8,13 @@ import type { PayloadCodec } from '../core/payload.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
 import { checkRetryPolicy } from '../core/retry.ts';
 import type { Definition, Registry } from '../workflow.ts';
+import type { Arrivals } from './arrivals.ts';
 import type { Executor } from './executor.ts';
 import type { Queues } from './queues.ts';
 
 export interface StarterOptions {
   readonly executor: Executor;
+  readonly arrivals: Arrivals;
   readonly registry: Registry;
   readonly payloads: PayloadCodec;
   readonly clock: Clock;
@@ -57,8 +59,8 @@ export class Starter {
   }
 
   async terminate(record: RunRecord, reason: string): Promise<void> {
-    const event: OutsideEvent = { kind: 'terminated', at: this.#options.clock.nowMs(), reason };
-    await this.#options.executor.send(record, { event });
+    const { executor, arrivals } = this.#options;
+    await executor.send(record, arrivals.terminate(reason));
   }
 
   async #startedEvent(
@@ -92,7 +94,7 @@ export class Starter {
 
   #signalOf({ signal }: StartOptions): OutsideEvent[] {
     if (signal === undefined) return [];
-    return [this.#options.executor.signalArrival(signal.name, signal.payload).event];
+    return [this.#options.arrivals.signal(signal.name, signal.payload).event];
   }
 
   async #startOnce(
@@ -101,7 +103,7 @@ export class Starter {
     event: StartedEvent,
     options: StartOptions,
   ): Promise<string> {
-    const { executor } = this.#options;
+    const { executor, arrivals } = this.#options;
     const existing = await executor.newest(id);
     if (existing !== undefined && isChildOf(existing, event.parent)) return existing.runId;
     if (existing !== undefined && isOpen(existing.status)) {
@@ -111,7 +113,7 @@ export class Starter {
       else {
         const { signal } = options;
         if (signal !== undefined) {
-          await executor.send(existing, executor.signalArrival(signal.name, signal.payload));
+          await executor.send(existing, arrivals.signal(signal.name, signal.payload));
         }
         return existing.runId;
       }
