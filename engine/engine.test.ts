@@ -10,7 +10,7 @@ import {
   TimeoutError,
   workflow,
 } from './index.ts';
-import { MemoryStore, TestEngine, type TestEngineOptions } from './testing.ts';
+import { MemoryStore, TestEngine, type TestEngineOptions, VirtualClock } from './testing.ts';
 
 async function open(t: Test, options: TestEngineOptions): Promise<TestEngine> {
   const engine = await TestEngine.open(options);
@@ -490,6 +490,78 @@ test('a closed engine refuses everything, and wakes who waits', async (t) => {
   await rejected;
   await t.rejects(engine.start(waits), { code: 'ERR_ENGINE_CLOSED' });
   await t.rejects(handle.signal('go'), { code: 'ERR_ENGINE_CLOSED' });
+  await t.rejects(handle.history(), { code: 'ERR_ENGINE_CLOSED' });
+  await t.rejects(engine.list()[Symbol.asyncIterator]().next(), { code: 'ERR_ENGINE_CLOSED' });
+});
+
+test('to close twice is to wait for the same end', async (t) => {
+  const { promise: appended, resolve: finish } = Promise.withResolvers<void>();
+  const store = new MemoryStore();
+  const append = store.append.bind(store);
+  let closed = 0;
+  store.close = async () => void closed++;
+  const engine = await Engine.open({ store, workflows: [waits] });
+  await engine.start(waits);
+  store.append = async (batch) => appended.then(() => append(batch));
+  const sent = engine.start(waits).catch(() => {});
+  await new Promise((resolve) => void setImmediate(resolve));
+  const [first, second] = [engine.close(), engine.close()];
+  await new Promise((resolve) => void setImmediate(resolve));
+  t.equal(closed, 0, 'what is being recorded is waited for');
+  finish();
+  await Promise.all([first, second, sent]);
+  t.equal(closed, 1);
+});
+
+test('a closed engine leaves no deadline of a step behind', async (t) => {
+  const clock = new VirtualClock(0, false);
+  let deadlines = 0;
+  const after = clock.after.bind(clock);
+  clock.after = (delayMs, wake) => {
+    deadlines++;
+    const cancel = after(delayMs, wake);
+    return () => (deadlines--, cancel());
+  };
+  const hangs = workflow('hangs', (ctx) =>
+    ctx.step('hang', () => new Promise(() => {}), { timeout: '1h', heartbeatTimeout: '1m' }),
+  );
+  const engine = await Engine.open({ store: new MemoryStore(), workflows: [hangs], clock });
+  await engine.start(hangs);
+  await new Promise((resolve) => void setImmediate(resolve));
+  t.equal(deadlines, 2);
+  await engine.close();
+  t.equal(deadlines, 0);
+});
+
+test('signals of several names reach the next run as they came', async (t) => {
+  const order = workflow('order', async (ctx, round: number): Promise<string[]> => {
+    if (round === 0) {
+      await ctx.receive('go');
+      ctx.continueAsNew(1);
+    }
+    const seen: string[] = [];
+    for (const name of ['b', 'a']) ctx.onSignal<string>(name, (one) => void seen.push(one));
+    await ctx.condition(() => seen.length === 3);
+    return seen;
+  });
+  const engine = await open(t, { workflows: [order] });
+  const handle = await engine.start(order, 0, { id: 'o' });
+  await handle.signal('a', '1');
+  await handle.signal('b', '2');
+  await handle.signal('a', '3');
+  await handle.signal('go');
+  await handle.result();
+  const { events } = await engine.get('o').history();
+  t.same(
+    events
+      .filter(({ kind }) => kind === 'signal-received')
+      .map(({ name, payload }) => [name, payload]),
+    [
+      ['a', '1'],
+      ['b', '2'],
+      ['a', '3'],
+    ],
+  );
 });
 
 test('what is not there says so', async (t) => {

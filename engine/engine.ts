@@ -55,6 +55,7 @@ export class Engine {
   readonly #executor: Executor;
   readonly #queues: Queues;
   readonly #starter: Starter;
+  #closing: Promise<void> | undefined;
   readonly #endings: Endings;
   readonly #children: Children;
 
@@ -236,7 +237,12 @@ export class Engine {
   }
 
   /** Stops taking work, aborts step signals, waits for what is being recorded. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#queues.close();
     await this.#executor.close();
     await this.#options.store.close();

@@ -152,6 +152,15 @@ test('trigger, backfill, delete', async (t) => {
   t.match(await list(engine.schedules), [{ id: 's', next: [8 * HOUR_MS, 10 * HOUR_MS] }]);
 });
 
+test('triggers do not make the history of a schedule long', async (t) => {
+  const engine = await open(t, { workflows: [counted([])], skipTime: false });
+  await engine.schedules.create('s', { cron: '@yearly', workflow: 'work', overlap: 'skip' });
+  for (let i = 0; i < 200; i++) await engine.schedules.trigger('s');
+  const schedule = await engine.get('aether.schedule/s').describe();
+  t.ok(schedule.events < 500, `${schedule.events} events`);
+  t.match(await list(engine.schedules), [{ id: 's', last: String }]);
+});
+
 test('what was missed is caught up with, as far as the policy says', async (t) => {
   const begun: number[] = [];
   const work = counted(begun);

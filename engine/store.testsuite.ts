@@ -166,6 +166,9 @@ export function storeTestSuite(suite: Test, { create, reopen }: StoreUnderTest):
     t.same(await find({ startedAfter: 10, startedBefore: 30 }), ['r2']);
     t.same(await find({ attributes: { vip: true } }), ['r1']);
     t.same(await find({ attributes: { 'a"b': 1 } }), ['r1']);
+    t.same(await find({ attributes: { vip: 1 } }), [], 'true is not 1');
+    t.same(await find({ attributes: { 'a"b': true } }), []);
+    t.same(await find({ attributes: { 'a"b': '1' } }), []);
     t.same(await find({ name: `x' or 1=1 --` }), []);
   });
 

@@ -14,6 +14,10 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => void setImmediate(resolve));
 }
 
+function temporalNow(): { instant(): unknown } {
+  return (globalThis as unknown as { Temporal: { Now: { instant(): unknown } } }).Temporal.Now;
+}
+
 const CALLS: Record<string, { call: () => unknown; instead: string }> = {
   'Date.now()': { call: () => Date.now(), instead: 'ctx.now()' },
   'new Date()': { call: () => new Date(), instead: 'ctx.now()' },
@@ -35,6 +39,12 @@ const CALLS: Record<string, { call: () => unknown; instead: string }> = {
   },
   'crypto.randomBytes()': { call: () => nodeCrypto.randomBytes(1), instead: 'ctx.random()' },
   'performance.now()': { call: () => performance.now(), instead: 'ctx.now()' },
+  'performance.mark()': { call: () => performance.mark('m'), instead: 'ctx.now()' },
+  'process.hrtime.bigint()': { call: () => process.hrtime.bigint(), instead: 'ctx.now()' },
+  'AbortSignal.timeout()': { call: () => AbortSignal.timeout(1), instead: 'ctx.scope()' },
+  ...('Temporal' in globalThis && {
+    'Temporal.Now.instant()': { call: () => temporalNow().instant(), instead: 'ctx.now()' },
+  }),
   'process.hrtime()': { call: () => process.hrtime(), instead: 'ctx.now()' },
 };
 

@@ -31,6 +31,7 @@ const ROUND_TRIPS: readonly (readonly [string, unknown])[] = [
   ['Set', new Set([1, 'a', undefined])],
   ['an object with a key $', { $: 'bigint', v: '1' }],
   ['an object with keys of methods', { toString: 1, constructor: 2, hasOwnProperty: 3 }],
+  ['what is nested deeply', nested(150)],
   ['the same object twice', [[1], [1]]],
 ];
 
@@ -47,6 +48,12 @@ test('objects without a prototype and of another realm come back as plain object
   t.strictSame(roundTrip(bare), { a: 1 });
   t.strictSame(roundTrip(runInNewContext('({ a: [1] })')), { a: [1] });
 });
+
+function nested(depth: number): object {
+  let value: object = {};
+  for (let i = 0; i < depth; i++) value = { a: value };
+  return value;
+}
 
 const itself: unknown[] = [];
 itself.push(itself);
@@ -69,6 +76,11 @@ const REFUSED: readonly (readonly [string, unknown, RegExp])[] = [
   ['a WeakMap', new WeakMap(), /an instance of WeakMap/],
   ['a Float64Array', new Float64Array(1), /an instance of Float64Array/],
   ['an ArrayBuffer', new ArrayBuffer(1), /an instance of ArrayBuffer/],
+  ['what is nested too deeply', nested(200_000), /^value\.a\.a.*…[.a]+ is nested deeper than 1000/],
+  ['a key that is a symbol', { [Symbol('s')]: 1 }, /an object with symbols/],
+  // oxlint-disable-next-line no-sparse-arrays
+  ['an array with a hole', [1, , 2], /an array with holes/],
+  ['an array with a key', 'abc'.match(/b/), /an array with holes or keys/],
   ['a boxed number', Object(1), /an instance of Number/],
 ];
 
@@ -163,4 +175,9 @@ test('what a step depends on does not depend on the order of keys', async (t) =>
   t.not(of({ a: 1 }), of({ a: '1' }));
   t.not(of([1, 2]), of([2, 1]));
   t.equal(of(undefined), '');
+});
+
+test('what is nested as deeply as may be round-trips', async (t) => {
+  const roomy = new PayloadCodec({ bytesMax: 100_000 });
+  t.strictSame(roundTrip(nested(999), roomy), nested(999));
 });

@@ -8,6 +8,9 @@
  */
 import { PayloadTooLargeError, PayloadTypeError } from './errors.ts';
 
+/** Objects within objects: what is deeper would end in the stack of whoever reads it. */
+const DEPTH_MAX = 1_000;
+
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** Applied to every payload on its way to the store and back, for encryption or compression. */
@@ -79,6 +82,7 @@ function toTree(value: unknown, path: string, above: Set<object>): Json {
 
 function objectTree(value: object, path: string, above: Set<object>): Json {
   if (above.has(value)) throw refusal(path, 'a cycle');
+  if (above.size >= DEPTH_MAX) throw refusal(path, `nested deeper than ${DEPTH_MAX}`);
   above.add(value);
   const tree = containerTree(value, path, above);
   above.delete(value);
@@ -89,6 +93,8 @@ function containerTree(value: object, path: string, above: Set<object>): Json {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === null || isPlain(prototype)) return recordTree(value, path, above);
   if (Array.isArray(value) && isPlain(Object.getPrototypeOf(prototype))) {
+    if (Object.keys(value).length !== value.length)
+      throw refusal(path, 'an array with holes or keys of its own');
     return Array.from(value, (item, i) => toTree(item, `${path}[${i}]`, above));
   }
   if (value instanceof Uint8Array) return { $: 'bytes', v: toBase64(value) };
@@ -109,6 +115,7 @@ function containerTree(value: object, path: string, above: Set<object>): Json {
 }
 
 function recordTree(value: object, path: string, above: Set<object>): Json {
+  if (Object.getOwnPropertySymbols(value).length > 0) throw refusal(path, 'an object with symbols');
   const tree: { [key: string]: Json } = {};
   for (const key of Object.keys(value)) {
     if (key === '__proto__') throw refusal(path, 'an own key __proto__');
@@ -129,9 +136,14 @@ function isPlain(prototype: unknown): boolean {
 }
 
 function refusal(path: string, what: string): PayloadTypeError {
-  return new PayloadTypeError(`${path} is ${what}, which does not round-trip`, {
+  return new PayloadTypeError(`${cut(path)} is ${what}, which does not round-trip`, {
     hint: 'use JSON values, undefined, bigint, Date, Uint8Array, Map or Set',
   });
+}
+
+/** A path that says where without saying it all. */
+function cut(path: string): string {
+  return path.length <= 200 ? path : `${path.slice(0, 120)}…${path.slice(-60)}`;
 }
 
 function isTagged(tree: Json): tree is { [key: string]: Json } {

@@ -244,8 +244,9 @@ class Schedule {
   }
 
   async #trigger(): Promise<string> {
-    this.#rounds++;
-    return this.#start(`${this.#state.id}/${this.#ctx.uuid()}`);
+    const id = await this.#start(`${this.#state.id}/${this.#ctx.uuid()}`);
+    if (++this.#rounds >= ROUNDS_MAX) this.#changes++;
+    return id;
   }
 
   async #backfill({ from, to }: { from: number; to: number }): Promise<string[]> {

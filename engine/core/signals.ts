@@ -6,9 +6,16 @@ export interface SignalReceiver {
   accept(payload: unknown): void;
 }
 
+interface KeptSignal {
+  readonly name: string;
+  readonly payload: unknown;
+  readonly order: number;
+}
+
 export class Signals {
   /** Arrived, and nobody took it yet; in arrival order. */
-  readonly #kept = new Map<string, unknown[]>();
+  readonly #kept = new Map<string, KeptSignal[]>();
+  #arrived = 0;
   readonly #receivers = new Map<string, SignalReceiver[]>();
   readonly #handlers = new Map<string, (payload: unknown) => void>();
   readonly #receivedNames = new Set<string>();
@@ -19,15 +26,17 @@ export class Signals {
     const receiver = this.#receivers.get(name)?.shift();
     if (receiver !== undefined) return receiver.accept(payload);
     const kept = this.#kept.get(name);
-    if (kept === undefined) this.#kept.set(name, [payload]);
-    else kept.push(payload);
+    const signal = { name, payload, order: ++this.#arrived };
+    if (kept === undefined) this.#kept.set(name, [signal]);
+    else kept.push(signal);
   }
 
   receive(name: string, receiver: SignalReceiver): void {
     if (this.#handlers.has(name)) throw duplicateConsumer(name);
     this.#receivedNames.add(name);
     const kept = this.#kept.get(name);
-    if (kept !== undefined && kept.length > 0) return receiver.accept(kept.shift());
+    const first = kept?.shift();
+    if (first !== undefined) return receiver.accept(first.payload);
     const waiting = this.#receivers.get(name);
     if (waiting === undefined) this.#receivers.set(name, [receiver]);
     else waiting.push(receiver);
@@ -45,14 +54,12 @@ export class Signals {
     this.#handlers.set(name, handler);
     const kept = this.#kept.get(name) ?? [];
     this.#kept.delete(name);
-    for (const payload of kept) handler(payload);
+    for (const { payload } of kept) handler(payload);
   }
 
-  /** All that nobody took, by name. */
+  /** All that nobody took, in arrival order. */
   unconsumed(): { name: string; payload: unknown }[] {
-    return [...this.#kept].flatMap(([name, payloads]) =>
-      payloads.map((payload) => ({ name, payload })),
-    );
+    return [...this.#kept.values()].flat().toSorted((a, b) => a.order - b.order);
   }
 }
 

@@ -64,6 +64,12 @@ export class Attempt {
     this.#controller.abort(reason);
   }
 
+  /** Nobody waits for its outcome any more, nor does it have a deadline. */
+  stop(): void {
+    this.#settled = true;
+    this.#clearTimers();
+  }
+
   #call(step: StepState, context: StepContext): void {
     let result: unknown;
     try {
@@ -90,8 +96,12 @@ export class Attempt {
   #settle(outcome: Outcome): void {
     if (this.#settled) return;
     this.#settled = true;
+    this.#clearTimers();
+    this.#onSettled(outcome);
+  }
+
+  #clearTimers(): void {
     for (const cancel of this.#timers) cancel();
     this.#cancelHeartbeatTimer?.();
-    this.#onSettled(outcome);
   }
 }

@@ -176,14 +176,17 @@ export class Executor {
     this.#timers.clear();
     this.#committer.close();
     this.#loader.close();
-    for (const live of this.#live)
+    for (const live of this.#live) {
+      for (const attempt of live.attempts.values()) attempt.stop();
       for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
+    }
     this.#live.clear();
     this.#waiters.allEnded({ error });
   }
 
-  /** Resolves when everything recorded so far is durable. */
-  flushed(): Promise<void> {
+  /** Resolves when everything recorded so far is durable. @throws EngineClosedError */
+  async flushed(): Promise<void> {
+    this.#checkOpen();
     return this.#committer.flushed();
   }
 
@@ -283,6 +286,7 @@ export class Executor {
 
   /** @throws StoreCorruptError */
   async history(runId: string): Promise<ExportedEvent[]> {
+    this.#checkOpen();
     await this.#committer.flushed();
     const entries = await this.#options.store.read({ runId });
     readEntries(runId, entries, sha256);

@@ -98,8 +98,15 @@ export class SqliteRows {
       add(`status in (${filter.status.map(() => '?').join(',')})`, ...filter.status);
     }
     for (const [key, value] of Object.entries(filter.attributes ?? {})) {
-      const bound = typeof value === 'boolean' ? Number(value) : value;
-      add(`json_extract(record, '$.attributes.' || json_quote(?)) = ?`, key, bound);
+      // JSON true is the number 1 to json_extract; a record that is damaged matches nothing.
+      const found = `'$.attributes.' || json_quote(?)`;
+      const typed = `case when json_valid(record) then json_type(record, ${found}) end`;
+      if (typeof value === 'boolean') add(`${typed} = ?`, key, String(value));
+      else {
+        const isNumber = typeof value === 'number';
+        add(`${typed} in ${isNumber ? "('integer', 'real')" : "('text')"}`, key);
+        add(`json_extract(record, ${found}) = ?`, key, value);
+      }
     }
     const order = filter.newestFirst === true ? 'desc' : 'asc';
     const rows = this.#db

@@ -76,6 +76,7 @@ function targets(): Target[] {
     keys
       .filter((key) => typeof (owner as Record<string, unknown>)[key] === 'function')
       .map((key) => ({ owner, key, call: `${prefix}${key}()`, instead }));
+  const temporalNow = (globalThis as { Temporal?: { Now: object } }).Temporal?.Now;
   const subtle = Object.getPrototypeOf(crypto.subtle) as object;
   return [
     ...all(Date, ['now'], 'Date.', now),
@@ -94,8 +95,18 @@ function targets(): Target[] {
       'crypto.',
       'ctx.random()',
     ),
-    ...all(Object.getPrototypeOf(performance) as object, ['now'], 'performance.', now),
+    ...all(
+      Object.getPrototypeOf(performance) as object,
+      ['now', 'mark', 'measure', 'toJSON', 'eventLoopUtilization'],
+      'performance.',
+      now,
+    ),
+    ...all(process.hrtime, ['bigint'], 'process.hrtime.', now),
     ...all(process, ['hrtime', 'uptime'], 'process.', now),
+    ...all(AbortSignal, ['timeout'], 'AbortSignal.', 'ctx.scope() with a timeout'),
+    ...(temporalNow === undefined
+      ? []
+      : all(temporalNow, Object.getOwnPropertyNames(temporalNow), 'Temporal.Now.', now)),
   ];
 }
 

@@ -3,6 +3,7 @@ import { hash, randomUUID } from 'node:crypto';
 import type { Clock } from '../../spec/clock.ts';
 import type { Random } from '../../spec/random.ts';
 
+/** Node's timers take no more: 24.8 days. */
 const DELAY_MS_MAX = 2 ** 31 - 1;
 /** Ids per millisecond. */
 const COUNT_MAX = 4_096;
@@ -11,7 +12,12 @@ export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   after(delayMs, wake) {
-    const timer = setTimeout(wake, Math.min(delayMs, DELAY_MS_MAX));
+    let timer: NodeJS.Timeout;
+    const wait = (leftMs: number): void => {
+      const step = Math.min(leftMs, DELAY_MS_MAX);
+      timer = setTimeout(() => (leftMs > step ? wait(leftMs - step) : wake()), step);
+    };
+    wait(delayMs);
     return () => clearTimeout(timer);
   },
 };
