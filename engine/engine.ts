@@ -18,10 +18,13 @@ import { Arrivals } from './io/arrivals.ts';
 import { Children } from './io/children.ts';
 import { Endings } from './io/endings.ts';
 import { Executor } from './io/executor.ts';
+import { EngineMetrics } from './io/metrics.ts';
 import { Queues } from './io/queues.ts';
+import { RunLog } from './io/run-log.ts';
 import { exemptCodec, guardBodies } from './io/strict.ts';
 import { Starter } from './io/starter.ts';
 import { drainMicrotasks, sha256, systemClock, systemRandom, turn } from './io/system.ts';
+import { Tracing } from './io/tracing.ts';
 import type {
   EngineOptions,
   History,
@@ -50,6 +53,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #registry: Registry;
   readonly #payloads: PayloadCodec;
+  readonly #metrics: EngineMetrics;
   readonly #clock: Clock;
   readonly #arrivals: Arrivals;
   readonly #executor: Executor;
@@ -63,25 +67,32 @@ export class Engine {
   protected constructor(options: EngineOptions) {
     this.#options = options;
     this.#registry = new Registry([...options.workflows, scheduleWorkflow]);
+    const metrics = new EngineMetrics({
+      runsInMemory: () => this.runsInMemory,
+      timers: () => this.timersSet,
+      stuck: () => this.#executor.stuck,
+      quarantined: () => this.#executor.quarantined,
+      queues: () => this.#queues.counts,
+    });
+    this.#metrics = metrics;
     this.#payloads = new PayloadCodec({
       codec: options.codec && exemptCodec(options.codec),
       bytesMax: options.limits?.payloadBytes ?? PAYLOAD_BYTES_MAX,
+      encoded: (plain) => metrics.encoded(Buffer.byteLength(plain)),
     });
     this.#clock = options.clock ?? systemClock;
     const { store, log = silentLog } = options;
-    this.#arrivals = new Arrivals({ clock: this.#clock, payloads: this.#payloads });
-    const common = {
-      registry: this.#registry,
-      payloads: this.#payloads,
-      clock: this.#clock,
-      log,
-      arrivals: this.#arrivals,
-    };
+    const historyEventsMax = options.limits?.historyEvents ?? HISTORY_EVENTS_MAX;
+    const shared = { payloads: this.#payloads, clock: this.#clock, log, tracing: new Tracing() };
+    this.#arrivals = new Arrivals(shared);
+    const common = { ...shared, registry: this.#registry, arrivals: this.#arrivals };
     const executor = new Executor({
       ...common,
       store,
       random: options.random ?? systemRandom,
-      historyEventsMax: options.limits?.historyEvents ?? HISTORY_EVENTS_MAX,
+      metrics,
+      runLog: new RunLog(log, historyEventsMax),
+      historyEventsMax,
       concurrency: options.concurrency ?? 1_000,
       retentionMs: retentionMs(options),
       probe: options.probe ?? {},
@@ -155,6 +166,11 @@ export class Engine {
   /** Timers that are set: of waits, deadlines, delays and next attempts. */
   get timersSet(): number {
     return this.#executor.timers;
+  }
+
+  /** What this engine has counted since it was opened, in Prometheus' text exposition format 0.0.4. */
+  metrics(): string {
+    return this.#metrics.render();
   }
 
   /**
@@ -287,8 +303,8 @@ export class Engine {
     if (!isOpen(record.status) || record.status === 'quarantined') {
       return summaryOf(record, pendingWhy(record), record.events);
     }
-    return this.#executor.visit(record, (run) => {
-      const now = recordOf(run, record.entries);
+    return this.#executor.visit(record, (run, historyBytes) => {
+      const now = recordOf(run, record.entries, historyBytes);
       return summaryOf(now, [...pendingOf(run), ...pendingWhy(now)], now.events);
     });
   }
@@ -386,6 +402,7 @@ function summaryOf(
     startedAt,
     closedAt,
     attributes,
+    historyBytes,
     parent,
     queue,
   } = record;
@@ -400,6 +417,7 @@ function summaryOf(
     attributes,
     pending,
     events,
+    ...(historyBytes === undefined ? {} : { historyBytes }),
     ...(parent === undefined ? {} : { parent }),
     ...(queue === undefined ? {} : { queue: queue.name }),
   };

@@ -42,7 +42,7 @@ export interface EngineOptions {
   clock?: Clock;
   /** Of the jitter of retries. Default: the system's. */
   random?: Random;
-  /** Pino fits. Default: silent. */
+  /** A pino logger fits as it is. Runs begun and ended are `debug`, tries again `warn`. Default: silent. */
   log?: Log;
   /** For fault injection. */
   probe?: EngineProbe;
@@ -61,6 +61,8 @@ export interface WorkflowSummary {
   pending: PendingOperation[];
   /** Events in the journal. */
   events: number;
+  /** Bytes of the journal; of an open run in a list, those as of its last change of status. */
+  historyBytes?: number;
   parent?: string;
   queue?: string;
 }

@@ -31,6 +31,8 @@ export interface ChildStart {
   readonly input: unknown;
   readonly options: StartOptions;
   readonly parent: ParentLink;
+  /** Trace of the parent, as a W3C traceparent. */
+  readonly trace?: string;
 }
 
 /** Every other error may pass: the start is tried again. */
@@ -127,12 +129,14 @@ export class RunContext<I> implements WorkflowContext<I> {
     const { onParentClose: onClose = 'cancel', ...startOptions } = options;
     const { name } = workflow;
     const { workflowId, runId } = this;
+    const { trace } = this.#run.started;
     const fn = ({ idempotencyKey: id }: StepContext): Promise<{ id: string; runId: string }> =>
       this.#outside.startChild({
         workflow: name,
         input,
         options: { onConflict: 'fail', id, ...startOptions },
         parent: { workflowId, runId, op: Number(id.slice(runId.length + 1)), onClose },
+        ...(trace === undefined ? {} : { trace }),
       });
     const child = (await this.#run.schedule(this.#scope, 'child', name, {
       hash: argsHash(input, `input of child "${name}"`, this.#digest),

@@ -36,6 +36,8 @@ export interface StartedEvent {
   /** It goes on for a run that had its place since then, Unix ms, and has it now. */
   begunAt?: number;
   parent?: ParentLink;
+  /** Span of the start, as a W3C traceparent; absent when nobody traced it. */
+  trace?: string;
 }
 
 /** The operation of another run that waits for this one. */
@@ -68,6 +70,8 @@ export interface ScheduledEvent {
   hash?: string;
   /** Deadline of a timer or of a wait, Unix ms. */
   fireAt?: number;
+  /** Span that set the timer, as a W3C traceparent. */
+  trace?: string;
 }
 
 export type CommandEvent =
@@ -110,6 +114,8 @@ export type OutsideEvent = {
       attempt: number;
       error: Failure;
       nextAt: number;
+      /** Span of the attempt, as a W3C traceparent. */
+      trace?: string;
     }
   | { kind: 'step-progressed'; at: number; op: number; payload: Json }
   | { kind: 'timer-fired'; at: number; op: number }

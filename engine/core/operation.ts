@@ -22,6 +22,8 @@ export interface Operation {
   readonly predicate?: () => boolean;
   /** Run whose end it waits for. */
   readonly awaits?: string;
+  /** Span that set its timer. */
+  readonly trace?: string;
   /** Set when it was cancelled and waits for its step to end. */
   cancelled?: CancelledError;
 }
@@ -36,4 +38,6 @@ export interface StepState {
   retryAt?: number;
   lastError?: string;
   lastHeartbeat?: Json;
+  /** Span of the last attempt. */
+  trace?: string;
 }

@@ -22,10 +22,17 @@ export interface Codec {
 export class PayloadCodec {
   readonly #codec: Codec | undefined;
   readonly #bytesMax: number;
+  readonly #encoded: (plain: string) => void;
 
-  constructor(options: { codec?: Codec | undefined; bytesMax: number }) {
+  /** @param options `encoded` hears of each payload that was encoded, as JSON before the codec */
+  constructor(options: {
+    codec?: Codec | undefined;
+    bytesMax: number;
+    encoded?: (plain: string) => void;
+  }) {
     this.#codec = options.codec;
     this.#bytesMax = options.bytesMax;
+    this.#encoded = options.encoded ?? (() => {});
   }
 
   /**
@@ -45,6 +52,7 @@ export class PayloadCodec {
         },
       );
     }
+    this.#encoded(plain);
     if (this.#codec === undefined) return tree;
     return { $: 'sealed', v: toBase64(this.#codec.encode(new TextEncoder().encode(plain))) };
   }

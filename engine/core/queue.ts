@@ -62,6 +62,10 @@ export class Queue {
     return this.#waiting.size;
   }
 
+  get inFlight(): number {
+    return this.#holders.size;
+  }
+
   holds(runId: string): boolean {
     return this.#holders.has(runId);
   }

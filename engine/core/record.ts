@@ -26,6 +26,8 @@ export interface RunRecord {
   /** Index of the last entry and number of events, as of this record; exact once the run is closed. */
   readonly entries: number;
   readonly events: number;
+  /** Of the journal, as of this record; absent in records of earlier releases. */
+  readonly historyBytes?: number;
   readonly attributes: Attributes;
   /** Run that goes on under the same id (continue-as-new, workflow retry). */
   readonly next?: string;

@@ -25,6 +25,8 @@ export interface RunPorts {
   refusal(): AetherError | undefined;
   /** Calls what belongs to the body; strict mode looks at what is asked for in there. */
   readonly enter?: <T>(run: Run, act: () => T) => T;
+  /** Span that what begins now belongs to, as a W3C traceparent. */
+  readonly trace?: () => string | undefined;
   /** The body went on by itself, outside of any delivery: the run is stuck now. */
   onStray?(): void;
 }

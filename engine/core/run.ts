@@ -208,7 +208,7 @@ export class Run {
       op,
       name,
       ...(options.hash ? { hash: options.hash } : {}),
-      ...(options.fireAt === undefined ? {} : { fireAt: options.fireAt }),
+      ...(options.fireAt === undefined ? {} : this.#timed(options.fireAt)),
     });
     if (command === undefined) return promise;
     this.#operationCount = op;
@@ -221,6 +221,7 @@ export class Run {
       fireAt: command.fireAt,
       resolve,
       reject,
+      ...(command.trace === undefined ? {} : { trace: command.trace }),
       ...(options.step === undefined ? {} : { step: options.step }),
       ...(options.predicate === undefined ? {} : { predicate: options.predicate }),
       ...(options.awaits === undefined ? {} : { awaits: options.awaits }),
@@ -228,6 +229,11 @@ export class Run {
     this.#operations.add(operation, !this.replaying);
     options.onScheduled?.(operation);
     return promise;
+  }
+
+  #timed(fireAt: number): Pick<ScheduledEvent, 'fireAt' | 'trace'> {
+    const trace = this.ports.trace?.();
+    return trace === undefined ? { fireAt } : { fireAt, trace };
   }
 
   /** Deadline of something that begins now, Unix ms. */
@@ -340,6 +346,7 @@ export class Run {
           step.attempt = event.attempt + 1;
           step.retryAt = event.nextAt;
           step.lastError = event.error.message;
+          if (event.trace !== undefined) step.trace = event.trace;
         });
       case 'step-progressed':
         return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));

@@ -4,7 +4,7 @@ import type { StartedEvent } from './event.ts';
 import type { RunRecord, Status } from './record.ts';
 import type { Run } from './run.ts';
 
-export function recordOf(run: Run, entries: number): RunRecord {
+export function recordOf(run: Run, entries: number, historyBytes: number): RunRecord {
   const { identity, closing, stuck, started } = run;
   const status = closing?.kind ?? openStatus(run);
   return {
@@ -15,6 +15,7 @@ export function recordOf(run: Run, entries: number): RunRecord {
     wakeAt: closing === undefined ? wakeAt(run) : null,
     entries,
     events: run.length,
+    historyBytes,
     attributes: { ...run.attributes },
     ...(closing !== undefined && 'next' in closing && closing.next !== undefined
       ? { next: closing.next.runId }

@@ -4,6 +4,7 @@ import type { Clock } from '../../spec/clock.ts';
 import type { PayloadCodec } from '../core/payload.ts';
 import { mayCallBody } from '../core/run.ts';
 import type { Arrival } from './live-run.ts';
+import type { Tracing } from './tracing.ts';
 
 /** Without who waits for it to be durable. */
 export type Sent = Omit<Arrival, 'settled'>;
@@ -11,6 +12,7 @@ export type Sent = Omit<Arrival, 'settled'>;
 export interface ArrivalsOptions {
   readonly clock: Clock;
   readonly payloads: PayloadCodec;
+  readonly tracing: Tracing;
 }
 
 export class Arrivals {
@@ -31,6 +33,7 @@ export class Arrivals {
         payload: encoded,
         ...(id === undefined ? {} : { id }),
       },
+      ...this.#sender(),
       wanted: (run) => id === undefined || !run.signalIds.has(id),
     };
   }
@@ -41,6 +44,7 @@ export class Arrivals {
     return {
       id,
       event: { kind: 'update-accepted', at: this.#nowMs(), name, payload, id },
+      ...this.#sender(),
       wanted: (run) => {
         if (run.updates.has(id)) return false;
         run.handlers.validateUpdate(name, argument);
@@ -64,6 +68,11 @@ export class Arrivals {
   /** The body is called, unless it was already. */
   begin(): Sent {
     return { event: { kind: 'begun', at: this.#nowMs() }, wanted: mayCallBody };
+  }
+
+  #sender(): Pick<Arrival, 'trace'> {
+    const trace = this.#options.tracing.current();
+    return trace === undefined ? {} : { trace };
   }
 
   #nowMs(): number {

@@ -12,6 +12,8 @@ export interface AttemptOptions {
   readonly ballot: string;
   readonly clock: Clock;
   readonly lastHeartbeat: unknown;
+  /** Calls the function, in the span of the attempt. */
+  readonly enter?: (<T>(act: () => T) => T) | undefined;
   readonly onHeartbeat: (details: unknown) => void;
   /** Called once. After a timeout the function may still run; what it returns then is not looked at. */
   readonly onSettled: (outcome: Outcome) => void;
@@ -45,7 +47,9 @@ export class Attempt {
       );
     };
     watch();
-    this.#call(operation.step, {
+    const { fn } = operation.step;
+    const { enter } = options;
+    this.#call(enter === undefined ? fn : (context) => enter(() => fn(context)), {
       attempt: operation.step.attempt,
       idempotencyKey: options.idempotencyKey,
       ballot: options.ballot,
@@ -70,10 +74,10 @@ export class Attempt {
     this.#clearTimers();
   }
 
-  #call(step: StepState, context: StepContext): void {
+  #call(fn: StepState['fn'], context: StepContext): void {
     let result: unknown;
     try {
-      result = step.fn(context);
+      result = fn(context);
     } catch (error) {
       queueMicrotask(() => this.#settle({ error }));
       return;

@@ -4,6 +4,7 @@
  * C1. Batches are handed to the store one after another, in the order of `append`.
  * C2. A waiter hears only after the store has answered for the whole batch.
  */
+import type { Clock } from '../../spec/clock.ts';
 import { EngineClosedError } from '../core/errors.ts';
 import type { Append, AppendResult, Store } from '../store.ts';
 
@@ -12,8 +13,15 @@ interface Pending {
   readonly settled: (outcome: AppendResult | Error) => void;
 }
 
+export interface CommitterOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** The store has answered for a batch. */
+  readonly committed: (appends: number, durationMs: number) => void;
+}
+
 export class Committer {
-  readonly #store: Store;
+  readonly #options: CommitterOptions;
   #pending: Pending[] = [];
   #armed = false;
   #committing: Promise<void> | undefined;
@@ -21,8 +29,8 @@ export class Committer {
   /** Batches handed to the store. */
   commits = 0;
 
-  constructor(store: Store) {
-    this.#store = store;
+  constructor(options: CommitterOptions) {
+    this.#options = options;
   }
 
   get idle(): boolean {
@@ -68,12 +76,15 @@ export class Committer {
     this.#pending = [];
     if (batch.length === 0) return;
     this.commits++;
+    const { store, clock, committed } = this.#options;
+    const beganMs = clock.monotonicMs();
     let results: readonly (AppendResult | Error)[];
     try {
-      results = await this.#store.append(batch.map((pending) => pending.append));
+      results = await store.append(batch.map((pending) => pending.append));
     } catch (error) {
       results = batch.map(() => error as Error);
     }
+    committed(batch.length, clock.monotonicMs() - beganMs);
     if (this.#closed) results = batch.map(() => new EngineClosedError('the engine is closed'));
     for (const [i, { settled }] of batch.entries()) settled(results[i] as AppendResult | Error); // C2
   }

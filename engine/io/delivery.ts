@@ -8,10 +8,12 @@ import { NotFoundError } from '../core/errors.ts';
 import type { Run } from '../core/run.ts';
 import type { Advance } from '../core/run-ports.ts';
 import type { Arrival, Inbound, LiveRun, Visit } from './live-run.ts';
+import type { Tracing } from './tracing.ts';
 
 type Settled = ((error?: Error) => void) | undefined;
 
 export interface DeliveryPorts {
+  readonly tracing: Tracing;
   /** Brings a run into memory; undefined: there is nothing to deliver to. */
   load(live: LiveRun): Promise<Run | undefined>;
   /** Makes durable what a run did. */
@@ -68,7 +70,7 @@ export class Delivery {
 
   #visit(live: LiveRun, run: Run, { visit, settled }: Visit): void {
     try {
-      visit(run);
+      visit(run, live.historyBytes);
       this.whenDurable(live, settled);
     } catch (error) {
       settled?.(error as Error);
@@ -85,10 +87,19 @@ export class Delivery {
     } catch (error) {
       return settled?.(error as Error);
     }
+    const ports = this.#ports;
     if (event.kind === 'terminated' || event.kind === 'timed-out') {
-      return this.#ports.commit(live, run, run.close(event), settled);
+      ports.tracing.wake(live, run, event);
+      return ports.commit(live, run, run.close(event), settled);
     }
-    const advance = run.stuck ? run.keep(event) : await run.deliver(event);
-    this.#ports.commit(live, run, advance, settled);
+    if (run.stuck !== undefined) return ports.commit(live, run, run.keep(event), settled);
+    ports.tracing.wake(live, run, event);
+    const delivered = ports.tracing.delivery(live, run, arrival);
+    const advance = await ports.tracing.within(live, () => run.deliver(event));
+    const both = (error?: Error): void => {
+      delivered?.(error);
+      settled?.(error);
+    };
+    ports.commit(live, run, advance, delivered === undefined ? settled : both);
   }
 }

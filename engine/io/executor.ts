@@ -33,7 +33,7 @@ import { appendEntry, type ExportedEvent, exportEntries, readEntries } from '../
 import { isOpen, type RunRecord } from '../core/record.ts';
 import { backoffMs } from '../core/retry.ts';
 import type { Run } from '../core/run.ts';
-import type { Advance } from '../core/run-ports.ts';
+import type { Advance, RunIdentity } from '../core/run-ports.ts';
 import { differs, recordOf, whyOf } from '../core/status.ts';
 import { isFollowed, successorOf } from '../core/successor.ts';
 import type { Append, AppendResult } from '../store.ts';
@@ -44,7 +44,8 @@ import { type Arrival, type Inbound, isResting, type LiveRun } from './live-run.
 import { LiveRuns } from './live-runs.ts';
 import { probeEvent } from './probe.ts';
 import { Retention } from './retention.ts';
-import { RunLoader, type RunLoaderOptions } from './run-loader.ts';
+import { type RunHooks, RunLoader, type RunLoaderOptions } from './run-loader.ts';
+import type { RunLog } from './run-log.ts';
 import { RunTimers } from './run-timers.ts';
 import { StepRunner, type StepRunnerOptions } from './step-runner.ts';
 import { sha256, SortedIds } from './system.ts';
@@ -68,6 +69,7 @@ export interface ExecutorOptions extends StepRunnerOptions, RunLoaderOptions {
   readonly ports: ExecutorPorts;
   readonly arrivals: Arrivals;
   readonly log: Log;
+  readonly runLog: RunLog;
   /** How long closed runs are kept; undefined: for ever. */
   readonly retentionMs?: number | undefined;
 }
@@ -86,15 +88,20 @@ export class Executor {
   readonly #live = new LiveRuns();
   readonly #waiters = new Waiters();
   readonly #reloads = new Map<string, number>();
+  readonly #quarantined = new Set<string>();
   #ballot = '';
   #closed = false;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
-    this.#committer = new Committer(options.store);
-    const { retentionMs: keepMs } = options;
+    const { clock, metrics, tracing, retentionMs: keepMs } = options;
+    this.#committer = new Committer({
+      ...options,
+      committed: (appends, durationMs) => metrics.committed(appends, durationMs),
+    });
     this.#retention = keepMs === undefined ? undefined : new Retention({ ...options, keepMs });
     this.#delivery = new Delivery({
+      tracing,
       load: (live) => this.#load(live),
       commit: (...advance) => this.#commit(...advance),
       flushed: () => this.#committer.flushed(),
@@ -107,7 +114,8 @@ export class Executor {
       newRunId: () => this.newId(),
     });
     this.#timers = new RunTimers({
-      clock: options.clock,
+      clock,
+      late: (lateMs) => metrics.timerFired(lateMs),
       ready: (run) => options.ports.ready(run),
       fired: (runId, arrival) => this.#fired(runId, arrival),
       retry: (runId, operation) => this.#steps.begin(this.#live.attach(runId, ''), operation),
@@ -131,6 +139,14 @@ export class Executor {
     return this.#live.size;
   }
 
+  /** Runs found unfit or damaged since the engine was opened, which reads them all. */
+  get stuck(): number {
+    return this.#loader.unfitCount;
+  }
+  get quarantined(): number {
+    return this.#quarantined.size;
+  }
+
   /** What goes on: events or commits in the works, only steps, or nothing before a timer fires. */
   get activity(): 'busy' | 'steps' | 'none' {
     const live = [...this.#live];
@@ -141,18 +157,24 @@ export class Executor {
 
   /** Takes ownership and goes on with every open run. */
   async open(): Promise<void> {
-    const { store, ports } = this.#options;
+    const { store, ports, runLog } = this.#options;
     this.#loader.open();
     this.#ballot = await store.acquire();
     await ports.owned();
     const limit = 1_000;
     let after: string | undefined;
+    let [open, now] = [0, 0];
     for (;;) {
       const page = await store.openRuns(after === undefined ? { limit } : { after, limit });
-      for (const { runId, wakeAt } of page) this.#resume(runId, wakeAt);
+      for (const { runId, wakeAt } of page) {
+        this.#resume(runId, wakeAt);
+        if (wakeAt === 0) now++;
+      }
+      open += page.length;
       after = page.at(-1)?.runId;
       if (page.length < limit) break;
     }
+    runLog.opened({ open, now });
     this.#retention?.due();
   }
 
@@ -179,6 +201,7 @@ export class Executor {
     for (const live of this.#live) {
       for (const attempt of live.attempts.values()) attempt.stop();
       for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
+      this.#options.tracing.rest(live);
     }
     this.#live.clear();
     this.#waiters.allEnded({ error });
@@ -219,7 +242,7 @@ export class Executor {
     const live = this.#live.attach(runId, workflowId);
     const { name, version } = workflow;
     const identity = { workflowId, runId, name, version };
-    live.run = this.#loader.create(identity, () => this.#strayed(live));
+    live.run = this.#loader.create(identity, this.#hooks(live));
     return new Promise((resolve, reject) => {
       const settled = (error?: Error): void =>
         error === undefined ? resolve(runId) : reject(error);
@@ -244,11 +267,11 @@ export class Executor {
   /** Looks at a run, open or closed, between two events; what it sees is durable. */
   async visit<T>(
     record: Pick<RunRecord, 'runId' | 'workflowId'>,
-    look: (run: Run) => T,
+    look: (run: Run, historyBytes: number) => T,
   ): Promise<T> {
     let seen: T | undefined;
     await this.#enqueue(record, (settled) => ({
-      visit: (run) => void (seen = look(run)),
+      visit: (run, historyBytes) => void (seen = look(run, historyBytes)),
       settled,
     }));
     return seen as T;
@@ -309,6 +332,8 @@ export class Executor {
 
   /** It leaves memory if it only waits (E4). */
   #rest(live: LiveRun): void {
+    if (live.gone || !isResting(live)) return;
+    this.#options.tracing.rest(live);
     this.#live.rest(live, this.#options.clock.nowMs());
   }
 
@@ -320,26 +345,31 @@ export class Executor {
   }
 
   async #load(live: LiveRun): Promise<Run | undefined> {
-    const { store, clock, log, ports } = this.#options;
+    const { store, clock, ports, runLog, tracing } = this.#options;
     const record = await store.record(live.runId);
     if (record === undefined) throw new NotFoundError(`no run ${live.runId}`);
     live.record = record;
     try {
-      const { run, recorded, last } = await this.#loader.load(record, () => this.#strayed(live));
-      live.last = last;
-      const advance = await run.recover(recorded, clock.nowMs());
+      const loaded = await this.#loader.load(record, this.#hooks(live));
+      const { run, recorded } = loaded;
+      live.last = loaded.last;
+      live.historyBytes = loaded.historyBytes;
+      const advance = await tracing.withinReplay(recorded, () =>
+        run.recover(recorded, clock.nowMs()),
+      );
       live.run = run;
       if (isOpen(record.status)) {
         this.#commit(live, run, advance);
         this.#setRunTimers(live, run);
       }
       this.#timers.loaded(live.runId);
+      this.#quarantined.delete(live.runId);
       ports.loaded(run);
       if (this.#reloads.has(live.runId)) this.#tellAgain(live, run, recorded);
       return run;
     } catch (error) {
       if (!(error instanceof StoreCorruptError)) throw error;
-      log.error({ runId: live.runId, err: error }, 'run quarantined');
+      if (!this.#quarantined.has(live.runId)) runLog.quarantined(record, error);
       this.#quarantine(live, record, error);
       throw error;
     }
@@ -353,12 +383,20 @@ export class Executor {
     }
   }
 
+  #hooks(live: LiveRun): RunHooks {
+    return {
+      strayed: () => this.#strayed(live),
+      trace: () => this.#options.tracing.of(live),
+    };
+  }
+
   /** The body went on by itself: nothing it did is recorded, its record says so. */
   #strayed(live: LiveRun): void {
     if (live.run !== undefined && !live.gone) this.#commit(live, live.run, EMPTY);
   }
 
   #quarantine(live: LiveRun, record: RunRecord, error: StoreCorruptError): void {
+    this.#quarantined.add(live.runId);
     this.#waiters.ended(live.runId, { error });
     if (record.status === 'quarantined') return;
     const quarantined: RunRecord = {
@@ -375,10 +413,11 @@ export class Executor {
   /** What was not committed is void (E3). */
   #lose(live: LiveRun, error: Error): void {
     if (live.gone) return;
-    const { clock, log, random } = this.#options;
+    const { random, runLog, tracing } = this.#options;
     this.#live.evict(live);
     for (const attempt of live.attempts.values()) attempt.abort(error);
     this.#steps.leave(live);
+    tracing.lose(live, error);
     for (const inbound of live.inbox.splice(0)) inbound.settled?.(error);
     const final =
       this.#closed ||
@@ -389,10 +428,7 @@ export class Executor {
     const tries = (this.#reloads.get(live.runId) ?? 0) + 1;
     this.#reloads.set(live.runId, tries);
     const delayMs = backoffMs(RELOAD_RETRY, tries, random);
-    log.error(
-      { runId: live.runId, err: error, delayMs, at: clock.nowMs() },
-      'run lost its state; it is loaded again',
-    );
+    runLog.lost(live.runId, error, delayMs);
     this.#timers.loadAfter(live.runId, delayMs);
   }
 
@@ -404,9 +440,13 @@ export class Executor {
       events.length === 0
         ? undefined
         : appendEntry(live.last, live.runId, this.#ballot, events, sha256);
+    const grownBytes = entry === undefined ? 0 : Buffer.byteLength(entry.body);
+    live.historyBytes += grownBytes;
     if (entry !== undefined) live.last = { index: entry.index, hash: entry.hash };
-    if (run.stuck !== undefined) this.#loader.unfit(live.runId, run.stuck);
-    const record = recordOf(run, live.last?.index ?? 0);
+    if (run.stuck !== undefined && this.#loader.unfit(live.runId, run.stuck)) {
+      this.#options.runLog.stuck(run.identity, run.stuck);
+    }
+    const record = recordOf(run, live.last?.index ?? 0, live.historyBytes);
     const changed = differs(live.record, record);
     if (changed) live.record = record;
     if (entry === undefined && !changed) {
@@ -430,6 +470,7 @@ export class Executor {
         return this.#lose(live, error);
       }
       this.#reloads.delete(live.runId);
+      this.#options.metrics.historyGrew(grownBytes);
       this.#durable(live, run, advance, first, settled);
     });
   }
@@ -440,7 +481,8 @@ export class Executor {
     if (!isFollowed(last)) return {};
     const { version } = this.#options.registry.latest(run.identity.name);
     const nowMs = this.#options.clock.nowMs();
-    return { next: successorOf(run, last, { version, nowMs, ballot: this.#ballot }) };
+    const { entry, record } = successorOf(run, last, { version, nowMs, ballot: this.#ballot });
+    return { next: { entry, record: { ...record, historyBytes: Buffer.byteLength(entry.body) } } };
   }
 
   /** Everything that waited for a commit (E1). */
@@ -451,7 +493,7 @@ export class Executor {
     first: number,
     settled: ((error?: Error) => void) | undefined,
   ): void {
-    const { probe } = this.#options;
+    const { probe, runLog } = this.#options;
     if (probe.committed !== undefined) {
       for (const [i, event] of advance.events.entries()) {
         probe.committed(probeEvent(run, first + i, event));
@@ -459,10 +501,14 @@ export class Executor {
     }
     settled?.();
     if (live.gone && !run.closing) return;
+    runLog.grown(run, advance.events.length);
     for (const event of advance.events) {
-      if (event.kind === 'update-completed') {
+      if (event.kind === 'started') {
+        this.#started(run.identity);
+      } else if (event.kind === 'update-completed') {
         this.#waiters.updated(live.runId, event);
       } else if (event.kind === 'step-retried') {
+        runLog.retried(run, event);
         this.#timers.setForRetry(live.runId, event.op, event.nextAt - event.at);
       }
     }
@@ -477,10 +523,24 @@ export class Executor {
     this.#loader.forget(live.runId);
     this.#reloads.delete(live.runId);
     this.#timers.deleteForRun(live.runId);
-    if (isFollowed(event)) this.#resume(event.next.runId, event.next.notBefore ?? 0);
+    const { metrics, registry, runLog, tracing } = this.#options;
+    metrics.closed(run.identity.name, event.kind);
+    runLog.closed(run, event);
+    tracing.closed(live, event);
+    if (isFollowed(event)) {
+      const { runId, notBefore = 0 } = event.next;
+      const { version } = registry.latest(run.identity.name);
+      this.#started({ ...run.identity, runId, version });
+      this.#resume(runId, notBefore);
+    }
     this.#waiters.ended(run.identity.runId, { event });
     this.#options.ports.closed(run);
     this.#retention?.due();
+  }
+
+  #started(run: RunIdentity): void {
+    this.#options.metrics.started(run.name);
+    this.#options.runLog.started(run);
   }
 
   // ---- effects ---------------------------------------------------------------------------------

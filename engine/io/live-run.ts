@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api';
 import type { OutsideEvent } from '../core/event.ts';
 import type { Entry } from '../core/journal.ts';
 import type { Operation } from '../core/operation.ts';
@@ -12,13 +13,15 @@ export interface Arrival {
   readonly event: OutsideEvent;
   /** Asked when its turn comes. False: nothing is recorded. @throws what `settled` then gets */
   readonly wanted?: (run: Run) => boolean;
+  /** Span of who sent it, as a W3C traceparent. */
+  readonly trace?: string;
   /** Called once it is durable (or was not wanted and everything before it is durable), or with why not. */
   readonly settled?: (error?: Error) => void;
 }
 
 /** Looks at a run between two events. */
 export interface Visit {
-  readonly visit: (run: Run) => void;
+  readonly visit: (run: Run, historyBytes: number) => void;
   readonly settled?: (error?: Error) => void;
 }
 
@@ -31,6 +34,10 @@ export interface LiveRun {
   /** As last handed to the store. */
   record?: RunRecord;
   last?: Pick<Entry, 'index' | 'hash'>;
+  /** Bytes of its journal, as far as they were handed to the store. */
+  historyBytes: number;
+  /** Span of what goes on, if somebody traces. */
+  activation?: Span;
   readonly inbox: Inbound[];
   pumping: boolean;
   /** Appends that the store has not answered. */
@@ -47,6 +54,7 @@ export function liveRun(runId: string, workflowId: string): LiveRun {
   return {
     runId,
     workflowId,
+    historyBytes: 0,
     inbox: [],
     pumping: false,
     uncommitted: 0,

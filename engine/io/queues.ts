@@ -62,6 +62,15 @@ export class Queues {
     for (const name of this.#queues.keys()) this.#give(name);
   }
 
+  /** How many runs wait in each queue, and how many have a place. */
+  get counts(): { name: string; waiting: number; inFlight: number }[] {
+    return Array.from(this.#queues, ([name, { waiting, inFlight }]) => ({
+      name,
+      waiting,
+      inFlight,
+    }));
+  }
+
   close(): void {
     this.#open = false;
     for (const cancel of this.#timers.values()) cancel();

@@ -33,10 +33,19 @@ export interface RunLoaderPorts {
   newRunId(): string;
 }
 
+/** What a run says to what holds it in memory. */
+export interface RunHooks {
+  /** Its body went on by itself, outside of any delivery. */
+  readonly strayed: () => void;
+  /** Span of what it does now, as a W3C traceparent. */
+  readonly trace: () => string | undefined;
+}
+
 /** A journal that is whole, and the run that it is of, before it is replayed. */
 export interface Loaded {
   readonly run: Run;
   readonly recorded: readonly JournalEvent[];
+  readonly historyBytes: number;
   readonly last: Pick<Entry, 'index' | 'hash'>;
 }
 
@@ -60,8 +69,8 @@ export class RunLoader {
     this.#guard?.release();
   }
 
-  /** A run that has no event yet. `strayed`: its body went on by itself, outside of any delivery. */
-  create(identity: RunIdentity, strayed: () => void): Run {
+  /** A run that has no event yet. */
+  create(identity: RunIdentity, hooks: RunHooks): Run {
     const { registry, payloads, historyEventsMax } = this.#options;
     const body: RunBody = async (run, scope, input) => {
       const definition = registry.exact(identity.name, identity.version);
@@ -75,25 +84,33 @@ export class RunLoader {
       newRunId: () => exempt(() => this.#ports.newRunId()),
       ...(this.#guard === undefined ? {} : { enter: this.#guard.enter }),
       refusal: () => this.#unfit.get(identity.runId) ?? registry.missing(identity), // D2
-      onStray: () => exempt(strayed),
+      trace: hooks.trace,
+      onStray: () => exempt(hooks.strayed),
     });
   }
 
   /** @throws StoreCorruptError */
-  async load(record: RunRecord, strayed: () => void): Promise<Loaded> {
+  async load(record: RunRecord, hooks: RunHooks): Promise<Loaded> {
     const { workflowId, runId, name, version, why } = record;
     if (version === '' && why !== undefined) throw new StoreCorruptError(why.message);
     const entries = await this.#options.store.read({ runId });
     const recorded = readEntries(runId, entries, sha256); // D1
     const last = entries.at(-1);
     if (last === undefined) throw new StoreCorruptError(`run ${runId}: its journal is gone`);
-    const run = this.create({ workflowId, runId, name, version }, strayed);
-    return { run, recorded, last: { index: last.index, hash: last.hash } };
+    const run = this.create({ workflowId, runId, name, version }, hooks);
+    const historyBytes = entries.reduce((sum, { body }) => sum + Buffer.byteLength(body), 0);
+    return { run, recorded, historyBytes, last: { index: last.index, hash: last.hash } };
   }
 
-  /** Its body is not called again in this process. */
-  unfit(runId: string, why: AetherError): void {
+  /** Its body is not called again in this process. @returns whether that is news */
+  unfit(runId: string, why: AetherError): boolean {
+    const isNew = !this.#unfit.has(runId);
     this.#unfit.set(runId, why);
+    return isNew;
+  }
+
+  get unfitCount(): number {
+    return this.#unfit.size;
   }
 
   /** The run has ended. */

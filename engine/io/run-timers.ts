@@ -22,6 +22,8 @@ export interface RunTimersPorts {
   readonly fired: (runId: string, arrival: Arrival | undefined) => void;
   /** A run is ready for its place in a queue. */
   readonly ready: (run: Run) => void;
+  /** A timer of an operation fired, so late after what it was set for. */
+  readonly late: (lateMs: number) => void;
   /** The time of a step's next attempt has come. */
   readonly retry: (runId: string, operation: Operation) => void;
 }
@@ -101,7 +103,7 @@ export class RunTimers {
       return { event: { kind: 'begun', at }, wanted: (run) => this.#mayBegin(run) };
     }
     const event: OutsideEvent = { kind: 'timer-fired', at, op };
-    return { event, wanted: (run) => this.#isDue(run, op) };
+    return { event, wanted: (run) => this.#isDue(run, op, at) };
   }
 
   #mayBegin(run: Run): boolean {
@@ -111,9 +113,10 @@ export class RunTimers {
   }
 
   /** A timer of an operation is an event; the timer of a step's next attempt is not. */
-  #isDue(run: Run, op: number): boolean {
+  #isDue(run: Run, op: number, at: number): boolean {
     const operation = run.operation(op);
     if (operation?.step !== undefined) this.#ports.retry(run.identity.runId, operation);
+    if (operation?.fireAt !== undefined) this.#ports.late(at - operation.fireAt);
     return operation?.fireAt !== undefined;
   }
 }

@@ -11,6 +11,7 @@ import type { Definition, Registry } from '../workflow.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { Executor } from './executor.ts';
 import type { Queues } from './queues.ts';
+import type { Tracing } from './tracing.ts';
 
 export interface StarterOptions {
   readonly executor: Executor;
@@ -19,6 +20,7 @@ export interface StarterOptions {
   readonly payloads: PayloadCodec;
   readonly clock: Clock;
   readonly queues: Queues;
+  readonly tracing: Tracing;
 }
 
 export interface StartedRun {
@@ -44,11 +46,25 @@ export class Starter {
     name: string,
     input: unknown,
     options: StartOptions,
-    parent?: ParentLink,
+    parent?: { link: ParentLink; trace?: string },
   ): Promise<StartedRun> {
-    const { registry, executor } = this.#options;
-    const definition = registry.latest(name);
-    const event = await this.#startedEvent(definition, input, options, parent);
+    const definition = this.#options.registry.latest(name);
+    return this.#options.tracing.start(name, parent?.trace, (trace) =>
+      this.#start(definition, input, options, {
+        ...(trace === undefined ? {} : { trace }),
+        ...(parent === undefined ? {} : { parent: parent.link }),
+      }),
+    );
+  }
+
+  async #start(
+    definition: Definition<unknown, unknown>,
+    input: unknown,
+    options: StartOptions,
+    from: Pick<StartedEvent, 'parent' | 'trace'>,
+  ): Promise<StartedRun> {
+    const { executor } = this.#options;
+    const event = await this.#startedEvent(definition, input, options, from);
     if (options.id === undefined) {
       const id = executor.newId();
       return { id, runId: await executor.start(definition, id, event, this.#signalOf(options)) };
@@ -67,7 +83,7 @@ export class Starter {
     definition: Definition<unknown, unknown>,
     input: unknown,
     options: StartOptions,
-    parent: ParentLink | undefined,
+    from: Pick<StartedEvent, 'parent' | 'trace'>,
   ): Promise<StartedEvent> {
     const { name } = definition;
     const value = await checked(definition, input);
@@ -88,7 +104,7 @@ export class Starter {
       ...(options.priority === undefined ? {} : { priority: options.priority }),
       ...(retry === undefined ? {} : { retry }),
       ...queueOf(options),
-      ...(parent === undefined ? {} : { parent }),
+      ...from,
     };
   }
 

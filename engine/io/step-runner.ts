@@ -13,10 +13,13 @@ import { failureOf } from '../core/failure.ts';
 import type { Operation, StepState } from '../core/operation.ts';
 import type { PayloadCodec } from '../core/payload.ts';
 import { retryDelayMs } from '../core/retry.ts';
+import type { Run } from '../core/run.ts';
 import { Attempt, type Outcome } from './attempt.ts';
 import type { Arrival, LiveRun } from './live-run.ts';
+import type { AttemptOutcome, EngineMetrics } from './metrics.ts';
 import { type EngineProbe, nameOf } from './probe.ts';
 import { Slots } from './slots.ts';
+import type { Tracing } from './tracing.ts';
 
 export interface StepRunnerOptions {
   readonly clock: Clock;
@@ -25,6 +28,8 @@ export interface StepRunnerOptions {
   /** Runs that have steps in flight at once. */
   readonly concurrency: number;
   readonly probe: EngineProbe;
+  readonly tracing: Tracing;
+  readonly metrics: EngineMetrics;
 }
 
 export interface StepRunnerPorts {
@@ -62,21 +67,34 @@ export class StepRunner {
   #startReady(live: LiveRun): void {
     for (const operation of live.ready.values()) {
       live.ready.delete(operation.op);
-      if (live.gone || live.run?.operation(operation.op) !== operation) continue;
-      this.#attempt(live, operation as Operation & { step: StepState });
+      const { run } = live;
+      if (live.gone || run?.operation(operation.op) !== operation) continue;
+      this.#attempt(live, run, operation as Operation & { step: StepState });
     }
   }
 
-  #attempt(live: LiveRun, operation: Operation & { step: StepState }): void {
-    const { clock, payloads } = this.#options;
-    const { lastHeartbeat } = operation.step;
+  #attempt(live: LiveRun, run: Run, operation: Operation & { step: StepState }): void {
+    const { clock, payloads, tracing, metrics } = this.#options;
+    const { lastHeartbeat, retryAt = operation.scheduledAt } = operation.step;
+    const span = tracing.attempt(live, run, operation);
+    const beganMs = clock.monotonicMs();
+    if (operation.kind === 'step') {
+      metrics.attemptBegan(run.identity.name, clock.nowMs() - retryAt);
+    }
     const attempt = new Attempt(operation, {
       idempotencyKey: `${live.runId}/${operation.op}`,
       ballot: this.#ports.ballot(),
       clock,
       lastHeartbeat: lastHeartbeat === undefined ? undefined : payloads.decode(lastHeartbeat),
       onHeartbeat: (details) => this.#progressed(live, operation, details),
-      onSettled: (outcome) => this.#settled(live, operation, outcome),
+      enter: span?.enter,
+      onSettled: (outcome) => {
+        span?.end(outcome);
+        if (live.gone) return;
+        const ended = this.#settled(live, run, operation, outcome);
+        if (operation.kind !== 'step') return;
+        metrics.attemptEnded(run.identity.name, ended, clock.monotonicMs() - beganMs);
+      },
     });
     live.attempts.set(operation.op, attempt);
   }
@@ -93,33 +111,44 @@ export class StepRunner {
     this.#arrived(live, operation, event);
   }
 
-  #settled(live: LiveRun, operation: Operation & { step: StepState }, outcome: Outcome): void {
-    if (live.gone) return;
-    const { probe } = this.#options;
-    const { run } = live;
-    if (run !== undefined && probe.effectDone !== undefined) {
-      const { kind, name, op } = operation;
-      probe.effectDone({ ...nameOf(run), seq: op, kind, step: name });
-    }
-    if ('error' in outcome) this.#failed(live, operation, outcome.error);
-    else this.#succeeded(live, operation, outcome.value);
+  #settled(
+    live: LiveRun,
+    run: Run,
+    operation: Operation & { step: StepState },
+    outcome: Outcome,
+  ): AttemptOutcome {
+    const { kind, name, op } = operation;
+    this.#options.probe.effectDone?.({ ...nameOf(run), seq: op, kind, step: name });
+    return 'error' in outcome
+      ? this.#failed(live, operation, outcome.error)
+      : this.#succeeded(live, operation, outcome.value);
   }
 
-  #succeeded(live: LiveRun, operation: Operation & { step: StepState }, value: unknown): void {
+  #succeeded(
+    live: LiveRun,
+    operation: Operation & { step: StepState },
+    value: unknown,
+  ): AttemptOutcome {
     const { payloads, clock } = this.#options;
     try {
       const payload = payloads.encode(value, `result of step "${operation.name}"`);
       const { op, name } = operation;
       const event = { kind: 'step-completed', at: clock.nowMs(), op, name, payload } as const;
       this.#arrived(live, operation, event);
+      return 'completed';
     } catch (error) {
       this.fail(live, operation, error);
+      return 'failed';
     }
   }
 
-  #failed(live: LiveRun, operation: Operation & { step: StepState }, error: unknown): void {
+  #failed(
+    live: LiveRun,
+    operation: Operation & { step: StepState },
+    error: unknown,
+  ): AttemptOutcome {
     const { random, clock, payloads } = this.#options;
-    const { attempt, options } = operation.step;
+    const { attempt, options, trace } = operation.step;
     const at = clock.nowMs();
     const delayMs =
       operation.cancelled === undefined
@@ -128,7 +157,10 @@ export class StepRunner {
     const inTime =
       delayMs !== undefined &&
       at + delayMs < totalDeadline(operation.scheduledAt, options.totalTimeout);
-    if (!inTime) return this.fail(live, operation, error);
+    if (!inTime) {
+      this.fail(live, operation, error);
+      return 'failed';
+    }
     this.#arrived(live, operation, {
       kind: 'step-retried',
       at,
@@ -136,7 +168,9 @@ export class StepRunner {
       attempt,
       error: failureOf(error, payloads),
       nextAt: at + delayMs,
+      ...(trace === undefined ? {} : { trace }),
     });
+    return 'retried';
   }
 
   fail(live: LiveRun, operation: Operation, error: unknown): void {
