@@ -164,3 +164,18 @@ test('what a step depends on does not depend on the order of keys', async (t) =>
   t.not(of([1, 2]), of([2, 1]));
   t.equal(of(undefined), '');
 });
+
+test('what is nested too deep to be read everywhere is refused by name', (t) => {
+  const nested = (depth: number): unknown => {
+    let value: unknown = 1;
+    for (let i = 0; i < depth; i++) value = { a: [value] };
+    return value;
+  };
+  const codec = new PayloadCodec({ bytesMax: 10_000_000 });
+  t.same(codec.decode(codec.encode(nested(250), 'it')), nested(250));
+  t.throws(() => codec.encode(nested(100_000), 'it'), {
+    code: 'ERR_ENGINE_PAYLOAD_TYPE',
+    message: /nested more than 500 deep/,
+  });
+  t.end();
+});

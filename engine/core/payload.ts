@@ -17,12 +17,13 @@ export interface Codec {
 }
 
 export class PayloadCodec {
+  /** Of one payload, as JSON in UTF-8. */
+  readonly bytesMax: number;
   readonly #codec: Codec | undefined;
-  readonly #bytesMax: number;
 
   constructor(options: { codec?: Codec | undefined; bytesMax: number }) {
     this.#codec = options.codec;
-    this.#bytesMax = options.bytesMax;
+    this.bytesMax = options.bytesMax;
   }
 
   /**
@@ -32,13 +33,13 @@ export class PayloadCodec {
   encode(value: unknown, what: string): Json {
     const tree = toTree(value, what, new Set());
     const plain = JSON.stringify(tree);
-    const bytes = utf8Length(plain, this.#bytesMax);
-    if (bytes > this.#bytesMax) {
+    const bytes = utf8Length(plain, this.bytesMax);
+    if (bytes > this.bytesMax) {
       throw new PayloadTooLargeError(
-        `${what} takes ${bytes} bytes, the limit is ${this.#bytesMax}`,
+        `${what} takes ${bytes} bytes, the limit is ${this.bytesMax}`,
         {
           hint: 'keep the data elsewhere and pass a reference, or raise limits.payloadBytes',
-          details: { bytes, limit: this.#bytesMax },
+          details: { bytes, limit: this.bytesMax },
         },
       );
     }
@@ -60,6 +61,9 @@ export class PayloadCodec {
   }
 }
 
+/** What is nested deeper might be written, and not be read again where the stack is fuller. */
+const DEPTH_MAX = 500;
+
 /** Length in UTF-8, exact only where it could exceed `limit`. */
 function utf8Length(text: string, limit: number): number {
   return text.length * 3 <= limit ? text.length : new TextEncoder().encode(text).length;
@@ -79,6 +83,8 @@ function toTree(value: unknown, path: string, above: Set<object>): Json {
 
 function objectTree(value: object, path: string, above: Set<object>): Json {
   if (above.has(value)) throw refusal(path, 'a cycle');
+  if (above.size === DEPTH_MAX)
+    throw refusal(path.slice(0, 80), `nested more than ${DEPTH_MAX} deep`);
   above.add(value);
   const tree = containerTree(value, path, above);
   above.delete(value);

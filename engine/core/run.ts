@@ -31,7 +31,7 @@ import {
   type ScheduledKind,
   type StartedEvent,
 } from './event.ts';
-import { failureOf } from './failure.ts';
+import { failureOf, legible } from './failure.ts';
 import { Handlers } from './handlers.ts';
 import type { Operation, StepState } from './operation.ts';
 import { Operations } from './operations.ts';
@@ -409,7 +409,8 @@ export class Run {
       const result = await Promise.race([body, this.handlers.failure]);
       await this.handlers.done();
       return result;
-    } catch (error) {
+    } catch (thrown) {
+      const error = legible(thrown);
       if (error instanceof Continuation) await this.handlers.done();
       else await this.#compensate(error);
       throw error;

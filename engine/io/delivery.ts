@@ -85,10 +85,15 @@ export class Delivery {
     } catch (error) {
       return settled?.(error as Error);
     }
-    if (event.kind === 'terminated' || event.kind === 'timed-out') {
-      return this.#ports.commit(live, run, run.close(event), settled);
+    try {
+      if (event.kind === 'terminated' || event.kind === 'timed-out') {
+        return this.#ports.commit(live, run, run.close(event), settled);
+      }
+      const advance = run.stuck ? run.keep(event) : await run.deliver(event);
+      this.#ports.commit(live, run, advance, settled);
+    } catch (error) {
+      settled?.(error as Error); // V2
+      throw error;
     }
-    const advance = run.stuck ? run.keep(event) : await run.deliver(event);
-    this.#ports.commit(live, run, advance, settled);
   }
 }

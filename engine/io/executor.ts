@@ -426,7 +426,12 @@ export class Executor {
         return this.#lose(live, error);
       }
       this.#reloads.delete(live.runId);
-      this.#durable(live, run, advance, first, settled);
+      try {
+        this.#durable(live, run, advance, first, settled);
+      } catch (failed) {
+        // Others of the same commit wait to hear of it.
+        this.#lose(live, failed as Error);
+      }
     });
   }
 

@@ -118,25 +118,37 @@ export class StepRunner {
   }
 
   #failed(live: LiveRun, operation: Operation & { step: StepState }, error: unknown): void {
-    const { random, clock, payloads } = this.#options;
-    const { attempt, options } = operation.step;
+    const { clock, payloads } = this.#options;
     const at = clock.nowMs();
-    const delayMs =
-      operation.cancelled === undefined
-        ? retryDelayMs(options.retry ?? {}, attempt, error, random)
-        : undefined;
-    const inTime =
-      delayMs !== undefined &&
-      at + delayMs < totalDeadline(operation.scheduledAt, options.totalTimeout);
-    if (!inTime) return this.fail(live, operation, error);
+    let delayMs: number | undefined;
+    try {
+      delayMs = this.#delayMs(operation, error, at);
+    } catch (thrown) {
+      // `retryIf` is the program's.
+      return this.fail(live, operation, thrown);
+    }
+    if (delayMs === undefined) return this.fail(live, operation, error);
     this.#arrived(live, operation, {
       kind: 'step-retried',
       at,
       op: operation.op,
-      attempt,
+      attempt: operation.step.attempt,
       error: failureOf(error, payloads),
       nextAt: at + delayMs,
     });
+  }
+
+  /** @returns undefined when it is not tried again */
+  #delayMs(
+    { step, cancelled, scheduledAt }: Operation & { step: StepState },
+    error: unknown,
+    at: number,
+  ): number | undefined {
+    if (cancelled !== undefined) return undefined;
+    const { retry = {}, totalTimeout } = step.options;
+    const delayMs = retryDelayMs(retry, step.attempt, error, this.#options.random);
+    if (delayMs === undefined) return undefined;
+    return at + delayMs < totalDeadline(scheduledAt, totalTimeout) ? delayMs : undefined;
   }
 
   fail(live: LiveRun, operation: Operation, error: unknown): void {
