@@ -47,6 +47,11 @@ export class PayloadCodec {
     return { $: 'sealed', v: toBase64(this.#codec.encode(new TextEncoder().encode(plain))) };
   }
 
+  /** A value as it would come back: what its reader does to it, its writer does not see. @throws PayloadTypeError */
+  copy(value: unknown, what: string): unknown {
+    return fromTree(toTree(value, what, new Set()));
+  }
+
   decode(tree: Json): unknown {
     if (isTagged(tree) && tree['$'] === 'sealed') {
       if (this.#codec === undefined) {

@@ -304,7 +304,7 @@ export class Run {
   async #handle(event: OutsideEvent): Promise<void> {
     this.#nowMs = event.at;
     this.#delivering = true;
-    this.#enter(() => this.#apply(event));
+    this.#enter(() => this.#applied(event));
     do await this.ports.drain();
     while (this.#enter(() => this.#operations.wakeCondition()));
     this.#delivering = false;
@@ -312,6 +312,15 @@ export class Run {
     if (waits && this.#operations.size === 0) {
       this.#tape.dropCommands((produced) => !isCommand(produced));
       this.#fail(foreignAwait('the body waits, and no operation of its ctx is open'));
+    }
+  }
+
+  #applied(event: OutsideEvent): void {
+    try {
+      this.#apply(event);
+    } catch (error) {
+      // The engine may have been opened without the codec, or with another: R4 holds, and nothing is lost.
+      this.#fail(unreadable(event, error as Error));
     }
   }
 
@@ -395,16 +404,16 @@ export class Run {
   }
 
   #callBody(): void {
+    const input = this.ports.payloads.decode(this.started.payload);
     this.#bodyCalled = true;
-    void this.#main().then(
+    void this.#main(input).then(
       (result) => this.#complete(result),
       (error: unknown) => this.#escaped(error),
     );
   }
 
-  async #main(): Promise<unknown> {
+  async #main(input: unknown): Promise<unknown> {
     try {
-      const input = this.ports.payloads.decode(this.started.payload);
       const body = this.#body(this, this.root, input);
       const result = await Promise.race([body, this.handlers.failure]);
       await this.handlers.done();
@@ -507,6 +516,14 @@ export class Run {
 /** A stuck run begins once it is mended: its journal does not grow meanwhile. */
 export function mayCallBody(run: Run): boolean {
   return run.delayed && run.stuck === undefined;
+}
+
+function unreadable(event: OutsideEvent, cause: Error): AetherError {
+  return new AetherError(`what ${describeEvent(event)} carries cannot be read: ${cause.message}`, {
+    code: 'ERR_ENGINE_PAYLOAD_UNREADABLE',
+    hint: 'open the engine with the codec that wrote this store',
+    cause,
+  });
 }
 
 function foreignAwait(why: string): ForeignAwaitError {
