@@ -1,7 +1,7 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import type { Clock } from '../spec/clock.ts';
 import { durationMs } from '../spec/duration.ts';
-import type { AetherError } from '../spec/error.ts';
+import { AetherError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
 import { type Outside, RunContext } from './core/context.ts';
@@ -221,9 +221,15 @@ export class Engine {
   /**
    * Runs a recorded history against today's code, with no side effect and no store.
    *
-   * @throws StoreCorruptError when the history is not what was recorded
+   * @param options the codec that the history was recorded through.
+   * @throws StoreCorruptError when the history is not what was recorded, AetherError ERR_ENGINE_HISTORY_FORMAT
    */
-  static async replay(workflow: AnyWorkflow, history: History): Promise<ReplayReport> {
+  static async replay(
+    workflow: AnyWorkflow,
+    history: History,
+    { codec }: Pick<EngineOptions, 'codec'> = {},
+  ): Promise<ReplayReport> {
+    checkFormat(history);
     const definition = new Registry([workflow]).latest(workflow.name);
     const { workflowId, runId, name, version } = history;
     const exported = history.events as unknown as ExportedEvent[];
@@ -235,7 +241,7 @@ export class Engine {
       {
         drain: drainMicrotasks,
         digest: sha256,
-        payloads: new PayloadCodec({ bytesMax: Infinity }),
+        payloads: new PayloadCodec({ codec: codec && exemptCodec(codec), bytesMax: Infinity }),
         historyEventsMax: Infinity,
         newRunId: () => '',
         refusal: () => undefined,
@@ -274,7 +280,8 @@ export class Engine {
     const record = (): Promise<RunRecord> => this.#endings.record(id, runId);
     return {
       id,
-      result: (options) => wait(this.#result(id, runId), options) as Promise<O>,
+      result: (options) =>
+        wait(this.#clock, options, (over) => this.#result(id, runId, over)) as Promise<O>,
       describe: async () => this.#describe(await record()),
       history: async () => this.#history(await record()),
       signal: async (name, payload, options = {}) => {
@@ -282,20 +289,27 @@ export class Engine {
         await this.#executor.send(await record(), arrival);
       },
       query: <R>(name: string, argument?: unknown, options?: WaitOptions) =>
-        wait(this.#query(record, name, argument) as Promise<R>, options),
+        wait(this.#clock, options, () => this.#query(record, name, argument)) as Promise<R>,
       update: <R>(
         name: string,
         argument?: unknown,
         options: WaitOptions & { id?: string; waitFor?: 'completed' | 'accepted' } = {},
-      ) => wait(this.#update(record, name, argument, options) as Promise<R>, options),
+      ) =>
+        wait(this.#clock, options, (over) =>
+          this.#update(record, name, argument, { ...options, over }),
+        ) as Promise<R>,
       cancel: async (reason = '') => this.#children.cancel(await record(), reason),
       terminate: async (reason = '') => this.#starter.terminate(await record(), reason),
     };
   }
 
-  async #result(id: string, runId: string | undefined): Promise<unknown> {
+  async #result(
+    id: string,
+    runId: string | undefined,
+    over: AbortSignal | undefined,
+  ): Promise<unknown> {
     const first = runId ?? (await this.#endings.record(id)).runId;
-    return outcomeOf(id, await this.#endings.last(id, first), this.#payloads);
+    return outcomeOf(id, await this.#endings.last(id, first, over), this.#payloads);
   }
 
   async #describe(record: RunRecord): Promise<WorkflowSummary> {
@@ -327,20 +341,29 @@ export class Engine {
     argument: unknown,
   ): Promise<unknown> {
     await turn();
-    return this.#executor.visit(await record(), (run) => run.handlers.query(name, argument));
+    const copy = (value: unknown, what: string): unknown =>
+      this.#payloads.copy(value, `${what} of query "${name}"`);
+    const own = copy(argument, 'argument');
+    return this.#executor.visit(await record(), (run) =>
+      copy(run.handlers.query(name, own), 'result'),
+    );
   }
 
   async #update(
     record: () => Promise<RunRecord>,
     name: string,
     argument: unknown,
-    { id, waitFor = 'completed' }: { id?: string; waitFor?: 'completed' | 'accepted' },
+    {
+      id,
+      waitFor = 'completed',
+      over,
+    }: { id?: string; waitFor?: 'completed' | 'accepted'; over: AbortSignal | undefined },
   ): Promise<unknown> {
     const found = await record();
     const arrival = this.#arrivals.update(name, argument, id);
     await this.#executor.send(found, arrival);
     if (waitFor === 'accepted') return undefined;
-    const done = await this.#executor.updated(found, arrival.id);
+    const done = await this.#executor.updated(found, arrival.id, over);
     if (done.error === undefined) return this.#payloads.decode(done.payload ?? null);
     throw new UpdateRejectedError(`update "${name}" failed: ${done.error.message}`, {
       cause: plainCause(done.error, this.#payloads),
@@ -360,6 +383,18 @@ function retentionMs({ retention, queues = {} }: EngineOptions): number | undefi
       throw new RangeError(`retention ${retention} is shorter than the rate of queue "${name}"`);
   }
   return ms;
+}
+
+/** @throws AetherError ERR_ENGINE_HISTORY_FORMAT */
+function checkFormat({ format }: History): void {
+  if (Number.isInteger(format) && format >= 1 && format <= HISTORY_FORMAT) return;
+  throw new AetherError(
+    `the history has format ${format}, this release reads 1 to ${HISTORY_FORMAT}`,
+    {
+      code: 'ERR_ENGINE_HISTORY_FORMAT',
+      hint: 'replay it with the release that recorded it, or a later one',
+    },
+  );
 }
 
 const nowhere = (): Promise<never> => Promise.reject(new Error('a replay reaches nothing outside'));
@@ -414,7 +449,7 @@ function summaryOf(
     status,
     startedAt,
     ...(closedAt === undefined ? {} : { closedAt }),
-    attributes,
+    attributes: { ...attributes },
     pending,
     events,
     ...(historyBytes === undefined ? {} : { historyBytes }),

@@ -1,4 +1,5 @@
 // oxlint-disable typescript/no-unnecessary-type-parameters -- the caller says what a signal, query or update carries
+import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import { durationMs } from '../spec/duration.ts';
 import type { WaitOptions } from './core/contract.ts';
@@ -35,31 +36,39 @@ export interface WorkflowHandle<O> {
   terminate(reason?: string): Promise<void>;
 }
 
-/** Waits no longer than asked; what is waited for goes on. @throws TimeoutError, or the signal's reason */
-export function wait<T>(promise: Promise<T>, options: WaitOptions = {}): Promise<T> {
-  const { signal, timeout } = options;
-  if (signal === undefined && timeout === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const timer =
-      timeout === undefined
-        ? undefined
-        : setTimeout(
-            () => finish(() => reject(new TimeoutError(`no answer within ${timeout}`))),
-            durationMs(timeout),
-          );
-    const abort = (): void => finish(() => reject(abortReason(signal)));
-    const finish = (then: () => void): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-      then();
-    };
-    if (signal?.aborted === true) return abort();
-    signal?.addEventListener('abort', abort, { once: true });
-    promise.then(
-      (value) => finish(() => resolve(value)),
-      (error: Error) => finish(() => reject(error)),
-    );
-  });
+/**
+ * Waits no longer than asked; what is waited for goes on.
+ *
+ * @param begin is called unless the wait is over before it began; its signal is aborted when the wait is.
+ * @throws TimeoutError, the signal's reason, or AetherError ERR_DURATION
+ */
+export async function wait<T>(
+  clock: Clock,
+  { signal, timeout }: WaitOptions = {},
+  begin: (over?: AbortSignal) => Promise<T>,
+): Promise<T> {
+  if (signal === undefined && timeout === undefined) return begin();
+  const timeoutMs = timeout === undefined ? undefined : durationMs(timeout);
+  if (signal?.aborted === true) throw abortReason(signal);
+  const over = new AbortController();
+  const ended = Promise.withResolvers<never>();
+  const end = (error: Error): void => {
+    ended.reject(error);
+    over.abort(error);
+  };
+  const abort = (): void => end(abortReason(signal));
+  const cancelTimer =
+    timeoutMs === undefined
+      ? undefined
+      : clock.after(timeoutMs, () => end(new TimeoutError(`no answer within ${timeout}`)));
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    // The race looks at both, so that what fails after the other is no unhandled rejection.
+    return await Promise.race([begin(over.signal), ended.promise]);
+  } finally {
+    cancelTimer?.();
+    signal?.removeEventListener('abort', abort);
+  }
 }
 
 function abortReason(signal: AbortSignal | undefined): Error {

@@ -11,12 +11,14 @@ import type {
   WaitOptions,
   WorkflowContext,
 } from './contract.ts';
+import { checkedAttributes } from './attributes.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import type { Attributes, ParentLink } from './event.ts';
 import type { Operation } from './operation.ts';
 import { argsHash } from './payload.ts';
 import { Continuation, type Run } from './run.ts';
 import type { Scope } from './scope.ts';
+import { checkStepOptions } from './step-options.ts';
 
 /** What a body's operations reach outside of its run; called from steps only. */
 export interface Outside {
@@ -41,6 +43,7 @@ const START_REFUSED = [
   'ERR_ENGINE_ALREADY_EXISTS',
   'ERR_ENGINE_QUEUE_UNKNOWN',
   'ERR_ENGINE_RETRY_POLICY',
+  'ERR_ENGINE_START_OPTIONS',
   'ERR_DURATION',
 ];
 
@@ -71,6 +74,7 @@ export class RunContext<I> implements WorkflowContext<I> {
     fn: (step: StepContext) => T | Promise<T>,
     options: StepOptions<T> = {},
   ): Promise<T> {
+    checkStepOptions(options);
     const hash = argsHash(options.input, `input of step "${name}"`, this.#digest);
     const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
     return this.#run.schedule(this.#scope, 'step', name, { hash, step }) as Promise<T>;
@@ -81,6 +85,12 @@ export class RunContext<I> implements WorkflowContext<I> {
   }
 
   sleepUntil(name: string, epochMs: number): Promise<void> {
+    if (!Number.isFinite(epochMs)) {
+      throw new AetherError(`sleep "${name}" until ${epochMs}, which is no time`, {
+        code: 'ERR_ENGINE_TIME',
+        hint: 'give Unix milliseconds; to wait for ever, receive a signal',
+      });
+    }
     return this.#run.schedule(this.#scope, 'sleep', name, { fireAt: epochMs }) as Promise<void>;
   }
 
@@ -121,10 +131,18 @@ export class RunContext<I> implements WorkflowContext<I> {
     });
   }
 
-  async child<CI, CO>(
+  child<CI, CO>(
     workflow: Workflow<CI, CO>,
     input: CI,
     options: StartOptions & { onParentClose?: ParentLink['onClose'] } = {},
+  ): Promise<ChildHandle<CO>> {
+    return lookedAtLate(this.#child(workflow, input, options));
+  }
+
+  async #child<CI, CO>(
+    workflow: Workflow<CI, CO>,
+    input: CI,
+    options: StartOptions & { onParentClose?: ParentLink['onClose'] },
   ): Promise<ChildHandle<CO>> {
     const { onParentClose: onClose = 'cancel', ...startOptions } = options;
     const { name } = workflow;
@@ -200,12 +218,20 @@ export class RunContext<I> implements WorkflowContext<I> {
     undo: (step: StepContext) => void | Promise<void>,
     options: StepOptions<void> = {},
   ): void {
+    checkStepOptions(options);
     this.#run.saga.add({ name, fn: undo, options });
   }
 
-  async scope<T>(
+  scope<T>(
     body: (ctx: WorkflowContext & { cancel(reason?: string): void }) => Promise<T>,
     options: { timeout?: Duration } = {},
+  ): Promise<T> {
+    return lookedAtLate(this.#inScope(body, options));
+  }
+
+  async #inScope<T>(
+    body: (ctx: WorkflowContext & { cancel(reason?: string): void }) => Promise<T>,
+    options: { timeout?: Duration },
   ): Promise<T> {
     const scope = this.#scope.inner(false);
     const inner = new ScopeContext(this.#run, scope, this.#outside);
@@ -235,8 +261,10 @@ export class RunContext<I> implements WorkflowContext<I> {
     }
   }
 
-  async shield<T>(body: (ctx: WorkflowContext) => Promise<T>): Promise<T> {
-    return body(new RunContext(this.#run, this.#scope.inner(true), this.#outside));
+  shield<T>(body: (ctx: WorkflowContext) => Promise<T>): Promise<T> {
+    const inner = new RunContext(this.#run, this.#scope.inner(true), this.#outside);
+    const shielded = async (): Promise<T> => body(inner);
+    return lookedAtLate(shielded());
   }
 
   version(changeId: string, range: { min: number; max: number }): number {
@@ -292,14 +320,21 @@ export class RunContext<I> implements WorkflowContext<I> {
 
   attributes(values: Attributes): void {
     const at = this.#run.nowMs;
-    if (this.#run.command({ kind: 'attributes-set', at, values: { ...values } }) !== undefined) {
-      Object.assign(this.#run.attributes, values);
+    const checked = checkedAttributes(values, this.#run.ports.payloads.bytesMax);
+    if (this.#run.command({ kind: 'attributes-set', at, values: checked }) !== undefined) {
+      Object.assign(this.#run.attributes, checked);
     }
   }
 
   #deadline(timeout: Duration | undefined): number | undefined {
     return timeout === undefined ? undefined : this.#run.deadline(durationMs(timeout));
   }
+}
+
+/** A body may look at what failed late or never; that must not end the process. */
+function lookedAtLate<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
 
 class ScopeContext extends RunContext<unknown> {

@@ -50,7 +50,12 @@ export class Handlers {
     }
     this.#querying = true; // H2
     try {
-      return handler(argument);
+      const result = handler(argument);
+      if (!(result instanceof Promise)) return result;
+      result.catch(() => {});
+      throw new QueryError(`the handler of query "${name}" is asynchronous`, {
+        hint: 'a query only reads what is there; use an update to await something',
+      });
     } catch (error) {
       if (error instanceof QueryError) throw error;
       throw new QueryError(`query "${name}" failed: ${(error as Error)?.message ?? error}`, {

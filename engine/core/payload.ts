@@ -20,8 +20,9 @@ export interface Codec {
 }
 
 export class PayloadCodec {
+  /** Of one payload, as JSON in UTF-8. */
+  readonly bytesMax: number;
   readonly #codec: Codec | undefined;
-  readonly #bytesMax: number;
   readonly #encoded: (plain: string) => void;
 
   /** @param options `encoded` hears of each payload that was encoded, as JSON before the codec */
@@ -31,7 +32,7 @@ export class PayloadCodec {
     encoded?: (plain: string) => void;
   }) {
     this.#codec = options.codec;
-    this.#bytesMax = options.bytesMax;
+    this.bytesMax = options.bytesMax;
     this.#encoded = options.encoded ?? (() => {});
   }
 
@@ -42,19 +43,24 @@ export class PayloadCodec {
   encode(value: unknown, what: string): Json {
     const tree = toTree(value, what, new Set());
     const plain = JSON.stringify(tree);
-    const bytes = utf8Length(plain, this.#bytesMax);
-    if (bytes > this.#bytesMax) {
+    const bytes = utf8Length(plain, this.bytesMax);
+    if (bytes > this.bytesMax) {
       throw new PayloadTooLargeError(
-        `${what} takes ${bytes} bytes, the limit is ${this.#bytesMax}`,
+        `${what} takes ${bytes} bytes, the limit is ${this.bytesMax}`,
         {
           hint: 'keep the data elsewhere and pass a reference, or raise limits.payloadBytes',
-          details: { bytes, limit: this.#bytesMax },
+          details: { bytes, limit: this.bytesMax },
         },
       );
     }
     this.#encoded(plain);
     if (this.#codec === undefined) return tree;
     return { $: 'sealed', v: toBase64(this.#codec.encode(new TextEncoder().encode(plain))) };
+  }
+
+  /** A value as it would come back: what its reader does to it, its writer does not see. @throws PayloadTypeError */
+  copy(value: unknown, what: string): unknown {
+    return fromTree(toTree(value, what, new Set()));
   }
 
   decode(tree: Json): unknown {

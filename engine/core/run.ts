@@ -31,7 +31,7 @@ import {
   type ScheduledKind,
   type StartedEvent,
 } from './event.ts';
-import { failureOf } from './failure.ts';
+import { failureOf, legible } from './failure.ts';
 import { Handlers } from './handlers.ts';
 import type { Operation, StepState } from './operation.ts';
 import { Operations } from './operations.ts';
@@ -310,7 +310,7 @@ export class Run {
   async #handle(event: OutsideEvent): Promise<void> {
     this.#nowMs = event.at;
     this.#delivering = true;
-    this.#enter(() => this.#apply(event));
+    this.#enter(() => this.#applied(event));
     do await this.ports.drain();
     while (this.#enter(() => this.#operations.wakeCondition()));
     this.#delivering = false;
@@ -318,6 +318,15 @@ export class Run {
     if (waits && this.#operations.size === 0) {
       this.#tape.dropCommands((produced) => !isCommand(produced));
       this.#fail(foreignAwait('the body waits, and no operation of its ctx is open'));
+    }
+  }
+
+  #applied(event: OutsideEvent): void {
+    try {
+      this.#apply(event);
+    } catch (error) {
+      // The engine may have been opened without the codec, or with another: R4 holds, and nothing is lost.
+      this.#fail(unreadable(event, error as Error));
     }
   }
 
@@ -402,21 +411,22 @@ export class Run {
   }
 
   #callBody(): void {
+    const input = this.ports.payloads.decode(this.started.payload);
     this.#bodyCalled = true;
-    void this.#main().then(
+    void this.#main(input).then(
       (result) => this.#complete(result),
       (error: unknown) => this.#escaped(error),
     );
   }
 
-  async #main(): Promise<unknown> {
+  async #main(input: unknown): Promise<unknown> {
     try {
-      const input = this.ports.payloads.decode(this.started.payload);
       const body = this.#body(this, this.root, input);
       const result = await Promise.race([body, this.handlers.failure]);
       await this.handlers.done();
       return result;
-    } catch (error) {
+    } catch (thrown) {
+      const error = legible(thrown);
       if (error instanceof Continuation) await this.handlers.done();
       else await this.#compensate(error);
       throw error;
@@ -513,6 +523,14 @@ export class Run {
 /** A stuck run begins once it is mended: its journal does not grow meanwhile. */
 export function mayCallBody(run: Run): boolean {
   return run.delayed && run.stuck === undefined;
+}
+
+function unreadable(event: OutsideEvent, cause: Error): AetherError {
+  return new AetherError(`what ${describeEvent(event)} carries cannot be read: ${cause.message}`, {
+    code: 'ERR_ENGINE_PAYLOAD_UNREADABLE',
+    hint: 'open the engine with the codec that wrote this store',
+    cause,
+  });
 }
 
 function foreignAwait(why: string): ForeignAwaitError {

@@ -88,18 +88,24 @@ export class Delivery {
       return settled?.(error as Error);
     }
     const ports = this.#ports;
-    if (event.kind === 'terminated' || event.kind === 'timed-out') {
-      ports.tracing.wake(live, run, event);
-      return ports.commit(live, run, run.close(event), settled);
+    const { tracing } = ports;
+    try {
+      if (event.kind === 'terminated' || event.kind === 'timed-out') {
+        tracing.wake(live, run, event);
+        return ports.commit(live, run, run.close(event), settled);
+      }
+      if (run.stuck !== undefined) return ports.commit(live, run, run.keep(event), settled);
+      tracing.wake(live, run, event);
+      const delivered = tracing.delivery(live, run, arrival);
+      const advance = await tracing.within(live, () => run.deliver(event));
+      const both = (error?: Error): void => {
+        delivered?.(error);
+        settled?.(error);
+      };
+      ports.commit(live, run, advance, delivered === undefined ? settled : both);
+    } catch (error) {
+      settled?.(error as Error); // V2
+      throw error;
     }
-    if (run.stuck !== undefined) return ports.commit(live, run, run.keep(event), settled);
-    ports.tracing.wake(live, run, event);
-    const delivered = ports.tracing.delivery(live, run, arrival);
-    const advance = await ports.tracing.within(live, () => run.deliver(event));
-    const both = (error?: Error): void => {
-      delivered?.(error);
-      settled?.(error);
-    };
-    ports.commit(live, run, advance, delivered === undefined ? settled : both);
   }
 }

@@ -23,11 +23,16 @@ export class Endings {
     throw new NotFoundError(`no workflow run with id "${id}"`);
   }
 
-  /** The end of the last run of a chain that begins with this one. @throws NotFoundError, StoreCorruptError */
-  async last(id: string, runId: string): Promise<ClosingEvent> {
+  /**
+   * The end of the last run of a chain that begins with this one.
+   *
+   * @param over aborted: nobody waits for it any more.
+   * @throws NotFoundError, StoreCorruptError
+   */
+  async last(id: string, runId: string, over?: AbortSignal): Promise<ClosingEvent> {
     let current = runId;
     for (;;) {
-      const ending = await this.#ending(id, current);
+      const ending = await this.#ending(id, current, over);
       if ('error' in ending) throw ending.error;
       const { event } = ending;
       if (!('next' in event) || event.next === undefined) return event;
@@ -36,10 +41,11 @@ export class Endings {
   }
 
   /** The end of one run: from the store if it is closed, else when it comes. */
-  async #ending(id: string, runId: string): Promise<Ending> {
+  async #ending(id: string, runId: string, over: AbortSignal | undefined): Promise<Ending> {
     const { promise, resolve } = Promise.withResolvers<Ending>();
     // Listened for before the store is read, so that an end in between is not missed.
     const forget = this.#executor.ending(runId, resolve);
+    over?.addEventListener('abort', () => resolve({ error: over.reason as Error }), { once: true });
     try {
       return (await this.#stored(id, runId)) ?? (await promise);
     } finally {

@@ -285,22 +285,31 @@ export class Executor {
   /**
    * The outcome of an update that was accepted, once it is durable.
    *
+   * @param over aborted: nobody waits for it any more.
    * @throws UpdateRejectedError when the run ends before
    */
   async updated(
     record: Pick<RunRecord, 'runId' | 'workflowId'>,
     id: string,
+    over?: AbortSignal,
   ): Promise<UpdateCompleted> {
     const { promise, resolve, reject } = Promise.withResolvers<UpdateCompleted>();
+    const unfinished = (): void =>
+      reject(new UpdateRejectedError(`the run ended before update ${id} was done`));
     const forgets = [
       this.#waiters.update(record.runId, id, resolve),
-      this.ending(record.runId, () =>
-        reject(new UpdateRejectedError(`the run ended before update ${id} was done`)),
-      ),
+      this.ending(record.runId, unfinished),
     ];
-    const state = await this.visit(record, (run) => run.updates.get(id));
-    if (typeof state === 'object') resolve(state);
+    over?.addEventListener('abort', () => reject(over.reason as Error), { once: true });
+    promise.catch(() => {}); // It may be over while the run is still looked at.
     try {
+      const { state, closing } = await this.visit(record, (run) => ({
+        state: run.updates.get(id),
+        closing: run.closing,
+      }));
+      if (typeof state === 'object') resolve(state);
+      // It may have ended in the very commit that accepted the update, before anybody listened.
+      else if (closing !== undefined) unfinished();
       return await promise;
     } finally {
       for (const forget of forgets) forget();
@@ -471,7 +480,12 @@ export class Executor {
       }
       this.#reloads.delete(live.runId);
       this.#options.metrics.historyGrew(grownBytes);
-      this.#durable(live, run, advance, first, settled);
+      try {
+        this.#durable(live, run, advance, first, settled);
+      } catch (failed) {
+        // Others of the same commit wait to hear of it.
+        this.#lose(live, failed as Error);
+      }
     });
   }
 

@@ -1,6 +1,8 @@
 /** Begins runs: their input checked, their id theirs alone, what a start fixes written down. */
 import { durationMs } from '../../spec/duration.ts';
+import { AetherError } from '../../spec/error.ts';
 import type { Clock } from '../../spec/clock.ts';
+import { checkedAttributes } from '../core/attributes.ts';
 import type { StartOptions } from '../core/contract.ts';
 import { AlreadyExistsError, PayloadTypeError } from '../core/errors.ts';
 import type { OutsideEvent, ParentLink, StartedEvent } from '../core/event.ts';
@@ -49,6 +51,7 @@ export class Starter {
     parent?: { link: ParentLink; trace?: string },
   ): Promise<StartedRun> {
     const definition = this.#options.registry.latest(name);
+    checkOptions(options);
     return this.#options.tracing.start(name, parent?.trace, (trace) =>
       this.#start(definition, input, options, {
         ...(trace === undefined ? {} : { trace }),
@@ -98,7 +101,7 @@ export class Starter {
       kind: 'started',
       at,
       payload: this.#options.payloads.encode(value, `input of workflow "${name}"`),
-      ...(options.attributes === undefined ? {} : { attributes: { ...options.attributes } }),
+      ...attributesOf(options, this.#options.payloads.bytesMax),
       ...(timeoutMs === undefined ? {} : { timeoutMs, deadline: at + delayMs + timeoutMs }),
       ...(delayMs === 0 ? {} : { notBefore: at + delayMs }),
       ...(options.priority === undefined ? {} : { priority: options.priority }),
@@ -154,6 +157,26 @@ export class Starter {
       if (this.#starting.get(id) === mine) this.#starting.delete(id);
     }
   }
+}
+
+/** @throws AetherError ERR_ENGINE_START_OPTIONS */
+function checkOptions({ id, priority = 0 }: StartOptions): void {
+  // A store keeps text as UTF-8: half of a surrogate pair would come back as another id.
+  const isText = id === undefined || (typeof id === 'string' && id.isWellFormed());
+  if (isText && Number.isFinite(priority)) return;
+  const what = isText ? `priority ${priority}` : `id ${JSON.stringify(id)}`;
+  throw new AetherError(`a run cannot have ${what}`, {
+    code: 'ERR_ENGINE_START_OPTIONS',
+    hint: 'an id is well-formed text, a priority a finite number',
+  });
+}
+
+/** @throws PayloadTypeError, PayloadTooLargeError */
+function attributesOf(
+  { attributes }: StartOptions,
+  bytesMax: number,
+): Pick<StartedEvent, 'attributes'> {
+  return attributes === undefined ? {} : { attributes: checkedAttributes(attributes, bytesMax) };
 }
 
 function queueOf({ queue: name, fairnessKey }: StartOptions): Pick<StartedEvent, 'queue'> {

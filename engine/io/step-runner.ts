@@ -147,17 +147,18 @@ export class StepRunner {
     operation: Operation & { step: StepState },
     error: unknown,
   ): AttemptOutcome {
-    const { random, clock, payloads } = this.#options;
-    const { attempt, options, trace } = operation.step;
+    const { clock, payloads } = this.#options;
+    const { trace } = operation.step;
     const at = clock.nowMs();
-    const delayMs =
-      operation.cancelled === undefined
-        ? retryDelayMs(options.retry ?? {}, attempt, error, random)
-        : undefined;
-    const inTime =
-      delayMs !== undefined &&
-      at + delayMs < totalDeadline(operation.scheduledAt, options.totalTimeout);
-    if (!inTime) {
+    let delayMs: number | undefined;
+    try {
+      delayMs = this.#delayMs(operation, error, at);
+    } catch (thrown) {
+      // `retryIf` is the program's.
+      this.fail(live, operation, thrown);
+      return 'failed';
+    }
+    if (delayMs === undefined) {
       this.fail(live, operation, error);
       return 'failed';
     }
@@ -165,12 +166,25 @@ export class StepRunner {
       kind: 'step-retried',
       at,
       op: operation.op,
-      attempt,
+      attempt: operation.step.attempt,
       error: failureOf(error, payloads),
       nextAt: at + delayMs,
       ...(trace === undefined ? {} : { trace }),
     });
     return 'retried';
+  }
+
+  /** @returns undefined when it is not tried again */
+  #delayMs(
+    { step, cancelled, scheduledAt }: Operation & { step: StepState },
+    error: unknown,
+    at: number,
+  ): number | undefined {
+    if (cancelled !== undefined) return undefined;
+    const { retry = {}, totalTimeout } = step.options;
+    const delayMs = retryDelayMs(retry, step.attempt, error, this.#options.random);
+    if (delayMs === undefined) return undefined;
+    return at + delayMs < totalDeadline(scheduledAt, totalTimeout) ? delayMs : undefined;
   }
 
   fail(live: LiveRun, operation: Operation, error: unknown): void {

@@ -1,0 +1,205 @@
+import { type Test, test } from 'tap';
+import { SqliteStore } from './io/sqlite.ts';
+import type { AnyWorkflow } from './core/contract.ts';
+import { Engine, workflow, type WorkflowContext } from './index.ts';
+import { MemoryStore } from './testing.ts';
+
+type Body = (ctx: WorkflowContext) => Promise<unknown>;
+
+const good = workflow('good', (ctx) => ctx.step('work', () => 'done'));
+
+async function open(t: Test, ...workflows: AnyWorkflow[]): Promise<Engine> {
+  const engine = await Engine.open({ store: new MemoryStore(), workflows });
+  t.teardown(() => engine.close());
+  return engine;
+}
+
+const refused: Record<string, { body: Body; code: string }> = {
+  'the timeout of a step': {
+    body: (ctx) => ctx.step('a', () => 1, { timeout: 'soon' }),
+    code: 'ERR_DURATION',
+  },
+  'the total timeout of a step': {
+    body: (ctx) => ctx.step('a', () => 1, { totalTimeout: -1 }),
+    code: 'ERR_DURATION',
+  },
+  'the heartbeat timeout of a step': {
+    body: (ctx) => ctx.step('a', () => 1, { heartbeatTimeout: Number.NaN }),
+    code: 'ERR_DURATION',
+  },
+  'the retry policy of a step': {
+    body: (ctx) => ctx.step('a', () => 1, { retry: { attempts: 0 } }),
+    code: 'ERR_ENGINE_RETRY_POLICY',
+  },
+  'the options of a compensation': {
+    body: async (ctx) => ctx.compensate('a', () => {}, { retry: { initial: 'soon' } }),
+    code: 'ERR_DURATION',
+  },
+  'the end of a sleep': {
+    body: (ctx) => ctx.sleepUntil('a', Number.NaN),
+    code: 'ERR_ENGINE_TIME',
+  },
+  'an attribute that is a bigint': {
+    body: async (ctx) => ctx.attributes({ a: 1n as unknown as number }),
+    code: 'ERR_ENGINE_PAYLOAD_TYPE',
+  },
+  'an attribute named __proto__': {
+    body: async (ctx) => ctx.attributes(JSON.parse('{"__proto__":"a"}') as object as {}),
+    code: 'ERR_ENGINE_PAYLOAD_TYPE',
+  },
+  'attributes that are too large': {
+    body: async (ctx) => ctx.attributes({ a: 'x'.repeat(3_000_000) }),
+    code: 'ERR_ENGINE_PAYLOAD_TOO_LARGE',
+  },
+};
+
+for (const [what, { body, code }] of Object.entries(refused)) {
+  test(`refused where it is given: ${what}; others of the same commit go on`, async (t) => {
+    const bad = workflow('bad', body);
+    const engine = await open(t, bad, good);
+    const [refusal, result] = await Promise.allSettled(
+      (await Promise.all([engine.start(bad), engine.start(good)])).map((one) => one.result()),
+    );
+    t.match(refusal, { reason: { name: 'WorkflowFailedError', cause: { code } } });
+    t.match(result, { value: 'done' });
+  });
+}
+
+for (const [what, value] of Object.entries<unknown>({
+  'a bigint': 1n,
+  'a function': () => 1,
+  'an object': {},
+  'no number': Number.NaN,
+  nothing: undefined,
+})) {
+  test(`refused at the start: an attribute that is ${what}`, async (t) => {
+    const engine = await open(t, good);
+    const attributes = { a: value } as Record<string, string>;
+    await t.rejects(engine.start(good, undefined, { id: 'x', attributes }), {
+      code: 'ERR_ENGINE_PAYLOAD_TYPE',
+      message: /"a"/,
+    });
+    await t.rejects(engine.get('x').describe(), { code: 'ERR_ENGINE_NOT_FOUND' });
+  });
+}
+
+test('an id comes back from the disk as it was given, or is refused', async (t) => {
+  const path = `${t.testdir({})}/engine.db`;
+  const options = { workflows: [workflow('waits', (ctx) => ctx.receive('go'))] };
+  const first = await Engine.open({ store: new SqliteStore(path), ...options });
+  const ids = ['a\nb', 'a\0b', '', '__proto__', '"\'', '\u{1F600}', 'x'.repeat(10_000)];
+  for (const id of ids) await first.start('waits', undefined, { id });
+  for (const id of ['\uD800', 42 as unknown as string]) {
+    await t.rejects(first.start('waits', undefined, { id }), { code: 'ERR_ENGINE_START_OPTIONS' });
+  }
+  await t.rejects(first.start('waits', undefined, { priority: Number.NaN }), {
+    code: 'ERR_ENGINE_START_OPTIONS',
+  });
+  await first.close();
+  const second = await Engine.open({ store: new SqliteStore(path), ...options });
+  t.teardown(() => second.close());
+  for (const id of ids) {
+    await second.get(id).signal('go', id);
+    t.equal(await second.get(id).result(), id);
+  }
+});
+
+test('a retryIf that throws fails its step', async (t) => {
+  const bad = workflow('bad', (ctx) =>
+    ctx.step(
+      'a',
+      () => {
+        throw new Error('first');
+      },
+      {
+        retry: {
+          retryIf: () => {
+            throw new Error('in retryIf');
+          },
+        },
+      },
+    ),
+  );
+  const engine = await open(t, bad);
+  await t.rejects((await engine.start(bad)).result(), { message: /in retryIf/ });
+});
+
+const revoked = Proxy.revocable({}, {});
+revoked.revoke();
+const hostile: Record<string, unknown> = {
+  undefined: undefined,
+  null: null,
+  'a symbol': Symbol('s'),
+  'a frozen error': Object.freeze(new Error('frozen')),
+  'an object without a prototype': Object.create(null),
+  'a getter that throws': {
+    get message() {
+      throw new Error('getter');
+    },
+  },
+  'a proxy that throws': new Proxy(
+    {},
+    {
+      get() {
+        throw new Error('trap');
+      },
+    },
+  ),
+  'a revoked proxy': revoked.proxy,
+};
+
+for (const [what, value] of Object.entries(hostile)) {
+  test(`thrown: ${what}`, async (t) => {
+    const fail = (): never => {
+      throw value;
+    };
+    const undone: string[] = [];
+    const body = workflow('body', async (ctx) => {
+      ctx.compensate('undo', () => void undone.push('body'));
+      fail();
+    });
+    const step = workflow('step', (ctx) => ctx.step('a', fail, { retry: { attempts: 1 } }));
+    const update = workflow('update', async (ctx) => {
+      ctx.onUpdate('u', fail);
+      await ctx.receive('never');
+    });
+    const engine = await open(t, body, step, update);
+    await t.rejects((await engine.start(body)).result(), { code: 'ERR_ENGINE_WORKFLOW_FAILED' });
+    t.same(undone, ['body']);
+    await t.rejects((await engine.start(step)).result(), { code: 'ERR_ENGINE_WORKFLOW_FAILED' });
+    await t.rejects((await engine.start(update)).update('u'), {
+      code: 'ERR_ENGINE_UPDATE_REJECTED',
+    });
+  });
+}
+
+test('of a message that is very long the journal keeps a part', async (t) => {
+  const bad = workflow('bad', async () => {
+    throw new Error('x'.repeat(1_000_000));
+  });
+  const engine = await open(t, bad);
+  const handle = await engine.start(bad);
+  await t.rejects(handle.result(), { message: /x… \(1000000 characters\)$/ });
+  t.ok(JSON.stringify(await handle.history()).length < 20_000);
+});
+
+test('a child, scope or shield that fails before anyone looks does not end the process', async (t) => {
+  const taken = workflow('taken', async () => 1);
+  const late = workflow('late', async (ctx) => {
+    const all = [
+      ctx.child(taken, undefined, { id: 'taken', onClosed: 'fail' }),
+      ctx.scope(async (inner) => {
+        inner.cancel();
+        await inner.sleep('a', 1);
+      }),
+      ctx.shield(async () => {
+        throw new Error('shielded');
+      }),
+    ];
+    await ctx.sleep('meanwhile', 1);
+    return (await Promise.allSettled(all)).map(({ status }) => status);
+  });
+  const engine = await open(t, taken, late);
+  await (await engine.start(taken, undefined, { id: 'taken' })).result();
+  t.same(await (await engine.start(late)).result(), ['rejected', 'rejected', 'rejected']);
+});
