@@ -10,7 +10,7 @@ import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Engine, TimeoutError, type Workflow, workflow } from 'aether/engine';
+import { Engine, NotFoundError, TimeoutError, type Workflow, workflow } from 'aether/engine';
 import { SqliteStore } from 'aether/engine/sqlite';
 
 interface Request {
@@ -45,34 +45,36 @@ const workflows: [typeof approval] = [approval];
 /** For `aether up --workflows` and `aether wf replay --workflows`. */
 export default workflows;
 
+const ID = 'coffee-machine';
+const ANSWERS: Record<string, boolean> = { approve: true, reject: false };
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: { state: { type: 'string' }, patience: { type: 'string', default: '7d' } },
     allowPositionals: true,
   });
-  const [command = 'ask'] = positionals;
   const { state = join(tmpdir(), 'aether-approval'), patience } = values;
+  const answer = ANSWERS[positionals[0] ?? 'ask'];
   mkdirSync(state, { recursive: true });
 
   const store = new SqliteStore(join(state, 'engine.db'));
   await using engine = await Engine.open({ store, workflows });
-  const handle =
-    command === 'ask'
-      ? await engine.start(
-          approval,
-          { what: 'a new coffee machine', patience },
-          { id: 'coffee-machine', onClosed: 'restart' },
-        )
-      : engine.get<string>('coffee-machine');
-  if (command !== 'ask') await handle.signal('answer', command === 'approve');
-
+  if (answer === undefined) {
+    const input = { what: 'a new coffee machine', patience };
+    await engine.start(approval, input, { id: ID, onClosed: 'restart' });
+  }
+  const handle = engine.get<string>(ID);
   try {
+    if (answer !== undefined) await handle.signal('answer', answer);
     console.log(await handle.result({ timeout: '2s' }));
   } catch (error) {
-    if (!(error instanceof TimeoutError)) throw error;
-    const [waits] = (await handle.describe()).pending;
-    const until = new Date(waits?.nextAttemptAt ?? 0).toLocaleString();
-    console.log(`waits until ${until}; answer with: npm run example -- approval approve`);
+    if (error instanceof NotFoundError) {
+      console.log('nobody waits for an answer; ask with: npm run example -- approval');
+    } else if (error instanceof TimeoutError) {
+      const [waits] = (await handle.describe()).pending;
+      const until = new Date(waits?.nextAttemptAt ?? 0).toISOString();
+      console.log(`waits until ${until}; answer with: npm run example -- approval approve`);
+    } else throw error;
   }
 }
 

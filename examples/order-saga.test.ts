@@ -1,12 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { type Test, test } from 'tap';
 import { Engine, WorkflowFailedError } from 'aether/engine';
 import { TestEngine } from 'aether/engine/testing';
+import { runExample, stateFolder } from '../test/example.ts';
 import { order, outside } from './order-saga.ts';
 
 const GOOD = { id: 'good', cents: 5, address: 'here' };
@@ -39,30 +36,12 @@ test('a history of it replays', async (t) => {
   t.same(done(), UNDONE, 'and the replay does nothing');
 });
 
-/**
- * Runs the program that `npm run example -- order-saga` runs; with `killAfter`, kills it with -9 once it has said so many effects.
- * Not through the script itself: its set-up may install packages, and would do so under the test that runs.
- */
-async function run(
-  state: string,
-  killAfter = Infinity,
-): Promise<{ said: string[]; code: unknown }> {
-  const program = join(import.meta.dirname, 'order-saga.ts');
-  const child = spawn(process.execPath, ['--conditions=aether-source', program, '--state', state]);
-  const exited = once(child, 'exit');
-  const said: string[] = [];
-  let effects = 0;
-  for await (const line of createInterface(child.stdout)) {
-    said.push(line);
-    if (line.startsWith('  ') && ++effects === killAfter) child.kill('SIGKILL');
-  }
-  const [code] = await exited;
-  return { said, code };
-}
+const isEffect = (line: string): boolean => line.startsWith('  ');
 
 test('the command, killed with -9 after each of its effects: it goes on, every effect is there once', async (t) => {
-  const state = mkdtempSync(join(tmpdir(), 'aether-order-saga-'));
-  t.teardown(() => rmSync(state, { recursive: true, force: true }));
+  const state = stateFolder(t);
+  const run = (killAt?: (line: string) => boolean) =>
+    runExample('order-saga', ['--state', state], killAt);
   const effects = (): string[][] =>
     readFileSync(join(state, 'done.txt'), 'utf8')
       .trim()
@@ -78,11 +57,11 @@ test('the command, killed with -9 after each of its effects: it goes on, every e
     'order-2: refund 1700',
   ];
   for (let kill = 1; kill < expected.length; kill++) {
-    const { said } = await run(state, 1);
+    const { said } = await run(isEffect);
     t.equal(effects().length, kill, said.join('\n'));
     if (kill > 1) t.match(said[0], /^order-\d goes on after \d+ events$/);
   }
-  const { said, code } = await run(state);
+  const { said, code } = await run();
   t.equal(code, 0);
   t.same(
     effects().map(([, what]) => what),
@@ -94,7 +73,7 @@ test('the command, killed with -9 after each of its effects: it goes on, every e
     /^order-1: shipped to 1 Main Street$[^]*^order-2: .*there is no address$/m,
   );
   t.same(
-    (await run(state)).said,
+    (await run()).said,
     said.filter((line) => /^order-\d: |^The/.test(line)),
   );
   t.equal(effects().length, expected.length, 'run again, nothing happens');
