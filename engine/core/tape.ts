@@ -86,6 +86,7 @@ export class Tape {
 function isSame(recorded: JournalEvent, command: CommandEvent): boolean {
   if (recorded.kind !== command.kind) return false;
   if ('name' in command && command.name !== (recorded as { name?: string }).name) return false;
+  if ('id' in command && command.id !== (recorded as { id?: string }).id) return false;
   if (!('op' in command)) return true;
   const other = recorded as typeof command;
   return other.op === command.op && (other.hash ?? '') === (command.hash ?? '');
