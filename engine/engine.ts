@@ -1,17 +1,15 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import type { Clock } from '../spec/clock.ts';
 import { durationMs } from '../spec/duration.ts';
-import { AetherError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
-import { type Outside, RunContext } from './core/context.ts';
-import { NondeterminismError, UpdateRejectedError } from './core/errors.ts';
+import { UpdateRejectedError } from './core/errors.ts';
 import { plainCause } from './core/failure.ts';
-import { type ExportedEvent, HISTORY_FORMAT, importEntries, readEntries } from './core/journal.ts';
+import { HISTORY_FORMAT } from './core/journal.ts';
 import { outcomeOf } from './core/outcome.ts';
 import { PayloadCodec } from './core/payload.ts';
 import { isOpen, type RunRecord } from './core/record.ts';
-import { Run } from './core/run.ts';
+import type { Run } from './core/run.ts';
 import { recordOf } from './core/status.ts';
 import { type WorkflowHandle, wait } from './handle.ts';
 import { Arrivals } from './io/arrivals.ts';
@@ -21,9 +19,9 @@ import { Executor } from './io/executor.ts';
 import { EngineMetrics } from './io/metrics.ts';
 import { Queues } from './io/queues.ts';
 import { RunLog } from './io/run-log.ts';
-import { exemptCodec, guardBodies } from './io/strict.ts';
+import { exemptCodec } from './io/strict.ts';
 import { Starter } from './io/starter.ts';
-import { drainMicrotasks, sha256, systemClock, systemRandom, turn } from './io/system.ts';
+import { systemClock, systemRandom, turn } from './io/system.ts';
 import { Tracing } from './io/tracing.ts';
 import type {
   EngineOptions,
@@ -34,6 +32,7 @@ import type {
   ReplayReport,
   WorkflowSummary,
 } from './options.ts';
+import { replay } from './replay.ts';
 import { type Schedules, scheduleWorkflow, WorkflowSchedules } from './schedules.ts';
 import { Registry } from './workflow.ts';
 
@@ -221,41 +220,17 @@ export class Engine {
   /**
    * Runs a recorded history against today's code, with no side effect and no store.
    *
-   * @param options the codec that the history was recorded through.
-   * @throws StoreCorruptError when the history is not what was recorded, AetherError ERR_ENGINE_HISTORY_FORMAT
+   * @param workflows the code, whatever its version; or a list, of which the run's own name and version is taken
+   * @param options the codec that the history was recorded through
+   * @throws AetherError ERR_ENGINE_HISTORY_FORMAT, ERR_ENGINE_VERSION_MISSING, StoreCorruptError when the history is not
+   *   what was recorded
    */
-  static async replay(
-    workflow: AnyWorkflow,
+  static replay(
+    workflows: AnyWorkflow | readonly AnyWorkflow[],
     history: History,
-    { codec }: Pick<EngineOptions, 'codec'> = {},
+    options: Pick<EngineOptions, 'codec'> = {},
   ): Promise<ReplayReport> {
-    checkFormat(history);
-    const definition = new Registry([workflow]).latest(workflow.name);
-    const { workflowId, runId, name, version } = history;
-    const exported = history.events as unknown as ExportedEvent[];
-    const events = readEntries(runId, importEntries(exported), sha256);
-    const guard = guardBodies();
-    const run = new Run(
-      { workflowId, runId, name, version },
-      async (one, scope, input) => definition.body(new RunContext(one, scope, NOWHERE), input),
-      {
-        drain: drainMicrotasks,
-        digest: sha256,
-        payloads: new PayloadCodec({ codec: codec && exemptCodec(codec), bytesMax: Infinity }),
-        historyEventsMax: Infinity,
-        newRunId: () => '',
-        refusal: () => undefined,
-        enter: guard.enter,
-      },
-    );
-    await run.recover(events, events.at(-1)?.at ?? 0).finally(guard.release);
-    const { stuck } = run;
-    if (stuck === undefined) return { ok: true, events: events.length };
-    const divergence =
-      stuck instanceof NondeterminismError
-        ? (stuck.details as NonNullable<ReplayReport['divergence']>)
-        : { seq: 0, recorded: 'the history', actual: stuck.message, ...placeOf(stuck) };
-    return { ok: false, events: events.length, divergence };
+    return replay(workflows, history, options);
   }
 
   /** Stops taking work, aborts step signals, waits for what is being recorded. */
@@ -383,26 +358,6 @@ function retentionMs({ retention, queues = {} }: EngineOptions): number | undefi
       throw new RangeError(`retention ${retention} is shorter than the rate of queue "${name}"`);
   }
   return ms;
-}
-
-/** @throws AetherError ERR_ENGINE_HISTORY_FORMAT */
-function checkFormat({ format }: History): void {
-  if (Number.isInteger(format) && format >= 1 && format <= HISTORY_FORMAT) return;
-  throw new AetherError(
-    `the history has format ${format}, this release reads 1 to ${HISTORY_FORMAT}`,
-    {
-      code: 'ERR_ENGINE_HISTORY_FORMAT',
-      hint: 'replay it with the release that recorded it, or a later one',
-    },
-  );
-}
-
-const nowhere = (): Promise<never> => Promise.reject(new Error('a replay reaches nothing outside'));
-const NOWHERE: Outside = { signal: nowhere, cancel: nowhere, startChild: nowhere };
-
-function placeOf({ details }: AetherError): { at?: string } {
-  const at = (details as { at?: string } | undefined)?.at;
-  return at === undefined ? {} : { at };
 }
 
 function pendingOf(run: Run): PendingOperation[] {

@@ -1,6 +1,8 @@
 import { type Test, test } from 'tap';
 import {
   Engine,
+  type History,
+  type HistoryEvent,
   NondeterminismError,
   StepFailedError,
   TimeoutError,
@@ -332,6 +334,113 @@ test('a history is plain JSON, and replays without a store or effects', async (t
   t.equal(calls, 1);
   const forged = JSON.parse(text.replace('"message":"no"', '"message":"yes"'));
   await t.rejects(Engine.replay(one, forged), { code: 'ERR_ENGINE_STORE_CORRUPT' });
+});
+
+/** A finished run of one step, exported, and the workflow that it is of. */
+async function recorded(
+  t: Test,
+  { version = '1', body = (ctx) => ctx.step('a', () => 1) }: { version?: string; body?: Body } = {},
+): Promise<{ one: Workflow<unknown, unknown>; history: History }> {
+  const one = workflow('w', body, { version });
+  const engine = await TestEngine.open({ workflows: [one] });
+  t.teardown(() => engine.close());
+  const handle = await engine.start(one);
+  await handle.result();
+  return { one, history: JSON.parse(JSON.stringify(await handle.history())) as History };
+}
+
+test('a history of a later format, or of none, is refused by name', async (t) => {
+  const { one, history } = await recorded(t);
+  for (const format of [2, 0, '1', undefined]) {
+    const other = { ...history, format } as History;
+    await t.rejects(Engine.replay(one, other), {
+      code: 'ERR_ENGINE_HISTORY_FORMAT',
+      message: new RegExp(`${format}`),
+      hint: String,
+    });
+  }
+  for (const other of [null, 'text', {}, { ...history, events: undefined }, { format: 1 }]) {
+    await t.rejects(Engine.replay(one, other as History), { code: 'ERR_ENGINE_HISTORY_FORMAT' });
+  }
+});
+
+test('a history that was changed is refused, wherever it was', async (t) => {
+  const { one, history } = await recorded(t);
+  type Change = (events: HistoryEvent[]) => HistoryEvent[];
+  const changes: Record<string, Change> = {
+    'the last event is left out': (events) => events.slice(0, -1),
+    'the first event is left out': (events) => events.slice(1),
+    'an event is put at the end': (events) => [
+      ...events,
+      { seq: events.length + 1, at: 0, kind: 'signal-received', name: 'x', payload: 1 },
+    ],
+    'two events change places': ([a, b, ...rest]) => [b, a, ...rest] as HistoryEvent[],
+    'a number is wrong': (events) => events.map((event) => ({ ...event, seq: event.seq + 1 })),
+    'a number is missing': (events) =>
+      events.map(({ seq: _seq, ...event }) => event as HistoryEvent),
+    'a time is changed': (events) => events.map((event) => ({ ...event, at: event.at + 1 })),
+    'the chain is cut': (events) => events.map(({ entry: _entry, ...event }) => event),
+    'there are none': () => [],
+    'one is no event': (events) => [...events, null as unknown as HistoryEvent],
+  };
+  t.match(await Engine.replay(one, history), { ok: true });
+  for (const [name, change] of Object.entries(changes)) {
+    const events = change(structuredClone(history.events));
+    await t.rejects(
+      Engine.replay(one, { ...history, events }),
+      { code: 'ERR_ENGINE_STORE_CORRUPT' },
+      name,
+    );
+  }
+  const other = { ...history, runId: `${history.runId}x` };
+  await t.rejects(Engine.replay(one, other), { code: 'ERR_ENGINE_STORE_CORRUPT' }, 'another run');
+});
+
+test('of a list of workflows the one is replayed that the run began with', async (t) => {
+  const { one, history } = await recorded(t, { version: 'old' });
+  const next = workflow('w', async () => 1, { version: 'new' });
+  t.match(await Engine.replay([one, next], history), { ok: true });
+  t.match(await Engine.replay(next, history), { ok: false }, "today's code, whatever its version");
+  await t.rejects(Engine.replay([next], history), {
+    code: 'ERR_ENGINE_VERSION_MISSING',
+    message: /"w" version "old"/,
+    hint: /registered: new$/,
+  });
+  await t.rejects(Engine.replay([], history), { code: 'ERR_ENGINE_VERSION_MISSING' });
+});
+
+test('a schedule replays beside any workflows', async (t) => {
+  const { one } = await recorded(t);
+  const engine = await TestEngine.open({ workflows: [one], skipTime: false, startAt: 0 });
+  t.teardown(() => engine.close());
+  await engine.schedules.create('s', { every: '1h', workflow: one });
+  await engine.advance('2h');
+  const history = await engine.get('aether.schedule/s').history();
+  t.match(await Engine.replay([one], history), { ok: true, events: history.events.length });
+});
+
+test('the line of a divergence is one of the body, or there is none', async (t) => {
+  const { history } = await recorded(t, {
+    body: (ctx) => Promise.all([ctx.step('a', () => 1), ctx.step('b', () => 2)]),
+  });
+  const replay = async (body: Body) =>
+    (await Engine.replay(workflow('w', body), history)).divergence;
+  t.match(await replay((ctx) => ctx.step('c', () => 1)), {
+    seq: 1,
+    recorded: 'step "a"',
+    actual: 'step "c"',
+    at: /engine\/replay\.test\.ts:\d+:\d+$/,
+  });
+  const helper = async (ctx: WorkflowContext): Promise<void> => {
+    await ctx.scope((inner) => inner.sleep('b', 1));
+  };
+  t.match(await replay(helper), { at: /engine\/replay\.test\.ts:\d+:\d+$/ });
+  const silent: [Body, object][] = [
+    [(ctx) => ctx.step('a', () => 1), { seq: 2, recorded: 'step "b"', actual: 'nothing' }],
+    [() => new Promise(() => {}), { seq: 1, recorded: 'step "a"', actual: 'nothing but wait' }],
+    [async () => 'early', { seq: 1, recorded: 'step "a"', actual: "the run's end (completed)" }],
+  ];
+  for (const [body, expected] of silent) t.same(await replay(body), expected);
 });
 
 test('NondeterminismError carries what a program needs', (t) => {

@@ -6,7 +6,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, normalize } from 'node:path';
 import { test } from 'tap';
 
-/** Who may import whom, beside itself. `test` and `bench` may import everything and are imported by nobody. */
+/** Who may import whom, beside itself. `test`, `bench` and `examples` may import everything and are imported by nobody. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ['engine', 'ring', 'particle', 'datapath', 'spec'],
   particle: ['engine', 'ring', 'datapath', 'spec'],
@@ -85,7 +85,7 @@ function read(path: string): Source {
   };
 }
 
-const sources = globSync(`{${MODULES.join(',')},test,bench}/**/*.ts`, {
+const sources = globSync(`{${MODULES.join(',')},test,bench,examples}/**/*.ts`, {
   exclude: ['**/node_modules/**', '**/*.d.ts'],
 })
   .toSorted()

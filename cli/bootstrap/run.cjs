@@ -17,7 +17,7 @@ if (Number(process.versions.node.split('.')[0]) < NODE_MIN) {
   process.exit(1);
 }
 
-const { rmSync } = require('node:fs');
+const { readdirSync, rmSync } = require('node:fs');
 const { join, resolve } = require('node:path');
 const { SetupError, setUp } = require('./setup.cjs');
 const { run } = require('./run-program.cjs');
@@ -27,13 +27,32 @@ const ROOT = resolve(__dirname, '..', '..');
 /** Node's type stripping, which `aether build` calls, is still announced as experimental. */
 const QUIET = '--disable-warning=ExperimentalWarning';
 
+/** Under it `aether/engine`, which examples and your workflows import, is the sources and not a build. */
+const FROM_SOURCES = '--conditions=aether-source';
+
+/** @throws SetupError ERR_USAGE */
+function example([name, ...args]) {
+  const folder = join(ROOT, 'examples');
+  const names = readdirSync(folder)
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .map((file) => file.slice(0, -'.ts'.length));
+  if (names.includes(name)) return [['node', FROM_SOURCES, join(folder, `${name}.ts`), ...args]];
+  throw new SetupError(
+    'ERR_USAGE',
+    name === undefined ? 'no example was named' : `no such example: ${name}`,
+    `one of ${names.join(', ')}: npm run example -- ${names[0]}`,
+    2,
+  );
+}
+
 /** Each script as the programs it runs, in order; all of them run, so that one look shows all that is wrong. */
 const COMMANDS = {
-  aether: (args) => [['node', QUIET, join(ROOT, 'cli/main.ts'), ...args]],
+  aether: (args) => [['node', QUIET, FROM_SOURCES, join(ROOT, 'cli/main.ts'), ...args]],
   start: (args) => [['node', QUIET, 'cli/main.ts', 'dev', ...args]],
   test: (args) => [['tap', ...args]],
   check: () => [['tsc'], ['oxfmt', '--check'], ['oxlint', '--type-aware'], ['knip']],
   format: (args) => [['oxfmt', ...args]],
+  example,
   bench: (args) => [['node', 'bench/main.ts', ...args]],
   sim: (args) => [['node', 'test/sim/main.ts', ...args]],
   build: () => {
@@ -42,9 +61,9 @@ const COMMANDS = {
   },
 };
 
-/** Files named on the command line of `aether` are the caller's; npm has changed to the checkout. */
+/** Files named on the command line of these are the caller's; npm has changed to the checkout. */
 function folderOf(name) {
-  return name === 'aether' ? process.env.INIT_CWD || process.cwd() : ROOT;
+  return ['aether', 'example'].includes(name) ? process.env.INIT_CWD || process.cwd() : ROOT;
 }
 
 async function main(name, args) {

@@ -174,7 +174,8 @@ export function isClosing(event: JournalEvent): event is ClosingEvent {
 
 /** An event in words, for errors: `step "charge"`, `signal "paid" arriving`. */
 export function describeEvent(event: JournalEvent): string {
-  const named = 'name' in event ? ` ${JSON.stringify(event.name)}` : '';
+  const label = 'name' in event ? event.name : 'id' in event ? event.id : undefined;
+  const named = label === undefined ? '' : ` ${JSON.stringify(label)}`;
   const hash = 'hash' in event ? ` with input ${event.hash}` : '';
   if (isClosing(event)) return `the run's end (${event.kind})`;
   if (isCommand(event)) return event.kind.replace(/-\w+$/, '') + named + hash;

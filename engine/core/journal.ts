@@ -63,15 +63,24 @@ export function exportEntries(entries: readonly Entry[]): ExportedEvent[] {
   return exported;
 }
 
-/** The entries behind exported events. Events after the end of the last entry are left out. */
-export function importEntries(exported: readonly ExportedEvent[]): Entry[] {
+/**
+ * The entries behind exported events.
+ *
+ * @throws StoreCorruptError when events are missing, not in their place or beyond the last entry
+ */
+export function importEntries(runId: string, exported: readonly ExportedEvent[]): Entry[] {
   const entries: Entry[] = [];
   let events: object[] = [];
-  for (const { seq: _seq, entry, ...event } of exported) {
+  for (const [i, one] of exported.entries()) {
+    const { seq, entry, ...event } = (one ?? {}) as Partial<ExportedEvent>;
+    if (seq !== i + 1) throw damaged(runId, `event ${i + 1} is not in its place`, i + 1);
     events.push(event);
     if (entry === undefined) continue;
     entries.push({ index: entries.length + 1, ...entry, body: JSON.stringify(events) });
     events = [];
+  }
+  if (events.length > 0 || entries.length === 0) {
+    throw damaged(runId, 'the end of the history is missing', exported.length);
   }
   return entries;
 }
@@ -92,13 +101,17 @@ export function readEntries(
     const intact =
       entry.index === i + 1 && chainHash(previous, runId, entry, digest) === entry.hash; // J2
     if (!intact) {
-      throw new StoreCorruptError(`run ${runId}: journal entry ${i + 1} is damaged`, {
-        hint: 'restore the store from a backup; other runs are not affected',
-        details: { runId, index: i + 1 },
-      });
+      throw damaged(runId, `journal entry ${i + 1} is damaged`, i + 1);
     }
     events.push(...(JSON.parse(entry.body) as JournalEvent[]));
     previous = entry.hash;
   }
   return events;
+}
+
+function damaged(runId: string, what: string, index: number): StoreCorruptError {
+  return new StoreCorruptError(`run ${runId}: ${what}`, {
+    hint: 'restore it from a backup; other runs are not affected',
+    details: { runId, index },
+  });
 }

@@ -316,6 +316,10 @@ export class Run {
     this.#delivering = false;
     const waits = this.#bodyCalled && this.#closing === undefined && this.#stuck === undefined;
     if (waits && this.#operations.size === 0) {
+      const recorded = this.peek();
+      if (recorded !== undefined && isCommand(recorded)) {
+        return this.#fail(divergence(this.#operationCount + 1, recorded, 'nothing but wait'));
+      }
       this.#tape.dropCommands((produced) => !isCommand(produced));
       this.#fail(foreignAwait('the body waits, and no operation of its ctx is open'));
     }

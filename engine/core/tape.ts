@@ -8,7 +8,11 @@
 import { NondeterminismError } from './errors.ts';
 import { type CommandEvent, describeEvent, type JournalEvent } from './event.ts';
 
-const HERE = new URL('.', import.meta.url).pathname;
+const CORE = new URL('.', import.meta.url).pathname;
+/** Who calls bodies. */
+const CALLERS = ['../io/', `../replay${import.meta.url.slice(-'.ts'.length)}:`].map(
+  (path) => new URL(path, import.meta.url).pathname,
+);
 
 export class Tape {
   #recorded: readonly JournalEvent[] = [];
@@ -52,7 +56,9 @@ export class Tape {
       this.#produced.push(command);
       return command;
     }
-    if (!isSame(recorded, command)) throw divergence(seq, recorded, describeEvent(command)); // P1
+    if (!isSame(recorded, command)) {
+      throw divergence(seq, recorded, describeEvent(command), sourceLine()); // P1
+    }
     this.#cursor++;
     return recorded as C;
   }
@@ -80,30 +86,32 @@ export class Tape {
 function isSame(recorded: JournalEvent, command: CommandEvent): boolean {
   if (recorded.kind !== command.kind) return false;
   if ('name' in command && command.name !== (recorded as { name?: string }).name) return false;
+  if ('id' in command && command.id !== (recorded as { id?: string }).id) return false;
   if (!('op' in command)) return true;
   const other = recorded as typeof command;
   return other.op === command.op && (other.hash ?? '') === (command.hash ?? '');
 }
 
+/** @param at line of the body that did it, if it did anything */
 export function divergence(
   seq: number,
-  recorded: JournalEvent | undefined,
+  recorded: JournalEvent,
   actual: string,
+  at?: string,
 ): NondeterminismError {
-  const at = sourceLine();
   return new NondeterminismError({
-    seq: recorded !== undefined && 'op' in recorded ? recorded.op : seq,
-    recorded: recorded === undefined ? 'nothing' : describeEvent(recorded),
+    seq: 'op' in recorded ? recorded.op : seq,
+    recorded: describeEvent(recorded),
     actual,
     ...(at === undefined ? {} : { at }),
   });
 }
 
-/** `file:line:column` of the innermost frame outside this folder and Node itself. */
+/** `file:line:column` of the body that called into this folder; undefined where none did, e.g. as it returned. */
 function sourceLine(): string | undefined {
   const frames = (new Error('trace').stack ?? '').split('\n').slice(1);
-  const frame = frames.find(
-    (line) => !line.includes(HERE) && !line.includes('node:') && /:\d+:\d+\)?$/.test(line),
-  );
-  return frame === undefined ? undefined : /(?:file:\/\/)?([^\s(]+:\d+:\d+)\)?$/.exec(frame)?.[1];
+  const caller = frames.find((line) => !line.includes(CORE) && /:\d+:\d+\)?$/.test(line)) ?? '';
+  // Beyond a caller of bodies are those who called the engine; an async frame waits for what it called.
+  const isOurs = / at async |node:/.test(caller) || CALLERS.some((path) => caller.includes(path));
+  return isOurs ? undefined : /(?:file:\/\/)?([^\s(]+:\d+:\d+)\)?$/.exec(caller)?.[1];
 }
