@@ -93,6 +93,7 @@ export class RunContext<I> implements WorkflowContext<I> {
   }
 
   receive<T>(name: string, options: { timeout?: Duration } = {}): Promise<T> {
+    this.#run.signals.claim(name);
     return this.#run.schedule(this.#scope, 'receive', name, {
       fireAt: this.#deadline(options.timeout),
       onScheduled: (operation) =>

@@ -36,6 +36,18 @@ export interface StartedEvent {
   /** It goes on for a run that had its place since then, Unix ms, and has it now. */
   begunAt?: number;
   parent?: ParentLink;
+  /** Ids of signals that the runs before it got: they are not delivered again. */
+  signalIds?: string[];
+  /** Updates that the runs before it have done: asked again, they give the same. */
+  updates?: UpdateCompletedEvent[];
+}
+
+export interface UpdateCompletedEvent {
+  kind: 'update-completed';
+  at: number;
+  id: string;
+  payload?: Json;
+  error?: Failure;
 }
 
 /** The operation of another run that waits for this one. */
@@ -74,7 +86,7 @@ export type CommandEvent =
   | ScheduledEvent
   | { kind: 'version-marked'; at: number; name: string; version: number }
   | { kind: 'attributes-set'; at: number; values: Attributes }
-  | { kind: 'update-completed'; at: number; id: string; payload?: Json; error?: Failure }
+  | UpdateCompletedEvent
   | { kind: 'completed'; at: number; payload: Json }
   | { kind: 'failed'; at: number; error: Failure; next?: NextRun }
   | { kind: 'cancelled'; at: number; reason: string }
@@ -116,7 +128,15 @@ export type OutsideEvent = {
   /** The run that an operation waits for has ended, those that went on for it included. */
   | { kind: 'child-closed'; at: number; op: number; name: string; end: ClosingEvent }
   | { kind: 'signal-received'; at: number; name: string; payload: Json; id?: string }
-  | { kind: 'update-accepted'; at: number; name: string; payload: Json; id: string }
+  /** `unnamed`: nobody knows its id who could ask again. */
+  | {
+      kind: 'update-accepted';
+      at: number;
+      name: string;
+      payload: Json;
+      id: string;
+      unnamed?: boolean;
+    }
   | { kind: 'cancel-requested'; at: number; reason: string }
   | EndedFromOutside
 );

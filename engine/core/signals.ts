@@ -6,9 +6,16 @@ export interface SignalReceiver {
   accept(payload: unknown): void;
 }
 
+interface Kept {
+  readonly at: number;
+  readonly name: string;
+  readonly payload: unknown;
+}
+
 export class Signals {
-  /** Arrived, and nobody took it yet; in arrival order. */
-  readonly #kept = new Map<string, unknown[]>();
+  /** Arrived, and nobody took it yet; by name, in arrival order. */
+  readonly #kept = new Map<string, Kept[]>();
+  #arrived = 0;
   readonly #receivers = new Map<string, SignalReceiver[]>();
   readonly #handlers = new Map<string, (payload: unknown) => void>();
   readonly #receivedNames = new Set<string>();
@@ -19,15 +26,20 @@ export class Signals {
     const receiver = this.#receivers.get(name)?.shift();
     if (receiver !== undefined) return receiver.accept(payload);
     const kept = this.#kept.get(name);
-    if (kept === undefined) this.#kept.set(name, [payload]);
-    else kept.push(payload);
+    const one = { at: this.#arrived++, name, payload };
+    if (kept === undefined) this.#kept.set(name, [one]);
+    else kept.push(one);
+  }
+
+  /** From now on the name is received. @throws AetherError ERR_ENGINE_DUPLICATE_CONSUMER */
+  claim(name: string): void {
+    if (this.#handlers.has(name)) throw duplicateConsumer(name);
+    this.#receivedNames.add(name);
   }
 
   receive(name: string, receiver: SignalReceiver): void {
-    if (this.#handlers.has(name)) throw duplicateConsumer(name);
-    this.#receivedNames.add(name);
     const kept = this.#kept.get(name);
-    if (kept !== undefined && kept.length > 0) return receiver.accept(kept.shift());
+    if (kept !== undefined && kept.length > 0) return receiver.accept(kept.shift()?.payload);
     const waiting = this.#receivers.get(name);
     if (waiting === undefined) this.#receivers.set(name, [receiver]);
     else waiting.push(receiver);
@@ -45,14 +57,12 @@ export class Signals {
     this.#handlers.set(name, handler);
     const kept = this.#kept.get(name) ?? [];
     this.#kept.delete(name);
-    for (const payload of kept) handler(payload);
+    for (const { payload } of kept) handler(payload);
   }
 
-  /** All that nobody took, by name. */
+  /** All that nobody took, in arrival order. */
   unconsumed(): { name: string; payload: unknown }[] {
-    return [...this.#kept].flatMap(([name, payloads]) =>
-      payloads.map((payload) => ({ name, payload })),
-    );
+    return [...this.#kept.values()].flat().toSorted((a, b) => a.at - b.at);
   }
 }
 
