@@ -18,10 +18,11 @@ import { Arrivals, type Sent } from './io/arrivals.ts';
 import { Children } from './io/children.ts';
 import { Endings } from './io/endings.ts';
 import { Executor } from './io/executor.ts';
+import { systemClock } from './io/machine-clock.ts';
 import { Queues } from './io/queues.ts';
 import { exemptCodec, guardBodies } from './io/strict.ts';
 import { Starter } from './io/starter.ts';
-import { drainMicrotasks, sha256, systemClock, systemRandom, turn } from './io/system.ts';
+import { drainMicrotasks, sha256, systemRandom, turn } from './io/system.ts';
 import type {
   EngineOptions,
   History,

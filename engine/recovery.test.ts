@@ -82,7 +82,7 @@ const RESULTS = {
   late: 'late',
   limited: 'TimeoutError: workflow "limited" did not end in time',
   listening: ['from outside', 'from a run'],
-  sending: undefined,
+  sending: 'child',
   shielded: 'CancelledError: workflow "shielded" was cancelled: enough',
 };
 

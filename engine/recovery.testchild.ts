@@ -196,6 +196,7 @@ const listening = workflow('listening', async (ctx) => {
 const sending = workflow('sending', async (ctx) => {
   await ctx.step('first', underWay('first'));
   await ctx.signal('listening', 'word', 'from a run');
+  return (await ctx.child(child, false)).result();
 });
 const shielded = workflow('shielded', async (ctx) => {
   try {

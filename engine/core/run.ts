@@ -190,6 +190,7 @@ export class Run {
     options: {
       hash?: string;
       fireAt?: number | undefined;
+      byWallClock?: boolean;
       step?: StepState;
       predicate?: () => boolean;
       awaits?: string;
@@ -222,6 +223,7 @@ export class Run {
       scope,
       scheduledAt: command.at,
       fireAt: command.fireAt,
+      ...(options.byWallClock === true ? { byWallClock: true } : {}),
       resolve,
       reject,
       ...(options.step === undefined ? {} : { step: options.step }),
