@@ -30,9 +30,9 @@ const SECTOR_BYTES = 512;
 export const PLACE: string = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** @returns where it is, or undefined where there is no C compiler. */
-export function compileShim(folder: string): string | undefined {
-  const path = join(folder, 'faults.shim.so');
-  const source = join(import.meta.dirname, 'faults.shim.c');
+export function compileShim(folder: string, name: string): string | undefined {
+  const path = join(folder, `${name}.so`);
+  const source = join(import.meta.dirname, name);
   try {
     execFileSync(process.env['CC'] ?? 'cc', [
       '-shared',

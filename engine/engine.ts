@@ -12,16 +12,17 @@ import { isOpen, type RunRecord } from './core/record.ts';
 import type { Run } from './core/run.ts';
 import { recordOf } from './core/status.ts';
 import { type WorkflowHandle, wait } from './handle.ts';
-import { Arrivals } from './io/arrivals.ts';
+import { Arrivals, type Sent } from './io/arrivals.ts';
 import { Children } from './io/children.ts';
 import { Endings } from './io/endings.ts';
 import { Executor } from './io/executor.ts';
+import { systemClock } from './io/machine-clock.ts';
 import { EngineMetrics } from './io/metrics.ts';
 import { Queues } from './io/queues.ts';
 import { RunLog } from './io/run-log.ts';
 import { exemptCodec } from './io/strict.ts';
 import { Starter } from './io/starter.ts';
-import { systemClock, systemRandom, turn } from './io/system.ts';
+import { systemRandom, turn } from './io/system.ts';
 import { Tracing } from './io/tracing.ts';
 import type {
   EngineOptions,
@@ -125,7 +126,7 @@ export class Engine {
     this.schedules = new WorkflowSchedules({
       ...common,
       starter: this.#starter,
-      handle: (id) => this.#handle(id, undefined),
+      handle: (id) => this.#handle(id, undefined, true),
       runs: (filter) => this.list(filter),
     });
   }
@@ -183,12 +184,12 @@ export class Engine {
   ): Promise<WorkflowHandle<OutputOf<W>>> {
     const name = typeof workflow === 'string' ? workflow : workflow.name;
     const { id, runId } = await this.#starter.start(name, input, options);
-    return this.#handle<OutputOf<W>>(id, runId);
+    return this.#handle<OutputOf<W>>(id, runId, true);
   }
 
-  /** Without `runId`: the newest run of the id. */
+  /** Without `runId`: the newest run of the id; with it that run only, except for `result`, which follows. */
   get<O = unknown>(workflowId: string, options: { runId?: string } = {}): WorkflowHandle<O> {
-    return this.#handle<O>(workflowId, options.runId);
+    return this.#handle<O>(workflowId, options.runId, options.runId === undefined);
   }
 
   /** Runs in order of their start; schedules are runs too, and left out unless their name is asked for. */
@@ -251,40 +252,42 @@ export class Engine {
 
   // ---- handles ---------------------------------------------------------------------------------
 
-  #handle<O>(id: string, runId: string | undefined): WorkflowHandle<O> {
-    const record = (): Promise<RunRecord> => this.#endings.record(id, runId);
+  /** @param follows what goes on for the run is meant too, not only the run itself. */
+  #handle<O>(id: string, runId: string | undefined, follows: boolean): WorkflowHandle<O> {
+    const act = async <T>(on: (record: RunRecord) => Promise<T>): Promise<T> =>
+      follows ? this.#endings.act(id, runId, on) : on(await this.#endings.record(id, runId));
     return {
       id,
       result: (options) =>
-        wait(this.#clock, options, (over) => this.#result(id, runId, over)) as Promise<O>,
-      describe: async () => this.#describe(await record()),
-      history: async () => this.#history(await record()),
+        wait(this.#clock, options, async (over) => {
+          const first = follows
+            ? await this.#endings.current(id, runId)
+            : await this.#endings.record(id, runId);
+          return outcomeOf(id, await this.#endings.last(id, first.runId, over), this.#payloads);
+        }) as Promise<O>,
+      describe: () => act((record) => this.#describe(record)),
+      history: () => act((record) => this.#history(record)),
       signal: async (name, payload, options = {}) => {
         const arrival = this.#arrivals.signal(name, payload, options.id);
-        await this.#executor.send(await record(), arrival);
+        await act((record) => this.#executor.send(record, arrival));
       },
       query: <R>(name: string, argument?: unknown, options?: WaitOptions) =>
-        wait(this.#clock, options, () => this.#query(record, name, argument)) as Promise<R>,
+        wait(this.#clock, options, () =>
+          act((record) => this.#query(record, name, argument)),
+        ) as Promise<R>,
       update: <R>(
         name: string,
         argument?: unknown,
         options: WaitOptions & { id?: string; waitFor?: 'completed' | 'accepted' } = {},
       ) =>
-        wait(this.#clock, options, (over) =>
-          this.#update(record, name, argument, { ...options, over }),
-        ) as Promise<R>,
-      cancel: async (reason = '') => this.#children.cancel(await record(), reason),
-      terminate: async (reason = '') => this.#starter.terminate(await record(), reason),
+        wait(this.#clock, options, (over) => {
+          const arrival = this.#arrivals.update(name, argument, options.id);
+          const { waitFor = 'completed' } = options;
+          return act((record) => this.#update(record, arrival, { name, waitFor, over }));
+        }) as Promise<R>,
+      cancel: (reason = '') => act((record) => this.#children.cancel(record, reason)),
+      terminate: (reason = '') => act((record) => this.#starter.terminate(record, reason)),
     };
-  }
-
-  async #result(
-    id: string,
-    runId: string | undefined,
-    over: AbortSignal | undefined,
-  ): Promise<unknown> {
-    const first = runId ?? (await this.#endings.record(id)).runId;
-    return outcomeOf(id, await this.#endings.last(id, first, over), this.#payloads);
   }
 
   async #describe(record: RunRecord): Promise<WorkflowSummary> {
@@ -310,35 +313,26 @@ export class Engine {
     };
   }
 
-  async #query(
-    record: () => Promise<RunRecord>,
-    name: string,
-    argument: unknown,
-  ): Promise<unknown> {
+  async #query(record: RunRecord, name: string, argument: unknown): Promise<unknown> {
     await turn();
     const copy = (value: unknown, what: string): unknown =>
       this.#payloads.copy(value, `${what} of query "${name}"`);
     const own = copy(argument, 'argument');
-    return this.#executor.visit(await record(), (run) =>
-      copy(run.handlers.query(name, own), 'result'),
-    );
+    return this.#executor.visit(record, (run) => copy(run.handlers.query(name, own), 'result'));
   }
 
   async #update(
-    record: () => Promise<RunRecord>,
-    name: string,
-    argument: unknown,
+    record: RunRecord,
+    arrival: Sent & { id: string },
     {
-      id,
-      waitFor = 'completed',
+      name,
+      waitFor,
       over,
-    }: { id?: string; waitFor?: 'completed' | 'accepted'; over: AbortSignal | undefined },
+    }: { name: string; waitFor: 'completed' | 'accepted'; over: AbortSignal | undefined },
   ): Promise<unknown> {
-    const found = await record();
-    const arrival = this.#arrivals.update(name, argument, id);
-    await this.#executor.send(found, arrival);
+    await this.#executor.send(record, arrival);
     if (waitFor === 'accepted') return undefined;
-    const done = await this.#executor.updated(found, arrival.id, over);
+    const done = await this.#executor.updated(record, arrival.id, over);
     if (done.error === undefined) return this.#payloads.decode(done.payload ?? null);
     throw new UpdateRejectedError(`update "${name}" failed: ${done.error.message}`, {
       cause: plainCause(done.error, this.#payloads),

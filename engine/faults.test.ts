@@ -39,7 +39,7 @@ interface Ended {
 /** Runs the child under the shim. @returns undefined, and the test is skipped, where the shim cannot be built */
 async function underShim(t: Test, mode: string): Promise<Ended | undefined> {
   const work = tempFolder(t);
-  const shim = process.platform === 'linux' ? compileShim(work) : undefined;
+  const shim = process.platform === 'linux' ? compileShim(work, 'faults.shim.c') : undefined;
   if (shim === undefined) {
     t.pass('skipped', { skip: 'faults of the disk need Linux and a C compiler named cc' });
     return undefined;

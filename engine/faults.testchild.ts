@@ -22,8 +22,9 @@ import { silentLog } from '../spec/log.ts';
 import { readEntries } from './core/journal.ts';
 import { Disk, readTrace } from './disk.testkit.ts';
 import { Engine, type EngineProbe, workflow } from './index.ts';
+import { systemClock } from './io/machine-clock.ts';
 import { SqliteStore } from './io/sqlite.ts';
-import { sha256, systemClock } from './io/system.ts';
+import { sha256 } from './io/system.ts';
 
 const [, , work = '', controlPath = '', trace = '', mode = ''] = process.argv;
 

@@ -85,8 +85,10 @@ const STARTED: Record<keyof StartedEvent, true> = {
   priority: true,
   queue: true,
   retry: true,
+  signalIds: true,
   timeoutMs: true,
   trace: true,
+  updates: true,
 };
 
 test('the histories of this release have every kind of event, and every part of a start', (t) => {

@@ -121,6 +121,37 @@ test('a rate limits how many begin in any such time, over a crash too', async (t
   t.same(begun.slice(4), [121_000]);
 });
 
+test('after a crash a rate counts what began within its time, however long it had waited, and each once', async (t) => {
+  let begun = 0;
+  const quick = workflow('quick', async (ctx, goesOn: boolean): Promise<void> => {
+    await ctx.step('begin', () => ++begun);
+    if (goesOn) ctx.continueAsNew(false);
+  });
+  const queues = { q: { rate: { limit: 2, per: '1m' } } };
+  const first = await open(t, { workflows: [quick], queues, skipTime: false });
+  for (let i = 0; i < 5; i++) await first.start(quick, false, { queue: 'q' });
+  await first.advance('1m');
+  t.equal(begun, 4, 'two of them waited for a minute');
+  await first.advance('30s');
+  const second = await first.crash();
+  t.teardown(() => second.close());
+  await second.advance(29_999);
+  t.equal(begun, 4);
+  await second.advance(1);
+  t.equal(begun, 5);
+  await second.advance('1h');
+  await second.start(quick, true, { queue: 'q' });
+  await second.advance(0);
+  t.equal(begun, 7, 'it begins, and goes on');
+  const third = await second.crash();
+  t.teardown(() => third.close());
+  for (let i = 0; i < 2; i++) await third.start(quick, false, { queue: 'q' });
+  await third.advance(0);
+  t.equal(begun, 8, 'one may go');
+  await third.advance('1m');
+  t.equal(begun, 9);
+});
+
 test('a delayed start gets in line when its delay is over; a retry gets in line again', async (t) => {
   const began: string[] = [];
   const work = workflow('work', async (ctx, name: string) => {

@@ -152,7 +152,7 @@ export function storeTestSuite(suite: Test, { create, reopen }: StoreUnderTest):
     const ballot = await store.acquire();
     await store.append([
       startOf('r1', ballot, { startedAt: 10, attributes: { 'a"b': 1, vip: true } }),
-      startOf('r2', ballot, { startedAt: 20, status: 'completed', wakeAt: null }),
+      startOf('r2', ballot, { startedAt: 20, status: 'completed', wakeAt: null, closedAt: 40 }),
       startOf('r3', ballot, { startedAt: 30, name: 'other', attributes: { vip: false } }),
     ]);
     const find = async (filter: object): Promise<string[]> =>
@@ -164,6 +164,8 @@ export function storeTestSuite(suite: Test, { create, reopen }: StoreUnderTest):
     t.same(await find({ name: 'other' }), ['r3']);
     t.same(await find({ status: ['completed', 'failed'] }), ['r2']);
     t.same(await find({ startedAfter: 10, startedBefore: 30 }), ['r2']);
+    t.same(await find({ closedAfter: 39 }), ['r2']);
+    t.same(await find({ closedAfter: 40 }), []);
     t.same(await find({ attributes: { vip: true } }), ['r1']);
     t.same(await find({ attributes: { 'a"b': 1 } }), ['r1']);
     t.same(await find({ attributes: { vip: 1 } }), [], 'true is not 1');

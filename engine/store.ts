@@ -40,6 +40,8 @@ export interface RecordFilter {
   /** Unix ms, exclusive. */
   startedAfter?: number;
   startedBefore?: number;
+  /** Closed since then, Unix ms, exclusive. */
+  closedAfter?: number;
   /** Ordered by run id, which orders by start. */
   newestFirst?: boolean;
   /** Run id after which to go on. */

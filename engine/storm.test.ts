@@ -4,7 +4,7 @@ import { test } from 'tap';
 import { PLACE } from './disk.testkit.ts';
 import { Engine, workflow } from './index.ts';
 import { SqliteStore } from './io/sqlite.ts';
-import { systemClock } from './io/system.ts';
+import { systemClock } from './io/machine-clock.ts';
 
 const SLEEPERS = 4_000;
 const HOUR_MS = 3_600_000;

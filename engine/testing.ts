@@ -68,7 +68,8 @@ export class TestEngine extends Engine {
 }
 
 interface VirtualTimer {
-  readonly dueMs: number;
+  /** In elapsed time; that of a time of day changes when the wall clock jumps. */
+  readonly dueMs: () => number;
   readonly wake: () => void;
 }
 
@@ -77,27 +78,42 @@ export class VirtualClock implements Clock {
   readonly #skipTime: boolean;
   readonly #timers = new Set<VirtualTimer>();
   #activity: () => 'busy' | 'steps' | 'none' = () => 'none';
-  #nowMs: number;
+  #elapsedMs: number;
+  #wallAheadMs = 0;
   #watching = false;
   #advancing = false;
 
   constructor(startAtMs: number, skipTime: boolean) {
-    this.#nowMs = startAtMs;
+    this.#elapsedMs = startAtMs;
     this.#skipTime = skipTime;
   }
 
   now(): number {
-    return this.#nowMs;
+    return this.nowMs();
   }
   nowMs(): number {
-    return this.#nowMs;
+    return this.#elapsedMs + this.#wallAheadMs;
   }
   monotonicMs(): number {
-    return this.#nowMs;
+    return this.#elapsedMs;
   }
 
   after(delayMs: number, wake: () => void): () => void {
-    const timer = { dueMs: this.#nowMs + delayMs, wake };
+    const dueMs = this.#elapsedMs + delayMs;
+    return this.#set({ dueMs: () => dueMs, wake });
+  }
+
+  until(epochMs: number, wake: () => void): () => void {
+    return this.#set({ dueMs: () => epochMs - this.#wallAheadMs, wake });
+  }
+
+  /** Sets the wall clock forward, or back; no time passes by that. */
+  jump(byMs: number): void {
+    this.#wallAheadMs += byMs;
+    this.#watch();
+  }
+
+  #set(timer: VirtualTimer): () => void {
     this.#timers.add(timer);
     this.#watch();
     return () => void this.#timers.delete(timer);
@@ -113,19 +129,19 @@ export class VirtualClock implements Clock {
   }
 
   async advance(byMs: number): Promise<void> {
-    const untilMs = this.#nowMs + byMs;
+    const untilMs = this.#elapsedMs + byMs;
     this.#advancing = true;
     try {
       await this.#settled();
       for (
         let next = this.#next();
-        next !== undefined && next.dueMs <= untilMs;
+        next !== undefined && next.dueMs() <= untilMs;
         next = this.#next()
       ) {
         this.#fire(next);
         await this.#settled();
       }
-      this.#nowMs = Math.max(this.#nowMs, untilMs);
+      this.#elapsedMs = Math.max(this.#elapsedMs, untilMs);
     } finally {
       this.#advancing = false;
       this.#watch();
@@ -139,7 +155,7 @@ export class VirtualClock implements Clock {
     void this.#step().finally(() => {
       this.#watching = false;
       const next = this.#next();
-      if (next !== undefined && (this.#skipTime || next.dueMs <= this.#nowMs)) this.#watch();
+      if (next !== undefined && (this.#skipTime || next.dueMs() <= this.#elapsedMs)) this.#watch();
     });
   }
 
@@ -149,7 +165,7 @@ export class VirtualClock implements Clock {
       if (this.#activity() !== 'none') quiet = -1;
       const due = this.#next();
       if (due === undefined) return;
-      if (due.dueMs <= this.#nowMs) return this.#fire(due);
+      if (due.dueMs() <= this.#elapsedMs) return this.#fire(due);
     }
     const next = this.#next();
     if (next !== undefined && this.#skipTime && !this.#advancing) this.#fire(next);
@@ -165,14 +181,14 @@ export class VirtualClock implements Clock {
   #next(): VirtualTimer | undefined {
     let next: VirtualTimer | undefined;
     for (const timer of this.#timers) {
-      if (next === undefined || timer.dueMs < next.dueMs) next = timer;
+      if (next === undefined || timer.dueMs() < next.dueMs()) next = timer;
     }
     return next;
   }
 
   #fire(timer: VirtualTimer): void {
     this.#timers.delete(timer);
-    this.#nowMs = Math.max(this.#nowMs, timer.dueMs);
+    this.#elapsedMs = Math.max(this.#elapsedMs, timer.dueMs());
     timer.wake();
   }
 }

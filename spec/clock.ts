@@ -6,4 +6,6 @@ export interface Clock {
   monotonicMs(): number;
   /** Calls `wake` once after `delayMs`. @returns cancels it; harmless afterwards. */
   after(delayMs: number, wake: () => void): () => void;
+  /** Calls `wake` once `nowMs` is `epochMs`, also if it jumps there; absent: who waits counts by `after`. @returns as `after` */
+  until?(epochMs: number, wake: () => void): () => void;
 }

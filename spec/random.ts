@@ -8,10 +8,10 @@ export interface Random {
  * A seeded generator: xoshiro128**, its state filled by splitmix32 (Blackman and Vigna, 2018).
  * Not for secrets.
  *
- * @param seed any integer; its low 32 bits count.
+ * @param seed any integer, of which the low 32 bits count; or the state itself, four words of which one is not 0.
  */
-export function seededRandom(seed: number): Random {
-  let fill = seed >>> 0;
+export function seededRandom(seed: number | readonly [number, number, number, number]): Random {
+  let fill = typeof seed === 'number' ? seed >>> 0 : 0;
   const splitmix = (): number => {
     fill = (fill + 0x9e3779b9) >>> 0;
     let z = fill;
@@ -19,7 +19,8 @@ export function seededRandom(seed: number): Random {
     z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
     return (z ^ (z >>> 15)) >>> 0;
   };
-  let [a, b, c, d] = [splitmix(), splitmix(), splitmix(), splitmix()];
+  let [a, b, c, d] =
+    typeof seed === 'number' ? [splitmix(), splitmix(), splitmix(), splitmix()] : seed;
   const rotate = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
   return {
     next() {

@@ -128,7 +128,6 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   const engine = await Engine.open({
     store: new SqliteStore(join(options.data, 'engine.db')),
     workflows: [...lifecycle.workflows, ...(options.workflows ?? [])],
-    clock,
     log,
     probe: {
       effectDone: (event) => options.probe?.effectDone?.(event),

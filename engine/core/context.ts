@@ -81,20 +81,20 @@ export class RunContext<I> implements WorkflowContext<I> {
   }
 
   sleep(name: string, duration: Duration): Promise<void> {
-    return this.sleepUntil(name, this.#run.deadline(durationMs(duration)));
+    const fireAt = this.#deadline(duration);
+    return this.#run.schedule(this.#scope, 'sleep', name, { fireAt }) as Promise<void>;
   }
 
   sleepUntil(name: string, epochMs: number): Promise<void> {
-    if (!Number.isFinite(epochMs)) {
-      throw new AetherError(`sleep "${name}" until ${epochMs}, which is no time`, {
-        code: 'ERR_ENGINE_TIME',
-        hint: 'give Unix milliseconds; to wait for ever, receive a signal',
-      });
-    }
-    return this.#run.schedule(this.#scope, 'sleep', name, { fireAt: epochMs }) as Promise<void>;
+    checkTime(epochMs, `sleep "${name}"`);
+    return this.#run.schedule(this.#scope, 'sleep', name, {
+      fireAt: epochMs,
+      byWallClock: true,
+    }) as Promise<void>;
   }
 
   receive<T>(name: string, options: { timeout?: Duration } = {}): Promise<T> {
+    this.#run.signals.claim(name);
     return this.#run.schedule(this.#scope, 'receive', name, {
       fireAt: this.#deadline(options.timeout),
       onScheduled: (operation) =>
@@ -105,9 +105,14 @@ export class RunContext<I> implements WorkflowContext<I> {
     }) as Promise<T>;
   }
 
-  condition(predicate: () => boolean, options: { timeout?: Duration } = {}): Promise<boolean> {
+  condition(
+    predicate: () => boolean,
+    { timeout, until }: { timeout?: Duration; until?: number } = {},
+  ): Promise<boolean> {
+    if (until !== undefined) checkTime(until, 'a condition');
     return this.#run.schedule(this.#scope, 'condition', 'condition', {
-      fireAt: this.#deadline(options.timeout),
+      fireAt: until ?? this.#deadline(timeout),
+      byWallClock: until !== undefined,
       predicate,
     }) as Promise<boolean>;
   }
@@ -335,6 +340,15 @@ export class RunContext<I> implements WorkflowContext<I> {
 function lookedAtLate<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
+}
+
+/** @throws AetherError ERR_ENGINE_TIME */
+function checkTime(epochMs: number, what: string): void {
+  if (Number.isFinite(epochMs)) return;
+  throw new AetherError(`${what} until ${epochMs}, which is no time`, {
+    code: 'ERR_ENGINE_TIME',
+    hint: 'give Unix milliseconds; to wait for ever, receive a signal',
+  });
 }
 
 class ScopeContext extends RunContext<unknown> {

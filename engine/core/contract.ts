@@ -55,14 +55,23 @@ export interface WorkflowContext<I = unknown> {
   ): Promise<T>;
   /** Durable timer; the run leaves memory meanwhile. */
   sleep(name: string, duration: Duration): Promise<void>;
+  /** Until the wall clock shows that time, Unix ms. */
   sleepUntil(name: string, epochMs: number): Promise<void>;
   /**
    * The next signal of that name, in arrival order, also one that came before anyone waited. A name has one consumer,
    * `receive` or `onSignal`. @throws TimeoutError
    */
   receive<T>(name: string, options?: { timeout?: Duration }): Promise<T>;
-  /** Resolves when `predicate` holds; checked in order of registration after each event. @returns false on timeout. */
-  condition(predicate: () => boolean, options?: { timeout?: Duration }): Promise<boolean>;
+  /**
+   * Resolves when `predicate` holds; checked in order of registration after each event.
+   *
+   * @param options `until` instead of `timeout`: a time of the wall clock, Unix ms.
+   * @returns false when the time is over.
+   */
+  condition(
+    predicate: () => boolean,
+    options?: { timeout?: Duration; until?: number },
+  ): Promise<boolean>;
   /** Handlers start in arrival order and may await operations; the run completes only after they have finished. */
   onSignal<T>(name: string, handler: (payload: T) => void | Promise<void>): void;
   /** Reads only; also answered for closed runs. */

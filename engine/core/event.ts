@@ -38,6 +38,18 @@ export interface StartedEvent {
   parent?: ParentLink;
   /** Span of the start, as a W3C traceparent; absent when nobody traced it. */
   trace?: string;
+  /** Ids of signals that the runs before it got: they are not delivered again. */
+  signalIds?: string[];
+  /** Updates that the runs before it have done: asked again, they give the same. */
+  updates?: UpdateCompletedEvent[];
+}
+
+export interface UpdateCompletedEvent {
+  kind: 'update-completed';
+  at: number;
+  id: string;
+  payload?: Json;
+  error?: Failure;
 }
 
 /** The operation of another run that waits for this one. */
@@ -78,7 +90,7 @@ export type CommandEvent =
   | ScheduledEvent
   | { kind: 'version-marked'; at: number; name: string; version: number }
   | { kind: 'attributes-set'; at: number; values: Attributes }
-  | { kind: 'update-completed'; at: number; id: string; payload?: Json; error?: Failure }
+  | UpdateCompletedEvent
   | { kind: 'completed'; at: number; payload: Json }
   | { kind: 'failed'; at: number; error: Failure; next?: NextRun }
   | { kind: 'cancelled'; at: number; reason: string }
@@ -122,7 +134,15 @@ export type OutsideEvent = {
   /** The run that an operation waits for has ended, those that went on for it included. */
   | { kind: 'child-closed'; at: number; op: number; name: string; end: ClosingEvent }
   | { kind: 'signal-received'; at: number; name: string; payload: Json; id?: string }
-  | { kind: 'update-accepted'; at: number; name: string; payload: Json; id: string }
+  /** `unnamed`: nobody knows its id who could ask again. */
+  | {
+      kind: 'update-accepted';
+      at: number;
+      name: string;
+      payload: Json;
+      id: string;
+      unnamed?: boolean;
+    }
   | { kind: 'cancel-requested'; at: number; reason: string }
   | EndedFromOutside
 );

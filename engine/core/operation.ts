@@ -15,6 +15,8 @@ export interface Operation {
   readonly scheduledAt: number;
   /** Deadline, Unix ms. */
   readonly fireAt: number | undefined;
+  /** `fireAt` is a time of day, not the end of a duration. */
+  readonly byWallClock?: boolean;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: AetherError | Error) => void;
   /** Set for what runs outside the body. */

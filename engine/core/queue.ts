@@ -4,6 +4,8 @@
  * Q1. At most `concurrency` runs have a place, and at most `limit` got one within any `perMs`.
  * Q2. The larger priority goes first; of one priority, fairness keys take turns; of one key, the earlier start (run ids
  *     order by start). So the order follows from what is stored, and is the same after a restart.
+ *
+ * Times are elapsed time, so that a jump of the wall clock neither closes a queue nor lets too many go.
  */
 export interface QueueLimits {
   /** Infinity for no limit. */
@@ -51,7 +53,7 @@ export class Queue {
   /** When each fairness key had its last turn, counted in turns. */
   readonly #turns = new Map<string, number>();
   #turn = 0;
-  /** When places were given within the last `perMs`, Unix ms, ascending. */
+  /** When places were given within the last `perMs`, in elapsed ms, ascending. */
   #given: number[] = [];
 
   constructor(limits: QueueLimits) {
@@ -125,7 +127,7 @@ export class Queue {
     return undefined;
   }
 
-  /** When the rate lets another one go, Unix ms. */
+  /** When the rate lets another one go, in elapsed ms. */
   freeAt(nowMs: number): number {
     const { rate } = this.#limits;
     if (rate === undefined) return nowMs;

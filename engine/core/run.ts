@@ -30,6 +30,7 @@ import {
   type ScheduledEvent,
   type ScheduledKind,
   type StartedEvent,
+  type UpdateCompletedEvent,
 } from './event.ts';
 import { failureOf, legible } from './failure.ts';
 import { Handlers } from './handlers.ts';
@@ -53,7 +54,7 @@ export class Continuation {
 }
 
 /** An update by id: accepted, or finished with its outcome. */
-export type UpdateState = 'accepted' | Extract<CommandEvent, { kind: 'update-completed' }>;
+export type UpdateState = 'accepted' | UpdateCompletedEvent;
 
 export type RunBody = (run: Run, scope: Scope, input: unknown) => Promise<unknown>;
 
@@ -68,6 +69,8 @@ export class Run {
   readonly saga: Saga = new Saga();
   readonly signalIds: Set<string> = new Set();
   readonly updates: Map<string, UpdateState> = new Map();
+  /** Ids of updates that somebody may ask for again. */
+  readonly namedUpdates: Set<string> = new Set();
   readonly versions: Map<string, number> = new Map();
   /** Children that are not known to have ended, by workflow id, and what the end of this run is to them. */
   readonly children: Map<string, ParentLink['onClose']> = new Map();
@@ -89,7 +92,7 @@ export class Run {
     this.identity = identity;
     this.ports = ports;
     this.#body = body;
-    this.random = seededRandom(Number.parseInt(ports.digest(identity.runId).slice(0, 8), 16));
+    this.random = seededRandom(seedOf(ports.digest(identity.runId)));
   }
 
   get replaying(): boolean {
@@ -187,6 +190,7 @@ export class Run {
     options: {
       hash?: string;
       fireAt?: number | undefined;
+      byWallClock?: boolean;
       step?: StepState;
       predicate?: () => boolean;
       awaits?: string;
@@ -219,6 +223,7 @@ export class Run {
       scope,
       scheduledAt: command.at,
       fireAt: command.fireAt,
+      ...(options.byWallClock === true ? { byWallClock: true } : {}),
       resolve,
       reject,
       ...(command.trace === undefined ? {} : { trace: command.trace }),
@@ -381,7 +386,14 @@ export class Run {
 
   /** What must be known of a journal even when its body cannot be replayed. */
   #remember(event: JournalEvent): void {
-    if (event.kind === 'started') this.#started = event;
+    if (event.kind === 'started') {
+      this.#started = event;
+      for (const id of event.signalIds ?? []) this.signalIds.add(id);
+      for (const update of event.updates ?? []) {
+        this.updates.set(update.id, update);
+        this.namedUpdates.add(update.id);
+      }
+    }
     if (event.kind === 'signal-received' && event.id !== undefined) this.signalIds.add(event.id);
   }
 
@@ -492,6 +504,7 @@ export class Run {
 
   #update(event: Extract<OutsideEvent, { kind: 'update-accepted' }>): void {
     this.updates.set(event.id, 'accepted');
+    if (event.unnamed !== true) this.namedUpdates.add(event.id);
     const handler = this.handlers.update(event.name);
     if (handler === undefined) {
       return this.#fail(divergence(this.#operationCount + 1, event, 'no handler for it'));
@@ -527,6 +540,12 @@ export class Run {
 /** A stuck run begins once it is mended: its journal does not grow meanwhile. */
 export function mayCallBody(run: Run): boolean {
   return run.delayed && run.stuck === undefined;
+}
+
+/** 128 bits of a digest: with fewer, two runs of many would draw the same ids. */
+function seedOf(digest: string): [number, number, number, number] {
+  const word = (i: number): number => Number.parseInt(digest.slice(8 * i, 8 * i + 8), 16);
+  return [word(0), word(1), word(2), word(3)];
 }
 
 function unreadable(event: OutsideEvent, cause: Error): AetherError {

@@ -149,21 +149,18 @@ class Schedule {
     const due = await this.#next();
     if (due === undefined) return void (await this.#changed());
     const delayMs = Math.floor(this.#ctx.random() * state.rule.jitterMs);
-    const waitMs = due + delayMs - this.#ctx.now();
-    if (waitMs > 0 && (await this.#changed(waitMs))) return undefined;
+    const at = due + delayMs;
+    if (at > this.#ctx.now() && (await this.#changed(at))) return undefined;
     this.#times.shift();
     state.after = due;
-    const lateMs = this.#ctx.now() - due - delayMs;
+    const lateMs = this.#ctx.now() - at;
     return lateMs > state.rule.catchupMs ? undefined : this.#fire(due);
   }
 
-  /** Waits until something else is to be done. @returns false when the time is over */
-  #changed(timeoutMs?: number): Promise<boolean> {
+  /** Waits until something else is to be done. @returns false when it is that time */
+  #changed(until?: number): Promise<boolean> {
     const seen = this.#changes;
-    return this.#ctx.condition(
-      () => this.#changes !== seen,
-      timeoutMs === undefined ? {} : { timeout: timeoutMs },
-    );
+    return this.#ctx.condition(() => this.#changes !== seen, until === undefined ? {} : { until });
   }
 
   async #next(): Promise<number | undefined> {

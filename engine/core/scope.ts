@@ -29,6 +29,11 @@ export class Scope {
     return this.#reason === undefined ? undefined : cancelledError(this.#reason);
   }
 
+  /** Why it was cancelled; undefined: it was not. */
+  get reason(): string | undefined {
+    return this.#reason;
+  }
+
   add(operation: Operation): void {
     this.#operations.add(operation);
   }

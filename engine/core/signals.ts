@@ -6,15 +6,15 @@ export interface SignalReceiver {
   accept(payload: unknown): void;
 }
 
-interface KeptSignal {
+interface Kept {
+  readonly at: number;
   readonly name: string;
   readonly payload: unknown;
-  readonly order: number;
 }
 
 export class Signals {
-  /** Arrived, and nobody took it yet; in arrival order. */
-  readonly #kept = new Map<string, KeptSignal[]>();
+  /** Arrived, and nobody took it yet; by name, in arrival order. */
+  readonly #kept = new Map<string, Kept[]>();
   #arrived = 0;
   readonly #receivers = new Map<string, SignalReceiver[]>();
   readonly #handlers = new Map<string, (payload: unknown) => void>();
@@ -26,17 +26,20 @@ export class Signals {
     const receiver = this.#receivers.get(name)?.shift();
     if (receiver !== undefined) return receiver.accept(payload);
     const kept = this.#kept.get(name);
-    const signal = { name, payload, order: ++this.#arrived };
-    if (kept === undefined) this.#kept.set(name, [signal]);
-    else kept.push(signal);
+    const one = { at: this.#arrived++, name, payload };
+    if (kept === undefined) this.#kept.set(name, [one]);
+    else kept.push(one);
+  }
+
+  /** From now on the name is received. @throws AetherError ERR_ENGINE_DUPLICATE_CONSUMER */
+  claim(name: string): void {
+    if (this.#handlers.has(name)) throw duplicateConsumer(name);
+    this.#receivedNames.add(name);
   }
 
   receive(name: string, receiver: SignalReceiver): void {
-    if (this.#handlers.has(name)) throw duplicateConsumer(name);
-    this.#receivedNames.add(name);
     const kept = this.#kept.get(name);
-    const first = kept?.shift();
-    if (first !== undefined) return receiver.accept(first.payload);
+    if (kept !== undefined && kept.length > 0) return receiver.accept(kept.shift()?.payload);
     const waiting = this.#receivers.get(name);
     if (waiting === undefined) this.#receivers.set(name, [receiver]);
     else waiting.push(receiver);
@@ -59,7 +62,7 @@ export class Signals {
 
   /** All that nobody took, in arrival order. */
   unconsumed(): { name: string; payload: unknown }[] {
-    return [...this.#kept.values()].flat().toSorted((a, b) => a.order - b.order);
+    return [...this.#kept.values()].flat().toSorted((a, b) => a.at - b.at);
   }
 }
 

@@ -55,8 +55,9 @@ function wakeAt(run: Run): number | null {
   if (run.stuck !== undefined || isTiedToParent(run)) return 0;
   let earliest = run.started.deadline ?? Infinity;
   if (run.delayed) earliest = Math.min(earliest, run.started.notBefore ?? 0);
-  for (const { step, fireAt, awaits } of run.operations) {
-    if (awaits !== undefined) return 0;
+  for (const { kind, step, fireAt, awaits, byWallClock } of run.operations) {
+    // A schedule must be in memory to notice that the wall clock has jumped over its time.
+    if (awaits !== undefined || (kind === 'condition' && byWallClock === true)) return 0;
     const at = step === undefined ? (fireAt ?? Infinity) : (step.retryAt ?? 0);
     if (at === 0) return 0;
     earliest = Math.min(earliest, at);

@@ -1,5 +1,11 @@
 /** The first entry and record of the run that goes on under the same id: after continue-as-new, or to try again. */
-import type { ClosingEvent, NextRun, OutsideEvent, StartedEvent } from './event.ts';
+import type {
+  ClosingEvent,
+  NextRun,
+  OutsideEvent,
+  StartedEvent,
+  UpdateCompletedEvent,
+} from './event.ts';
 import { appendEntry, type Entry } from './journal.ts';
 import type { RunRecord } from './record.ts';
 import type { Run } from './run.ts';
@@ -14,8 +20,9 @@ export function isFollowed(event: { kind: string; next?: NextRun } | undefined):
 
 /**
  * @param owner what the new run is begun with: the newest version of its workflow, the time, the owner's ballot.
- * @returns what keeps the old run's parent, attributes, policies and the signals that it did not take. A run that
- *   tries again has the old one's input, and the timeout anew.
+ * @returns what keeps the old run's parent, attributes, policies, the signals that it did not take, a cancellation
+ *   that it did not heed, and which signals and updates are known already. A run that tries again has the old one's
+ *   input, and the timeout anew.
  */
 export function successorOf(
   run: Run,
@@ -36,7 +43,7 @@ export function successorOf(
   const { runId, notBefore } = end.next;
   const at = owner.nowMs;
   const attributes = { ...run.attributes };
-  const started: StartedEvent = { ...kept, at, attributes };
+  const started: StartedEvent = { ...kept, at, attributes, ...known(run) };
   if (end.kind === 'failed') started.attempt = attempt + 1;
   else started.payload = end.payload;
   const begunAt = end.kind === 'continued' && started.queue ? run.begunAt : undefined;
@@ -50,6 +57,10 @@ export function successorOf(
     payload: payloads.encode(signal.payload, `payload of signal "${signal.name}"`),
     kept: true,
   }));
+  const { reason } = run.root;
+  const cancel: OutsideEvent[] =
+    reason === undefined ? [] : [{ kind: 'cancel-requested', at, reason, kept: true }];
+  const events = [started, ...signals, ...cancel];
   const record: RunRecord = {
     workflowId,
     runId,
@@ -59,13 +70,37 @@ export function successorOf(
     startedAt: at,
     wakeAt: parent === undefined || parent.onClose === 'abandon' ? (notBefore ?? 0) : 0,
     entries: 1,
-    events: 1 + signals.length,
+    events: events.length,
     attributes,
     ...queueOf(started, begunAt),
     ...(parent === undefined ? {} : { parent: parent.runId, parentOp: parent.op }),
   };
   return {
-    entry: appendEntry(undefined, runId, owner.ballot, [started, ...signals], digest),
+    entry: appendEntry(undefined, runId, owner.ballot, events, digest),
     record,
+  };
+}
+
+/** Ids of signals, and characters of done updates, that are handed on: the newest. */
+const SIGNAL_IDS_MAX = 1_000;
+const UPDATES_CHARACTERS_MAX = 65_536;
+
+function known({
+  signalIds,
+  updates,
+  namedUpdates,
+}: Run): Pick<StartedEvent, 'signalIds' | 'updates'> {
+  const done: UpdateCompletedEvent[] = [];
+  let left = UPDATES_CHARACTERS_MAX;
+  for (const id of [...namedUpdates].toReversed()) {
+    const update = updates.get(id);
+    if (typeof update !== 'object') continue;
+    left -= JSON.stringify(update).length;
+    if (left < 0) break;
+    done.push(update);
+  }
+  return {
+    ...(signalIds.size === 0 ? {} : { signalIds: [...signalIds].slice(-SIGNAL_IDS_MAX) }),
+    ...(done.length === 0 ? {} : { updates: done.toReversed() }),
   };
 }

@@ -19,6 +19,7 @@ import workflows, {
   parent,
   races,
   retried,
+  rounds,
   saga,
   scopes,
   signals,
@@ -109,6 +110,15 @@ const SCENARIOS: Record<string, Scenario> = {
     const engine = await open();
     const signal = { name: 'go', payload: new Date(1) };
     await (await engine.start(pages, 1, { id: 'pages', signal })).result();
+    return engine;
+  },
+
+  async rounds() {
+    const engine = await open();
+    const handle = await engine.start(rounds, 1, { id: 'rounds' });
+    await handle.update('note', undefined, { id: 'note' });
+    for (const id of ['once', 'once', 'twice']) await handle.signal('next', undefined, { id });
+    await handle.result();
     return engine;
   },
 

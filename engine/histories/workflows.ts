@@ -155,6 +155,14 @@ export const pages: Workflow<number, unknown> = workflow('pages', async (ctx, pa
   return ctx.receive('go');
 });
 
+export const rounds: Workflow<number, number> = workflow('rounds', async (ctx, round: number) => {
+  let notes = 0;
+  ctx.onUpdate('note', () => ++notes);
+  await ctx.receive('next');
+  if (round < 2) ctx.continueAsNew(round + 1);
+  return notes;
+});
+
 export const waits: Run = workflow('waits', async (ctx, input: unknown) => {
   ctx.attributes({ phase: 'waits', tries: 1, urgent: false, owner: null });
   try {
@@ -215,6 +223,7 @@ const all: EngineOptions['workflows'] = [
   scopes,
   saga,
   pages,
+  rounds,
   waits,
   retried,
   ways,

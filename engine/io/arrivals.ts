@@ -39,15 +39,23 @@ export class Arrivals {
   }
 
   /** Refused by the run's own check before it is recorded. @throws PayloadTypeError, PayloadTooLargeError */
-  update(name: string, argument: unknown, id: string = randomUUID()): Sent & { id: string } {
+  update(name: string, argument: unknown, named?: string): Sent & { id: string } {
+    const id = named ?? randomUUID();
     const payload = this.#options.payloads.encode(argument, `argument of update "${name}"`);
     return {
       id,
-      event: { kind: 'update-accepted', at: this.#nowMs(), name, payload, id },
+      event: {
+        kind: 'update-accepted',
+        at: this.#nowMs(),
+        name,
+        payload,
+        id,
+        ...(named === undefined ? { unnamed: true } : {}),
+      },
       ...this.#sender(),
       wanted: (run) => {
         if (run.updates.has(id)) return false;
-        run.handlers.validateUpdate(name, argument);
+        run.handlers.validateUpdate(name, this.#options.payloads.decode(payload));
         return true;
       },
     };

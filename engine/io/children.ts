@@ -45,14 +45,15 @@ export class Children implements Outside {
   async signal(workflowId: string, name: string, payload: unknown, id?: string): Promise<void> {
     const { executor, endings, arrivals } = this.#options;
     const arrival = arrivals.signal(name, payload, id);
-    await executor.send(await endings.record(workflowId), arrival);
+    await endings.act(workflowId, undefined, (record) => executor.send(record, arrival));
   }
 
   /** Asks the newest run of an id to end. Asked twice is asked once. @throws NotFoundError */
   async cancel(whom: string | RunRecord, reason: string): Promise<void> {
     const { executor, endings, arrivals } = this.#options;
-    const record = typeof whom === 'string' ? await endings.record(whom) : whom;
-    await executor.send(record, arrivals.cancel(reason));
+    const cancel = (record: RunRecord): Promise<void> =>
+      executor.send(record, arrivals.cancel(reason));
+    await (typeof whom === 'string' ? endings.act(whom, undefined, cancel) : cancel(whom));
   }
 
   /** @throws NotFoundError, AlreadyExistsError, PayloadTypeError, PayloadTooLargeError */

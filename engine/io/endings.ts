@@ -23,6 +23,43 @@ export class Endings {
     throw new NotFoundError(`no workflow run with id "${id}"`);
   }
 
+  /** The run that goes on for this one: itself, or after continueAsNew or a retry the last of its chain. @throws NotFoundError */
+  async current(id: string, runId?: string): Promise<RunRecord> {
+    if (runId === undefined) return this.record(id);
+    // What was first in a chain may be forgotten while the last one runs.
+    let record = (await this.#executor.recordOf(runId)) ?? (await this.record(id));
+    for (;;) {
+      if (record.next === undefined) return record;
+      await this.#executor.flushed();
+      const next = await this.#executor.recordOf(record.next);
+      if (next === undefined) return record;
+      record = next;
+    }
+  }
+
+  /**
+   * Acts on the run that goes on for this one, and again if it ends meanwhile and another goes on for it.
+   *
+   * @throws NotFoundError, and what `act` throws
+   */
+  async act<T>(
+    id: string,
+    runId: string | undefined,
+    act: (record: RunRecord) => Promise<T>,
+  ): Promise<T> {
+    let record = await this.current(id, runId);
+    for (;;) {
+      try {
+        return await act(record);
+      } catch (error) {
+        if (!(error instanceof NotFoundError)) throw error;
+        const now = await this.current(id, runId);
+        if (now.runId === record.runId) throw error;
+        record = now;
+      }
+    }
+  }
+
   /**
    * The end of the last run of a chain that begins with this one.
    *

@@ -160,6 +160,8 @@ export class Executor {
     const { store, ports, runLog } = this.#options;
     this.#loader.open();
     this.#ballot = await store.acquire();
+    const [newest] = await store.list({ limit: 1, newestFirst: true });
+    if (newest !== undefined) this.#ids.after(newest.runId);
     await ports.owned();
     const limit = 1_000;
     let after: string | undefined;
@@ -566,9 +568,7 @@ export class Executor {
     if (advance.events[0]?.kind === 'started') this.#setRunTimers(live, run);
     for (const operation of advance.begun) {
       if (run.operation(operation.op) !== operation) continue;
-      if (operation.fireAt !== undefined) {
-        this.#timers.setForOperation(live.runId, operation.op, operation.fireAt);
-      }
+      this.#timers.setForOperation(live.runId, operation);
       if (operation.awaits !== undefined) this.#options.ports.waits(run, operation);
       if (operation.step === undefined) continue;
       const waitMs = (operation.step.retryAt ?? 0) - nowMs;

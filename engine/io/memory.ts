@@ -134,6 +134,7 @@ function matches(record: RunRecord, filter: RecordFilter): boolean {
     (filter.status === undefined || filter.status.includes(record.status)) &&
     (filter.startedAfter === undefined || record.startedAt > filter.startedAfter) &&
     (filter.startedBefore === undefined || record.startedAt < filter.startedBefore) &&
+    (filter.closedAfter === undefined || (record.closedAt ?? 0) > filter.closedAfter) &&
     Object.entries(filter.attributes ?? {}).every(
       ([key, value]) => record.attributes[key] === value,
     )

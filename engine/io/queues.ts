@@ -56,8 +56,8 @@ export class Queues {
       await this.#eachRecord({ status: ['running', 'sleeping', 'stuck'] }, (r) => this.#known(r));
     }
     const perMs = Math.max(0, ...this.#rates.values());
-    const startedAfter = this.#ports.clock.nowMs() - perMs;
-    if (perMs > 0) await this.#eachRecord({ startedAfter }, (record) => this.#countClosed(record));
+    const closedAfter = this.#ports.clock.nowMs() - perMs;
+    if (perMs > 0) await this.#eachRecord({ closedAfter }, (record) => this.#countClosed(record));
     this.#open = true;
     for (const name of this.#queues.keys()) this.#give(name);
   }
@@ -114,7 +114,7 @@ export class Queues {
     const line = this.#queues.get(name) as Queue;
     const { clock } = this.#ports;
     if (!this.#open) return;
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     for (let run = line.next(nowMs); run !== undefined; run = line.next(nowMs)) {
       const { runId } = run;
       const workflowId = this.#workflowIds.get(runId) ?? '';
@@ -133,21 +133,27 @@ export class Queues {
   #known({ runId, workflowId, queue }: RunRecord): void {
     const line = queue === undefined ? undefined : this.#queues.get(queue.name);
     if (queue === undefined || line === undefined) return;
-    if (queue.begunAt !== undefined) line.hold(runId, queue.begunAt);
+    if (queue.begunAt !== undefined) line.hold(runId, this.#elapsed(queue.begunAt));
     else if (queue.readyAt <= this.#ports.clock.nowMs()) {
       this.#workflowIds.set(runId, workflowId);
       line.join({ runId, priority: queue.priority, ...keyOf(queue) });
     }
   }
 
-  /** What began lately and has ended already counts for the rate too. */
-  #countClosed({ queue, closedAt }: RunRecord): void {
-    if (closedAt === undefined || queue?.begunAt === undefined) return;
-    this.#queues.get(queue.name)?.given(queue.begunAt);
+  /** What began lately and has ended already counts for the rate too; once, though it went on as another run. */
+  #countClosed({ queue, status }: RunRecord): void {
+    if (status === 'continued' || queue?.begunAt === undefined) return;
+    this.#queues.get(queue.name)?.given(this.#elapsed(queue.begunAt));
+  }
+
+  /** A time of the store in elapsed time; one to come is now, since the wall clock was set back. */
+  #elapsed(atMs: number): number {
+    const { clock } = this.#ports;
+    return clock.monotonicMs() - Math.max(0, clock.nowMs() - atMs);
   }
 
   async #eachRecord(
-    filter: { status?: string[]; startedAfter?: number },
+    filter: { status?: string[]; closedAfter?: number },
     seen: (record: RunRecord) => void,
   ): Promise<void> {
     let after: string | undefined;

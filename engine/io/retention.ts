@@ -23,7 +23,7 @@ export interface RetentionOptions {
 
 export class Retention {
   readonly #options: RetentionOptions;
-  #nextMs = 0;
+  #nextMs = -Infinity;
   #sweeping = false;
   #closed = false;
 
@@ -33,10 +33,11 @@ export class Retention {
 
   /** A run closed, or the store was opened: a sweep begins if the last one is long enough ago. */
   due(): void {
-    const nowMs = this.#options.clock.nowMs();
-    if (this.#sweeping || this.#closed || nowMs < this.#nextMs) return;
-    this.#nextMs = nowMs + SWEEP_EVERY_MS;
-    void this.#sweep(nowMs - this.#options.keepMs);
+    const { clock, keepMs } = this.#options;
+    const elapsedMs = clock.monotonicMs();
+    if (this.#sweeping || this.#closed || elapsedMs < this.#nextMs) return;
+    this.#nextMs = elapsedMs + SWEEP_EVERY_MS;
+    void this.#sweep(clock.nowMs() - keepMs);
   }
 
   close(): void {

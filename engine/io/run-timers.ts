@@ -3,13 +3,15 @@
  *
  * M1. A run out of memory has one timer, which loads it; in memory, each of its waits has one of its own.
  * M2. What a timer stands for is looked at again when its turn comes in the run's inbox: it may be over.
+ * M3. A duration counts as elapsed time from when its timer is set, a time of day by the wall clock. Over a restart both
+ *     go by the wall clock: of what was before, only the deadline is known.
  */
 import type { Clock } from '../../spec/clock.ts';
 import type { OutsideEvent } from '../core/event.ts';
 import type { Operation } from '../core/operation.ts';
 import { mayCallBody, type Run } from '../core/run.ts';
 import type { Arrival } from './live-run.ts';
-import { type TimerKey, Timers } from './timers.ts';
+import { elapsedTime, type TimerKey, Timers, wallTime } from './timers.ts';
 
 /** Timers that stand for no operation. */
 const WAKE = 0;
@@ -30,34 +32,38 @@ export interface RunTimersPorts {
 
 export class RunTimers {
   readonly #ports: RunTimersPorts;
-  readonly #timers: Timers;
+  readonly #elapsed: Timers;
+  readonly #wall: Timers;
 
   constructor(ports: RunTimersPorts) {
     this.#ports = ports;
-    this.#timers = new Timers(ports.clock, (key) => this.#fired(key));
+    const fired = (key: TimerKey): void => this.#fired(key);
+    this.#elapsed = new Timers(elapsedTime(ports.clock), fired);
+    this.#wall = new Timers(wallTime(ports.clock), fired);
   }
 
   /** Timers that are set. */
   get size(): number {
-    return this.#timers.size;
+    return this.#elapsed.size + this.#wall.size;
   }
 
   clear(): void {
-    this.#timers.clear();
+    this.#elapsed.clear();
+    this.#wall.clear();
   }
 
   /** A run that is not in memory is loaded then, Unix ms. */
   load(runId: string, atMs: number): void {
-    this.#set({ runId, op: WAKE }, atMs);
+    this.#setElapsed({ runId, op: WAKE }, atMs);
   }
 
   loadAfter(runId: string, delayMs: number): void {
-    this.#timers.set({ runId, op: WAKE }, delayMs);
+    this.#setAfter({ runId, op: WAKE }, delayMs);
   }
 
   /** It is loaded: from now on each of its waits has a timer of its own (M1). */
   loaded(runId: string): void {
-    this.#timers.delete({ runId, op: WAKE });
+    this.#elapsed.delete({ runId, op: WAKE });
   }
 
   /** The deadline of a run, and the end of its delay; one that waits for nothing but its place is ready. */
@@ -65,30 +71,38 @@ export class RunTimers {
     if (run.closing !== undefined) return;
     const { runId } = run.identity;
     const { deadline, notBefore } = run.started;
-    if (deadline !== undefined) this.#set({ runId, op: DEADLINE }, deadline);
-    if (run.delayed && notBefore !== undefined) this.#set({ runId, op: BEGIN }, notBefore);
+    if (deadline !== undefined) this.#setElapsed({ runId, op: DEADLINE }, deadline);
+    if (run.delayed && notBefore !== undefined) this.#setElapsed({ runId, op: BEGIN }, notBefore);
     else if (run.queued) this.#ports.ready(run);
   }
 
-  setForOperation(runId: string, op: number, atMs: number): void {
-    this.#set({ runId, op }, atMs);
+  /** M3 */
+  setForOperation(runId: string, { op, fireAt, byWallClock }: Operation): void {
+    if (fireAt === undefined) return;
+    if (byWallClock === true) this.#wall.set({ runId, op }, fireAt);
+    else this.#setElapsed({ runId, op }, fireAt);
   }
 
   setForRetry(runId: string, op: number, delayMs: number): void {
-    this.#timers.set({ runId, op }, delayMs);
+    this.#setAfter({ runId, op }, delayMs);
   }
 
   delete(runId: string, op: number): void {
-    this.#timers.delete({ runId, op });
+    this.#elapsed.delete({ runId, op });
+    this.#wall.delete({ runId, op });
   }
 
   /** The run has ended. */
   deleteForRun(runId: string): void {
-    for (const op of [DEADLINE, BEGIN, WAKE]) this.#timers.delete({ runId, op });
+    for (const op of [DEADLINE, BEGIN, WAKE]) this.#elapsed.delete({ runId, op });
   }
 
-  #set(key: TimerKey, atMs: number): void {
-    this.#timers.set(key, Math.max(0, atMs - this.#ports.clock.nowMs()));
+  #setElapsed(key: TimerKey, atMs: number): void {
+    this.#setAfter(key, atMs - this.#ports.clock.nowMs());
+  }
+
+  #setAfter(key: TimerKey, delayMs: number): void {
+    this.#elapsed.set(key, this.#ports.clock.monotonicMs() + Math.max(0, delayMs));
   }
 
   #fired({ runId, op }: TimerKey): void {

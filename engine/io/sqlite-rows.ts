@@ -93,6 +93,7 @@ export class SqliteRows {
     add('name = ?', filter.name);
     add('started_at > ?', filter.startedAfter);
     add('started_at < ?', filter.startedBefore);
+    add('closed_at > ?', filter.closedAfter);
     add(filter.newestFirst === true ? 'run_id < ?' : 'run_id > ?', filter.after);
     if (filter.status !== undefined) {
       add(`status in (${filter.status.map(() => '?').join(',')})`, ...filter.status);

@@ -9,6 +9,7 @@ import { appendEntry, readEntries } from '../core/journal.ts';
 import { Engine, workflow } from '../index.ts';
 import { startOf, storeTestSuite } from '../store.testsuite.ts';
 import type { Append } from '../store.ts';
+import { asSchema1 } from './schema-1.testkit.ts';
 import { SqliteStore } from './sqlite.ts';
 import { sha256 } from './system.ts';
 
@@ -183,37 +184,6 @@ test('a damaged record is listed as quarantined; others are not touched', async 
     ],
   );
 });
-
-/** As release 0.1.0 made it. It stays as it is: such files are out there. */
-const SCHEMA_1 = `
-  create table meta (key text primary key, value integer not null) without rowid;
-  create table run (
-    number integer primary key, run_id text not null unique, workflow_id text not null, name text not null,
-    status text not null, open integer not null, wake_at integer, started_at integer not null,
-    record text not null, checksum text not null
-  );
-  create index run_by_workflow on run (workflow_id, number);
-  create index run_open on run (number) where open = 1;
-  create table entry (
-    run integer not null, idx integer not null, ballot text not null, hash text not null, body text not null,
-    primary key (run, idx)
-  ) without rowid;
-  insert into meta values ('schema', 1), ('boot', 7);
-`;
-
-/** Makes a file of schema 1 that holds what `path` holds. */
-function asSchema1(path: string, old: string): void {
-  const db = new Database(old);
-  db.pragma('journal_mode = WAL');
-  db.exec(SCHEMA_1);
-  db.prepare('attach ? as later').run(path);
-  db.exec(`
-    insert into run select number, run_id, workflow_id, name, status, open, wake_at, started_at, record, checksum
-      from later.run;
-    insert into entry select run, idx, ballot, hash, body from later.entry;
-  `);
-  db.close();
-}
 
 test('a file of schema 1 is brought forward: its runs go on, its closed ones can be forgotten', async (t) => {
   const path = tempFile(t);

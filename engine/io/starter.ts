@@ -4,7 +4,7 @@ import { AetherError } from '../../spec/error.ts';
 import type { Clock } from '../../spec/clock.ts';
 import { checkedAttributes } from '../core/attributes.ts';
 import type { StartOptions } from '../core/contract.ts';
-import { AlreadyExistsError, PayloadTypeError } from '../core/errors.ts';
+import { AlreadyExistsError, NotFoundError, PayloadTypeError } from '../core/errors.ts';
 import type { OutsideEvent, ParentLink, StartedEvent } from '../core/event.ts';
 import type { PayloadCodec } from '../core/payload.ts';
 import { isOpen, type RunRecord } from '../core/record.ts';
@@ -122,19 +122,19 @@ export class Starter {
     event: StartedEvent,
     options: StartOptions,
   ): Promise<string> {
-    const { executor, arrivals } = this.#options;
+    const { executor } = this.#options;
     const existing = await executor.newest(id);
     if (existing !== undefined && isChildOf(existing, event.parent)) return existing.runId;
     if (existing !== undefined && isOpen(existing.status)) {
       const { onConflict = 'use-existing' } = options;
       if (onConflict === 'fail') throw alreadyExists(existing);
-      if (onConflict === 'terminate-existing') await this.terminate(existing, 'started anew');
-      else {
-        const { signal } = options;
-        if (signal !== undefined) {
-          await executor.send(existing, arrivals.signal(signal.name, signal.payload));
-        }
-        return existing.runId;
+      try {
+        if (onConflict === 'use-existing') return await this.#signalled(existing, options);
+        await this.terminate(existing, 'started anew');
+      } catch (error) {
+        // It has ended meanwhile, and perhaps another goes on for it.
+        if (error instanceof NotFoundError) return this.#startOnce(definition, id, event, options);
+        throw error;
       }
     } else if (existing !== undefined) {
       const { onClosed = 'use-existing' } = options;
@@ -145,6 +145,14 @@ export class Starter {
       if (!restart) return existing.runId;
     }
     return executor.start(definition, id, event, this.#signalOf(options));
+  }
+
+  async #signalled(existing: RunRecord, { signal }: StartOptions): Promise<string> {
+    const { executor, arrivals } = this.#options;
+    if (signal !== undefined) {
+      await executor.send(existing, arrivals.signal(signal.name, signal.payload));
+    }
+    return existing.runId;
   }
 
   async #oneAtATime<T>(id: string, act: () => Promise<T>): Promise<T> {

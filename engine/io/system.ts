@@ -1,26 +1,9 @@
-/** The real outside: clock, hash, ids, and the end of a microtask queue. */
+/** The real outside: hash, ids, and the end of a microtask queue. */
 import { hash, randomUUID } from 'node:crypto';
-import type { Clock } from '../../spec/clock.ts';
 import type { Random } from '../../spec/random.ts';
 
-/** Node's timers take no more: 24.8 days. */
-const DELAY_MS_MAX = 2 ** 31 - 1;
 /** Ids per millisecond. */
 const COUNT_MAX = 4_096;
-
-export const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-  after(delayMs, wake) {
-    let timer: NodeJS.Timeout;
-    const wait = (leftMs: number): void => {
-      const step = Math.min(leftMs, DELAY_MS_MAX);
-      timer = setTimeout(() => (leftMs > step ? wait(leftMs - step) : wake()), step);
-    };
-    wait(delayMs);
-    return () => clearTimeout(timer);
-  },
-};
 
 export const systemRandom: Random = { next: () => Math.random() };
 
@@ -36,6 +19,12 @@ export function sha256(text: string): string {
 export class SortedIds {
   #lastMs = 0;
   #count = 0;
+
+  /** Those to come sort after this one, though the wall clock was set back since. */
+  after(id: string): void {
+    const ms = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+    if (ms >= this.#lastMs) this.#lastMs = ms + 1;
+  }
 
   next(nowMs: number): string {
     if (nowMs > this.#lastMs) {

@@ -1,8 +1,8 @@
 /**
- * Timers of all runs in one binary heap over one clock timer.
+ * Timers of all runs in one binary heap over one timer of a clock. A key has at most one timer.
  *
- * Deadlines are kept on the monotonic clock from the moment they are set, so that a jump of the wall clock neither fires
- * nor loses one. A key has at most one timer.
+ * There are two times to go by. Elapsed time knows no jumps: a duration that is waited for is as long as it is. The wall
+ * clock is what a time of day means: it comes when that clock shows it, and may be jumped to.
  */
 import type { Clock } from '../../spec/clock.ts';
 
@@ -17,19 +17,42 @@ interface Timer extends TimerKey {
   at: number;
 }
 
+/** What timers go by. */
+export interface TimeAxis {
+  nowMs(): number;
+  /** Calls `wake` once, at that time or somewhat before it. @returns cancels it; harmless afterwards */
+  wakeAt(dueMs: number, wake: () => void): () => void;
+}
+
+export function elapsedTime(clock: Clock): TimeAxis {
+  return {
+    nowMs: () => clock.monotonicMs(),
+    wakeAt: (dueMs, wake) => clock.after(Math.max(0, Math.ceil(dueMs - clock.monotonicMs())), wake),
+  };
+}
+
+export function wallTime(clock: Clock): TimeAxis {
+  return {
+    nowMs: () => clock.nowMs(),
+    wakeAt: (dueMs, wake) =>
+      clock.until?.(dueMs, wake) ??
+      clock.after(Math.max(0, Math.ceil(dueMs - clock.nowMs())), wake),
+  };
+}
+
 /** Fired in one turn of the event loop: a storm of them must leave room for what else there is to do. */
 const FIRED_MAX = 200;
 
 export class Timers {
-  readonly #clock: Clock;
+  readonly #axis: TimeAxis;
   readonly #fire: (key: TimerKey) => void;
   readonly #heap: Timer[] = [];
   readonly #byKey = new Map<string, Timer>();
   #cancelClock: (() => void) | undefined;
   #clockDueMs = Infinity;
 
-  constructor(clock: Clock, fire: (key: TimerKey) => void) {
-    this.#clock = clock;
+  constructor(axis: TimeAxis, fire: (key: TimerKey) => void) {
+    this.#axis = axis;
     this.#fire = fire;
   }
 
@@ -38,12 +61,12 @@ export class Timers {
     return this.#heap.length;
   }
 
-  /** Sets the timer of a key; one that is set stays as it is. */
-  set(key: TimerKey, delayMs: number): void {
+  /** Sets the timer of a key, in ms of its axis; one that is set stays as it is. */
+  set(key: TimerKey, dueMs: number): void {
     const text = textOf(key);
     if (this.#byKey.has(text)) return;
     const at = this.#heap.length;
-    const timer = { ...key, dueMs: this.#clock.monotonicMs() + delayMs, at };
+    const timer = { ...key, dueMs, at };
     this.#byKey.set(text, timer);
     this.#heap.push(timer);
     this.#rise(timer);
@@ -74,14 +97,13 @@ export class Timers {
     this.#cancelClock = undefined;
     this.#clockDueMs = dueMs;
     if (dueMs === Infinity) return;
-    const delayMs = Math.max(0, Math.ceil(dueMs - this.#clock.monotonicMs()));
-    this.#cancelClock = this.#clock.after(delayMs, () => this.#wake());
+    this.#cancelClock = this.#axis.wakeAt(dueMs, () => this.#wake());
   }
 
   #wake(): void {
     this.#clockDueMs = Infinity;
     this.#cancelClock = undefined;
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#axis.nowMs();
     let left = FIRED_MAX;
     for (let first = this.#heap[0]; first !== undefined; first = this.#heap[0]) {
       if (first.dueMs > nowMs || left-- === 0) break;
