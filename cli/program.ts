@@ -178,6 +178,22 @@ function createProgram(ended: (code: number) => void): Command {
     (await import('./commands/workflows.ts')).showWorkflow(context, id, options),
   ).option('--wait <duration>', 'wait so long for its end (exit code 8 when it goes on)');
 
+  add(
+    workflows,
+    'history <id>',
+    'print the history of a workflow as JSON, for `wf replay`',
+    async (context, id, options) =>
+      (await import('./commands/workflows.ts')).exportHistory(context, id, options),
+  ).option('--run <id>', 'of an earlier run (default: the newest)');
+  add(
+    workflows,
+    'replay <path...>',
+    "replay histories, files or folders of them, against today's code; works without a node",
+    async (context, paths, options) =>
+      (await import('./commands/replay.ts')).replayHistories(context, paths, options),
+    local,
+  ).requiredOption('--workflows <module>', 'module whose default export is a list of workflows');
+
   const ring = group('ring', 'members and placement');
   add(ring, 'status', 'nodes, their state and their share of the ring', async (context) =>
     (await import('./commands/ring.ts')).ringStatus(context),
@@ -294,7 +310,7 @@ const LATER = [
   'explain',
   'completion',
 ] as const;
-const LATER_OF_WORKFLOWS = ['attach', 'signal', 'query', 'cancel', 'replay'] as const;
+const LATER_OF_WORKFLOWS = ['attach', 'signal', 'query', 'cancel'] as const;
 
 function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as {

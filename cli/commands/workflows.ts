@@ -93,6 +93,16 @@ export async function showWorkflow(
   return wait !== undefined && isOpen(summary) ? EXIT.stillRunning : EXIT.ok;
 }
 
+/** Writes the history as it was recorded, for `aether wf replay`. Without `run`: of the newest run. */
+export async function exportHistory(
+  { client, out }: Context,
+  id: string,
+  query: { run?: string },
+): Promise<void> {
+  const history = await client.json(`/workflows/${segment(id)}/history`, { query: { ...query } });
+  out.result(history, () => JSON.stringify(history, null, 1));
+}
+
 function waitsFor({ pending }: WorkflowSummary): string {
   return pending
     .map(({ name, attempt, lastError }) =>

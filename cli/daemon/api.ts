@@ -95,7 +95,7 @@ export function apiRoutes(node: LatticeNode): Route[] {
     {
       method: 'GET',
       path: '/v1/workflows/:id/history',
-      handler: async ({ params }) => ok(await node.engine.get(name(params, 'id')).history()),
+      handler: (call) => exportHistory(node, call),
     },
     {
       method: 'POST',
@@ -311,6 +311,12 @@ async function showWorkflow(node: LatticeNode, { params, query }: Call): Promise
     const now = await handle.describe();
     return ok(OPEN.has(now.status) ? now : { ...now, error: errorBody(error) });
   }
+}
+
+async function exportHistory(node: LatticeNode, { params, query }: Call): Promise<Answer> {
+  const run = query.get('run');
+  const which = run === null ? {} : { runId: run };
+  return ok(await node.engine.get(name(params, 'id'), which).history());
 }
 
 /** A run in one of these has no result yet. */

@@ -1,8 +1,5 @@
 /** `aether up`: one node in the foreground, until a signal ends it. */
-import { pathToFileURL } from 'node:url';
-import { resolve } from 'node:path';
-import type { EngineOptions } from '../../engine/index.ts';
-import { AetherError } from '../../spec/error.ts';
+import { loadWorkflows } from '../io/workflows-module.ts';
 import { FAILPOINT_VARIABLE, failpointProbe } from './failpoint.ts';
 import { type LatticeNode, type NodeOptions, startNode } from './node.ts';
 
@@ -48,23 +45,4 @@ async function closeOrExit(node: LatticeNode): Promise<number> {
   // The parent's channel would keep this process alive.
   process.disconnect?.();
   return 0;
-}
-
-async function loadWorkflows(path: string): Promise<EngineOptions['workflows']> {
-  const module: { default?: unknown } = await import(pathToFileURL(resolve(path)).href).catch(
-    (error: unknown) => {
-      throw new AetherError(`${path} cannot be imported: ${(error as Error).message}`, {
-        code: 'ERR_WORKFLOWS_MODULE',
-        hint: 'name a JavaScript or TypeScript module',
-        cause: error,
-      });
-    },
-  );
-  if (!Array.isArray(module.default)) {
-    throw new AetherError(`${path} has no list of workflows as its default export`, {
-      code: 'ERR_WORKFLOWS_MODULE',
-      hint: 'export default [workflow(…), …]',
-    });
-  }
-  return module.default;
 }

@@ -122,12 +122,15 @@ export const parent: Run = workflow('parent', async (ctx) => {
 });
 
 export const scopes: Run = workflow('scopes', async (ctx) => {
-  const late = await ctx.scope((inner) => inner.receive('never'), { timeout: '1h' }).catch(nameOf);
+  const late = await ctx
+    .scope((inner) => inner.receive<string>('never'), { timeout: '1h' })
+    .catch(nameOf);
   const stopped = await ctx
     .scope(async (inner) => {
       const long = inner.sleep('long', '1d');
       inner.cancel('not needed');
       await long;
+      return 'not stopped';
     })
     .catch(nameOf);
   try {

@@ -25,7 +25,7 @@ import { countOwner, ownersCounted } from './sqlite-schema.ts';
 
 export interface SqliteStoreOptions {
   /** 'full': a commit is on the disk before anybody hears of it. 'normal': the last commits may go at power loss. */
-  durability?: Durability;
+  durability?: 'full' | 'normal';
 }
 
 interface Connection {
