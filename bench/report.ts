@@ -11,6 +11,10 @@ export interface Figure {
   readonly metric: string;
   readonly value: number;
   readonly unit: string;
+  /** Of the subject, where it is not ours. */
+  readonly version?: string;
+  /** What a commit of the subject has reached when it is acknowledged. */
+  readonly durability?: string;
 }
 
 /** What a figure must keep. `holds` undefined: it could not be measured here, `why` says why. */
@@ -29,8 +33,12 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Length of one measurement. */
   readonly secondsPerCase: number;
-  /** Says what is being measured, on stderr. */
-  progress(text: string): void;
+  /** Whether what is compared with and is not installed yet is to be installed. */
+  readonly withPeers: boolean;
+  /** Says what is being measured or left out, on stderr. */
+  readonly progress: (text: string) => void;
+  /** What is to be done when the benchmark is interrupted, before it ends. */
+  readonly onInterrupt: (cleanUp: () => Promise<void>) => void;
 }
 
 export interface BenchResult {
@@ -44,36 +52,34 @@ export interface Bench {
   run(options: BenchOptions): Promise<BenchResult>;
 }
 
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
-
-/** The value below which a share `p` of the values lies. */
-export function percentile(values: readonly number[], p: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN;
-}
-
+/** A line for each case and metric, a column for each subject. */
 export function printTable({ figures, bounds }: BenchResult): void {
-  const cells = figures.map((figure) => [
-    figure.case,
-    figure.subject,
-    figure.metric,
-    format(figure.value),
-    figure.unit,
-  ]);
-  const heads = ['case', 'subject', 'metric', 'value', 'unit'];
-  const widths = heads.map((head, i) =>
-    Math.max(head.length, ...cells.map((row) => (row[i] ?? '').length)),
+  const subjects = [...new Set(figures.map(({ subject }) => subject))];
+  const rows = new Map<string, Map<string, Figure>>();
+  for (const figure of figures) {
+    const key = JSON.stringify([figure.case, figure.metric, figure.unit]);
+    rows.set(key, (rows.get(key) ?? new Map<string, Figure>()).set(figure.subject, figure));
+  }
+  const texts = [
+    ['case', 'metric', 'unit', ...subjects],
+    ...[...rows].map(([key, row]) =>
+      (JSON.parse(key) as string[]).concat(
+        subjects.map((subject) => format(row.get(subject)?.value)),
+      ),
+    ),
+  ];
+  const isText = (column: number): boolean => column < 3;
+  const widths = (texts[0] ?? []).map((_, i) =>
+    Math.max(...texts.map((row) => row[i]?.length ?? 0)),
   );
-  const line = (row: string[]): string =>
-    row
-      .map((cell, i) => (i === 3 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
-      .join('  ');
-  console.log([heads, ...cells].map(line).join('\n'));
+  const pad = (cell: string, i: number): string =>
+    isText(i) ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0);
+  for (const row of texts) console.log(row.map(pad).join('  ').trimEnd());
+  for (const subject of subjects) {
+    const { version, durability } = figures.find((figure) => figure.subject === subject) ?? {};
+    const about = [version, durability].filter((text) => text !== undefined);
+    if (about.length > 0) console.log(`${subject}: ${about.join('; ')}`);
+  }
   for (const bound of bounds) {
     const verdict = bound.holds === undefined ? 'not asserted' : bound.holds ? 'holds' : 'BROKEN';
     console.log(
@@ -119,6 +125,7 @@ function commit(): string {
   }
 }
 
-function format(value: number): string {
+function format(value: number | undefined): string {
+  if (value === undefined) return '';
   return value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3);
 }

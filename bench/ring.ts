@@ -13,15 +13,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { mintJoinToken, Ring } from '../ring/index.ts';
-import {
-  type Bench,
-  type BenchOptions,
-  type BenchResult,
-  type Bound,
-  type Figure,
-  median,
-  percentile,
-} from './report.ts';
+import { median, percentile } from './medians.ts';
+import type { Bench, BenchOptions, BenchResult, Bound, Figure } from './report.ts';
 
 const VALUE_BYTES = 256;
 const KEYS = 1_000;

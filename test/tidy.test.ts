@@ -93,11 +93,12 @@ const sources = globSync(`{${MODULES.join(',')},test,bench,examples}/**/*.ts`, {
 const shipped = sources.filter(({ module, isTest }) => MODULES.includes(module) && !isTest);
 
 /** The doors of the modules: their index.ts, and whatever else package.json publishes. */
-const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as {
+interface Manifest {
   exports: Record<string, string | { default: string }>;
   dependencies: Record<string, string>;
-  devDependencies: Record<string, string>;
-};
+  devDependencies?: Record<string, string>;
+}
+const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest;
 const doors = new Set([
   ...MODULES.map((module) => `${module}/index.ts`),
   ...Object.values(manifest.exports).map((entry) =>
@@ -218,7 +219,10 @@ function registryAddresses(): string[] {
   interface Lock {
     packages: Record<string, { resolved?: string }>;
   }
-  return ['package-lock.json', 'cli/bootstrap/package-lock.json'].flatMap((file) =>
+  const locks = ['', 'cli/bootstrap/', 'bench/peers/'].map(
+    (folder) => `${folder}package-lock.json`,
+  );
+  return locks.flatMap((file) =>
     Object.entries((JSON.parse(readFileSync(file, 'utf8')) as Lock).packages)
       .filter(([, { resolved }]) => resolved !== undefined)
       .map(([name]) => `${file}: ${name}`),
@@ -229,9 +233,12 @@ function registryAddresses(): string[] {
 function looseDependencies(): string[] {
   const exact = /^\d+\.\d+\.\d+(?:-[\w.]+)?$/;
   const brings = /^node$|^node-(?:bin-)?(?:linux|darwin|win)/;
-  return Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
-    .filter(([name, version]) => !exact.test(version) || brings.test(name))
-    .map(([name, version]) => `package.json: ${name} ${version}`);
+  return ['package.json', 'bench/peers/package.json'].flatMap((file) => {
+    const { dependencies, devDependencies } = JSON.parse(readFileSync(file, 'utf8')) as Manifest;
+    return Object.entries({ ...dependencies, ...devDependencies })
+      .filter(([name, version]) => !exact.test(version) || brings.test(name))
+      .map(([name, version]) => `${file}: ${name} ${version}`);
+  });
 }
 
 const RULES: readonly (readonly [string, () => string[]])[] = [
