@@ -2,6 +2,7 @@
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LeftOut } from './bounds.ts';
+import { isOver } from './live.ts';
 import type { Load, LoadPlan } from './load.ts';
 import { PEERS } from './sources.ts';
 import type { Durability, Source } from './subject.ts';
@@ -67,7 +68,7 @@ export class Field {
     try {
       return await work();
     } catch (error) {
-      if (!this.isPeer(source)) throw error;
+      if (!this.isPeer(source) || isOver()) throw error;
       this.leaveOut(source, error instanceof Error ? error.message : String(error));
       return undefined;
     }

@@ -35,7 +35,7 @@ type Request =
 type Reply = { readonly value: unknown } | { readonly error: string };
 
 /** What one answer may take beyond the time that was asked for. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 150_000;
 
 export class SubjectProcess {
   readonly #process: ChildProcess;
