@@ -1,4 +1,4 @@
-/** The public API as programs use it: what matters here is that it compiles (shared contract, engine.d.ts). */
+/** The public API as programs use it; what its declarations are is held by `contract.testchild.ts`. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -5,9 +5,9 @@
  * What programs are given must be what the contract says, so ours is assignable to the contract's. What programs hand
  * in must be taken, so the contract's is assignable to ours.
  */
-import * as engine from 'aether/engine';
-import * as sqlite from 'aether/engine/sqlite';
-import * as testing from 'aether/engine/testing';
+import type * as engine from 'aether/engine';
+import type * as sqlite from 'aether/engine/sqlite';
+import type * as testing from 'aether/engine/testing';
 import type * as contract from '../spec/api/engine.d.ts';
 
 /** Given to programs. */
@@ -85,6 +85,7 @@ export interface Held {
   summary: Given<contract.WorkflowSummary, engine.WorkflowSummary>;
   status: Given<contract.Status, engine.Status>;
   schedules: Given<contract.Schedules, engine.Schedules>;
+  exported: Given<contract.History, engine.History>;
   report: Given<contract.ReplayReport, engine.ReplayReport>;
   event: Given<contract.HistoryEvent, engine.HistoryEvent>;
   store: Given<contract.Store, engine.Store>;
@@ -108,7 +109,7 @@ export interface Held {
     Parameters<contract.Schedules['create']>[1],
     Parameters<engine.Schedules['create']>[1]
   >;
-  history: Taken<contract.History, engine.History> & Given<contract.History, engine.History>;
+  history: Taken<contract.History, engine.History>;
 
   // ---- what is worked out -----------------------------------------------------------------------
   input: Given<contract.InputOf<ContractWorkflow>, engine.InputOf<OrderWorkflow>>;

@@ -49,7 +49,7 @@ test('the command asks and ends; a second one answers', async (t) => {
   t.match(await run('reject'), { code: 0, said: [/^nobody waits for an answer/] });
   t.match(await run('ask'), {
     code: 0,
-    said: [/^to the team lead: /, /^waits until \d{4}-[^]* answer with: /],
+    said: [/^to the team lead: /, /^waits until \d{4}-[^]*: answer with approve/],
   });
   t.match(await run('ask'), { code: 0, said: [/^waits until /] }, 'asking twice is asking once');
   t.same(await run('approve'), { code: 0, said: ['approved by the team lead'] });

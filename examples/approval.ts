@@ -69,11 +69,11 @@ async function main(): Promise<void> {
     console.log(await handle.result({ timeout: '2s' }));
   } catch (error) {
     if (error instanceof NotFoundError) {
-      console.log('nobody waits for an answer; ask with: npm run example -- approval');
+      console.log('nobody waits for an answer: ask first');
     } else if (error instanceof TimeoutError) {
       const [waits] = (await handle.describe()).pending;
       const until = new Date(waits?.nextAttemptAt ?? 0).toISOString();
-      console.log(`waits until ${until}; answer with: npm run example -- approval approve`);
+      console.log(`waits until ${until}: answer with approve or reject`);
     } else throw error;
   }
 }
