@@ -100,7 +100,7 @@ export class Delivery {
     }
   }
 
-  async #apply(live: LiveRun, run: Run, event: OutsideEvent): Promise<Advance> {
+  #apply(live: LiveRun, run: Run, event: OutsideEvent): Advance | Promise<Advance> {
     if (event.kind === 'terminated' || event.kind === 'timed-out') return run.close(event);
     if (run.stuck !== undefined) return run.keep(event);
     return this.#ports.tracing.within(live, () => run.deliver(event));
