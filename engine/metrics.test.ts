@@ -158,7 +158,7 @@ class RottingStore extends MemoryStore {
   override async read(request: { runId: string; from?: number }): Promise<Entry[]> {
     const entries = await super.read(request);
     if (request.runId !== this.rotten) return entries;
-    return entries.map((entry) => ({ ...entry, hash: 'f'.repeat(32) }));
+    return entries.map(({ index, ballot, body }) => ({ index, ballot, body, hash: 'rotten' }));
   }
 }
 

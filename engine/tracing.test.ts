@@ -20,7 +20,7 @@ interface Watched {
   spans(): ReadableSpan[];
   named(name: string): ReadableSpan[];
   one(name: string): ReadableSpan;
-  stop(): void;
+  readonly stop: () => void;
 }
 
 function watch(): Watched {
