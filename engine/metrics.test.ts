@@ -4,8 +4,16 @@ import type { Clock } from '../spec/clock.ts';
 import type { AnyWorkflow } from './core/contract.ts';
 import { exposition, Counter, Gauge, Histogram } from './core/exposition.ts';
 import { Engine, type Entry, FatalError, RetryAfterError, workflow } from './index.ts';
-import { EngineMetrics } from './io/metrics.ts';
+import { EngineMetrics, type MetricSources } from './io/metrics.ts';
 import { MemoryStore, TestEngine } from './testing.ts';
+
+const NOTHING: MetricSources = {
+  runsInMemory: () => 0,
+  timers: () => 0,
+  stuck: () => 0,
+  quarantined: () => 0,
+  queues: () => [],
+};
 
 const NAME = /^[a-z_]+$/;
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+)\})? (\S+)$/;
@@ -227,14 +235,25 @@ test('the text form escapes labels, and its buckets add up', (t) => {
   t.end();
 });
 
+test('times are in seconds, and nothing began before it was due', (t) => {
+  const metrics = new EngineMetrics(NOTHING);
+  metrics.attemptBegan('w', 250);
+  metrics.attemptBegan('w', -1);
+  metrics.attemptEnded('w', 'completed', 1_500);
+  metrics.committed(3, 2);
+  metrics.timerFired(-1);
+  const samples = parse(metrics.render());
+  const at = (series: string): number | undefined => samples.get(`aether_engine_${series}`);
+  t.equal(at('step_schedule_to_start_seconds_sum{workflow="w"}'), 0.25);
+  t.equal(at('step_duration_seconds_sum{workflow="w"}'), 1.5);
+  t.equal(at('commit_duration_seconds_sum'), 0.002);
+  t.equal(at('commit_appends_sum'), 3);
+  t.equal(at('timer_lateness_seconds_sum'), 0);
+  t.end();
+});
+
 test('an engine that did nothing reads too', (t) => {
-  const metrics = new EngineMetrics({
-    runsInMemory: () => 0,
-    timers: () => 0,
-    stuck: () => 0,
-    quarantined: () => 0,
-    queues: () => [],
-  });
+  const metrics = new EngineMetrics(NOTHING);
   t.equal(parse(metrics.render()).get('aether_engine_runs_in_memory'), 0);
   t.end();
 });
