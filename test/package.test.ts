@@ -1,4 +1,4 @@
-/** The package as it ships: built, and installed in a project that has nothing else. */
+/** The package as it ships: built, and installed in a project that has little else. */
 import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -8,15 +8,19 @@ export interface MetricSources {
   epoch: () => number;
   /** Instances by state. */
   instances: () => Record<string, number>;
+  /** What the engine counts, in the same text form. */
+  engine: () => string;
 }
 
 export class Metrics {
   readonly #registry = new Registry();
+  readonly #engine: () => string;
   readonly #exchanges: Counter<'from' | 'to' | 'verdict' | 'status'>;
   readonly #durations: Histogram<'to'>;
 
   constructor(sources: MetricSources) {
     const registers = [this.#registry];
+    this.#engine = sources.engine;
     collectDefaultMetrics({ register: this.#registry });
     this.#exchanges = new Counter({
       name: 'aether_exchanges_total',
@@ -48,7 +52,8 @@ export class Metrics {
   }
 
   async render(): Promise<{ contentType: string; text: string }> {
-    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+    const text = (await this.#registry.metrics()) + this.#engine();
+    return { contentType: this.#registry.contentType, text };
   }
 }
 

@@ -163,6 +163,7 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
     members: () => Object.fromEntries(tally(ring.members().map(({ state }) => state))),
     epoch: () => ring.epoch().number,
     instances: () => Object.fromEntries(tally(lifecycle.host.list().map(({ state }) => state))),
+    engine: () => engine.metrics(),
   });
   opened.push(lifecycle.datapath.onFlow((flow) => metrics.observe(flow)));
 

@@ -5,6 +5,7 @@
  * V2. Who sent something hears once it is durable, or that it was not wanted and all before it is durable.
  */
 import { NotFoundError } from '../core/errors.ts';
+import type { OutsideEvent } from '../core/event.ts';
 import type { Run } from '../core/run.ts';
 import type { Advance } from '../core/run-ports.ts';
 import type { Arrival, Inbound, LiveRun, Visit } from './live-run.ts';
@@ -87,25 +88,28 @@ export class Delivery {
     } catch (error) {
       return settled?.(error as Error);
     }
-    const ports = this.#ports;
-    const { tracing } = ports;
+    const { tracing } = this.#ports;
+    if (run.stuck === undefined) tracing.wake(live, run, event);
+    const delivered = tracing.delivery(live, run, arrival);
+    const heard = delivered === undefined ? settled : both(delivered, settled);
     try {
-      if (event.kind === 'terminated' || event.kind === 'timed-out') {
-        tracing.wake(live, run, event);
-        return ports.commit(live, run, run.close(event), settled);
-      }
-      if (run.stuck !== undefined) return ports.commit(live, run, run.keep(event), settled);
-      tracing.wake(live, run, event);
-      const delivered = tracing.delivery(live, run, arrival);
-      const advance = await tracing.within(live, () => run.deliver(event));
-      const both = (error?: Error): void => {
-        delivered?.(error);
-        settled?.(error);
-      };
-      ports.commit(live, run, advance, delivered === undefined ? settled : both);
+      this.#ports.commit(live, run, await this.#apply(live, run, event), heard);
     } catch (error) {
-      settled?.(error as Error); // V2
+      heard?.(error as Error); // V2
       throw error;
     }
   }
+
+  #apply(live: LiveRun, run: Run, event: OutsideEvent): Advance | Promise<Advance> {
+    if (event.kind === 'terminated' || event.kind === 'timed-out') return run.close(event);
+    if (run.stuck !== undefined) return run.keep(event);
+    return this.#ports.tracing.within(live, () => run.deliver(event));
+  }
+}
+
+function both(delivered: NonNullable<Settled>, settled: Settled): Settled {
+  return (error) => {
+    delivered(error);
+    settled?.(error);
+  };
 }

@@ -37,7 +37,7 @@ export interface LiveRun {
   /** Bytes of its journal, as far as they were handed to the store. */
   historyBytes: number;
   /** Span of what goes on, if somebody traces. */
-  activation?: Span;
+  activation: Span | undefined;
   readonly inbox: Inbound[];
   pumping: boolean;
   /** Appends that the store has not answered. */
@@ -55,6 +55,7 @@ export function liveRun(runId: string, workflowId: string): LiveRun {
     runId,
     workflowId,
     historyBytes: 0,
+    activation: undefined,
     inbox: [],
     pumping: false,
     uncommitted: 0,

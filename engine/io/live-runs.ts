@@ -4,7 +4,7 @@
  * L1. A run has at most one state in memory; one that left is marked `gone`, and what comes back from its steps is void.
  * L2. A run that only waits leaves: at once if it waits for long, else when its place is wanted.
  */
-import { isResting, type LiveRun, liveRun } from './live-run.ts';
+import { type LiveRun, liveRun } from './live-run.ts';
 
 /** Runs that only wait and still are in memory: what wakes soon or often need not be replayed. */
 const IDLE_RUNS_MAX = 1_000;
@@ -42,9 +42,8 @@ export class LiveRuns {
     this.#idle.delete(live.runId);
   }
 
-  /** It may have nothing more to do (L2). */
+  /** It only waits (L2). */
   rest(live: LiveRun, nowMs: number): void {
-    if (live.gone || !isResting(live)) return;
     if (!isWorthKeeping(live, nowMs)) return this.evict(live);
     this.#idle.set(live.runId, live);
     const oldest = this.#idle.size > IDLE_RUNS_MAX ? this.#idle.values().next().value : undefined;

@@ -81,6 +81,7 @@ function fieldsOf({ workflowId, runId, name, version }: RunIdentity): object {
   return { workflow: name, version, workflowId, runId };
 }
 
+/** Without prototype: pino's serializer then gives the error's own name as its type. */
 function plain({ name, message, code }: Failure): object {
-  return code === undefined ? { name, message } : { name, message, code };
+  return { __proto__: null, name, message, ...(code === undefined ? {} : { code }) };
 }

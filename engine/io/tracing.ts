@@ -99,7 +99,7 @@ export class Tracing {
   /** A run only waits: its activation is over. */
   rest(live: LiveRun): void {
     live.activation?.end();
-    delete live.activation;
+    live.activation = undefined;
   }
 
   /** What a run did in its activation is void. */
@@ -129,19 +129,24 @@ export class Tracing {
     return context.with(remote(started.trace), act);
   }
 
-  /** Spans the delivery of a signal or an update, until it is durable. @returns ends it */
+  /** Spans the delivery of a signal or an update. @returns ends it, once the delivery is durable */
   delivery(
     { activation }: LiveRun,
     { identity }: Run,
     { event, trace: sender }: Arrival,
   ): ((error?: Error) => void) | undefined {
-    const [kind, id] = deliveryOf(event);
-    const tracer = kind === undefined ? undefined : this.#tracer();
-    if (tracer === undefined || activation === undefined || !('name' in event)) return undefined;
-    const attributes: Attributes = { ...identify(identity), [`aether.${kind}.name`]: event.name };
-    if (id !== undefined) attributes[`aether.${kind}.id`] = id;
+    if (activation === undefined) return undefined;
+    if (event.kind !== 'signal-received' && event.kind !== 'update-accepted') return undefined;
+    const tracer = this.#tracer();
+    if (tracer === undefined) return undefined;
+    const what = event.kind === 'signal-received' ? 'signal' : 'update';
+    const attributes: Attributes = {
+      ...identify(identity),
+      [`aether.${what}.name`]: event.name,
+      ...(event.id === undefined ? {} : { [`aether.${what}.id`]: event.id }),
+    };
     const options = { kind: SpanKind.CONSUMER, attributes, links: linksTo(sender) };
-    const span = tracer.startSpan(`${kind} ${event.name}`, options, inSpan(activation));
+    const span = tracer.startSpan(`${what} ${event.name}`, options, inSpan(activation));
     return (error) => {
       if (error !== undefined) failed(span, error);
       span.end();
@@ -156,8 +161,8 @@ export class Tracing {
   ): AttemptSpan | undefined {
     const { kind, name, op, step } = operation;
     this.wake(live, run, undefined, step.trace);
-    const tracer = this.#tracer();
     const { activation } = live;
+    const tracer = activation === undefined ? undefined : this.#tracer();
     if (tracer === undefined || activation === undefined) return undefined;
     const attributes = {
       ...identify(run.identity),
@@ -207,14 +212,6 @@ function identify({ workflowId, runId, name, version }: RunIdentity): Attributes
     'aether.workflow.name': name,
     'aether.workflow.version': version,
   };
-}
-
-function deliveryOf(
-  event: JournalEvent,
-): ['signal' | 'update' | undefined, id?: string | undefined] {
-  if (event.kind === 'signal-received') return ['signal', event.id];
-  if (event.kind === 'update-accepted') return ['update', event.id];
-  return [undefined];
 }
 
 /** Names of spans are of few kinds: those of operations that name another run by its id are left out. */
