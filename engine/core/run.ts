@@ -224,6 +224,7 @@ export class Run {
       scheduledAt: command.at,
       fireAt: command.fireAt,
       ...(options.byWallClock === true ? { byWallClock: true } : {}),
+      promise,
       resolve,
       reject,
       ...(command.trace === undefined ? {} : { trace: command.trace }),
@@ -267,18 +268,27 @@ export class Run {
       this.ports.onStray?.();
       return undefined;
     }
-    if (!this.replaying && this.length >= this.ports.historyEventsMax && !isClosing(command)) {
-      throw new AetherError(`the run has ${this.length} events, the limit`, {
-        code: 'ERR_ENGINE_HISTORY_LIMIT',
-        hint: 'use ctx.continueAsNew, or raise limits.historyEvents',
-      });
-    }
+    if (!this.replaying && !isClosing(command)) this.checkRoom();
     try {
       return this.#tape.command(command, this.#operationCount + 1);
     } catch (error) {
       this.#fail(error as AetherError);
       return undefined;
     }
+  }
+
+  /** The history takes no more. */
+  get full(): boolean {
+    return this.length >= this.ports.historyEventsMax;
+  }
+
+  /** @throws AetherError ERR_ENGINE_HISTORY_LIMIT */
+  checkRoom(): void {
+    if (!this.full) return;
+    throw new AetherError(`the run has ${this.length} events, the limit`, {
+      code: 'ERR_ENGINE_HISTORY_LIMIT',
+      hint: 'use ctx.continueAsNew, or raise limits.historyEvents',
+    });
   }
 
   /** Next recorded event, for what depends on whether it was there (version markers). */
@@ -306,8 +316,12 @@ export class Run {
 
   onSignal(name: string, handler: (payload: unknown) => unknown): void {
     this.signals.handle(name, (payload) =>
-      this.handlers.run(async () => void (await handler(payload))),
+      this.#runHandler(async () => void (await handler(payload))),
     );
+  }
+
+  #runHandler(handler: () => Promise<void>): void {
+    this.handlers.run(handler, () => this.root.cancelled !== undefined);
   }
 
   // ---- inside ----------------------------------------------------------------------------------
@@ -437,19 +451,29 @@ export class Run {
 
   async #main(input: unknown): Promise<unknown> {
     try {
-      const body = this.#body(this, this.root, input);
-      const result = await Promise.race([body, this.handlers.failure]);
-      await this.handlers.done();
-      return result;
+      return await this.#lived(input);
     } catch (thrown) {
       const error = legible(thrown);
-      if (error instanceof Continuation) await this.handlers.done();
-      else await this.#compensate(error);
+      if (!(error instanceof Continuation)) await this.#compensate(error);
       throw error;
     }
   }
 
-  #compensate(cause: unknown): Promise<void> {
+  /** The body and the handlers beside it; what it continues as waits for them too. */
+  async #lived(input: unknown): Promise<unknown> {
+    try {
+      const body = this.#body(this, this.root, input);
+      const result = await Promise.race([body, this.handlers.failure]);
+      await this.handlers.done();
+      return result;
+    } catch (error) {
+      if (legible(error) instanceof Continuation) await this.handlers.done();
+      throw error;
+    }
+  }
+
+  async #compensate(cause: unknown): Promise<void> {
+    await this.#operations.stopCompensable(new CancelledError('the run has failed'));
     const shield = this.root.inner(true);
     return this.saga.compensate(({ name, fn, options }) => {
       const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
@@ -487,6 +511,8 @@ export class Run {
   #retry(error: unknown): NextRun | undefined {
     const { retry, attempt = 1 } = this.started;
     if (retry === undefined || isFinalForRun(error, retry)) return undefined;
+    // Who cancelled it wants it to end, whatever its body makes of that.
+    if (this.root.cancelled !== undefined) return undefined;
     const delayMs = retryDelayMs(retry, attempt, error, this.random, 1);
     if (delayMs === undefined) return undefined;
     return { runId: this.ports.newRunId(), notBefore: this.deadline(delayMs) };
@@ -510,19 +536,27 @@ export class Run {
       return this.#fail(divergence(this.#operationCount + 1, event, 'no handler for it'));
     }
     const argument = this.ports.payloads.decode(event.payload);
-    this.handlers.run(async () => {
+    this.#runHandler(async () => {
       const done = { kind: 'update-completed', at: this.#shellMs, id: event.id } as const;
       let outcome: { payload: Json } | { error: ReturnType<typeof failureOf> };
+      let continuation: Continuation | undefined;
       try {
         const result = await handler.run(argument);
         outcome = {
           payload: this.ports.payloads.encode(result, `result of update "${event.name}"`),
         };
-      } catch (error) {
-        outcome = { error: failureOf(error, this.ports.payloads) };
+      } catch (thrown) {
+        const error = legible(thrown);
+        if (error instanceof Continuation) continuation = error;
+        outcome =
+          continuation === undefined
+            ? { error: failureOf(error, this.ports.payloads) }
+            : { payload: this.ports.payloads.encode(undefined, 'nothing') };
       }
       const recorded = this.command({ ...done, ...outcome });
       if (recorded !== undefined) this.updates.set(event.id, recorded);
+      // That was what the update wanted.
+      if (continuation !== undefined) throw continuation;
     });
   }
 

@@ -222,8 +222,7 @@ export class Executor {
   }
 
   async newest(workflowId: string): Promise<RunRecord | undefined> {
-    await this.#committer.flushed();
-    this.#checkOpen();
+    await this.flushed();
     const record = await this.#options.store.newest(workflowId);
     return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
   }
@@ -562,7 +561,7 @@ export class Executor {
   // ---- effects ---------------------------------------------------------------------------------
 
   #begin(live: LiveRun, run: Run, advance: Advance): void {
-    for (const { op } of advance.aborted) this.#abort(live, op, run.operation(op)?.cancelled);
+    for (const { op, cancelled } of advance.aborted) this.#abort(live, op, cancelled);
     if (this.#closed || live.gone || run.closing !== undefined) return;
     const nowMs = this.#options.clock.nowMs();
     if (advance.events[0]?.kind === 'started') this.#setRunTimers(live, run);

@@ -3,7 +3,7 @@
  *
  * What begins here is durable already (E1 of executor.ts); what comes back is not, until the executor has committed it.
  */
-import type { AetherError } from '../../spec/error.ts';
+import { AetherError } from '../../spec/error.ts';
 import type { Clock } from '../../spec/clock.ts';
 import { durationMs } from '../../spec/duration.ts';
 import type { Random } from '../../spec/random.ts';
@@ -11,7 +11,7 @@ import { EngineClosedError } from '../core/errors.ts';
 import type { OutsideEvent } from '../core/event.ts';
 import { failureOf } from '../core/failure.ts';
 import type { Operation, StepState } from '../core/operation.ts';
-import type { PayloadCodec } from '../core/payload.ts';
+import type { Json, PayloadCodec } from '../core/payload.ts';
 import { retryDelayMs } from '../core/retry.ts';
 import type { Run } from '../core/run.ts';
 import { Attempt, type Outcome } from './attempt.ts';
@@ -86,7 +86,8 @@ export class StepRunner {
       ballot: this.#ports.ballot(),
       clock,
       lastHeartbeat: lastHeartbeat === undefined ? undefined : payloads.decode(lastHeartbeat),
-      onHeartbeat: (details) => this.#progressed(live, operation, details),
+      encode: (details) => payloads.encode(details, `heartbeat of step "${operation.name}"`),
+      onProgress: (payload) => this.#progressed(live, operation, payload),
       enter: span?.enter,
       onSettled: (outcome) => {
         span?.end(outcome);
@@ -99,16 +100,18 @@ export class StepRunner {
     live.attempts.set(operation.op, attempt);
   }
 
-  #progressed(live: LiveRun, operation: Operation, details: unknown): void {
-    const { payloads, clock } = this.#options;
-    const payload = payloads.encode(details, `heartbeat of step "${operation.name}"`);
+  #progressed(live: LiveRun, { op }: Operation, payload: Json): void {
     const event = {
       kind: 'step-progressed',
-      at: clock.nowMs(),
-      op: operation.op,
+      at: this.#options.clock.nowMs(),
+      op,
       payload,
     } as const;
-    this.#arrived(live, operation, event);
+    // Of a history that is full the rest is for what the run cannot do without.
+    this.#ports.arrived(live, {
+      event,
+      wanted: (run) => run.operation(op) !== undefined && !run.full,
+    });
   }
 
   #settled(
@@ -162,6 +165,11 @@ export class StepRunner {
       this.fail(live, operation, error);
       return 'failed';
     }
+    if (live.run?.full === true) {
+      // Each try more is an event more.
+      this.fail(live, operation, tooMany(operation, error));
+      return 'failed';
+    }
     this.#arrived(live, operation, {
       kind: 'step-retried',
       at,
@@ -204,7 +212,7 @@ export class StepRunner {
     this.#ports.arrived(live, {
       event,
       wanted: (run) => {
-        if (event.kind !== 'step-progressed') live.attempts.delete(operation.op);
+        live.attempts.delete(operation.op);
         this.#releasePlace(live);
         return run.stuck !== undefined || run.operation(operation.op) === operation;
       },
@@ -230,6 +238,14 @@ export class StepRunner {
     live.place = 'none';
     this.#slots.release();
   }
+}
+
+function tooMany({ step }: Operation & { step: StepState }, error: unknown): AetherError {
+  const last = error instanceof Error ? error.message : String(error);
+  return new AetherError(`the history is full after ${step.attempt} attempts, the last: ${last}`, {
+    code: 'ERR_ENGINE_HISTORY_LIMIT',
+    hint: 'limit attempts, use longer delays, or raise limits.historyEvents',
+  });
 }
 
 function totalDeadline(scheduledAt: number, total: string | number | undefined): number {
