@@ -260,10 +260,8 @@ export class Engine {
       id,
       result: (options) =>
         wait(this.#clock, options, async (over) => {
-          const first = follows
-            ? await this.#endings.current(id, runId)
-            : await this.#endings.record(id, runId);
-          return outcomeOf(id, await this.#endings.last(id, first.runId, over), this.#payloads);
+          const end = await this.#endings.end(id, { runId, follows, over });
+          return outcomeOf(id, end, this.#payloads);
         }) as Promise<O>,
       describe: () => act((record) => this.#describe(record)),
       history: () => act((record) => this.#history(record)),
