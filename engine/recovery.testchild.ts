@@ -377,4 +377,4 @@ function describe({
   return `${kind}${number} ${name}`.trim();
 }
 
-await (building ? build() : recover());
+await clock.awaited(building ? build() : recover());
