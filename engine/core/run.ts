@@ -37,6 +37,7 @@ import { Handlers } from './handlers.ts';
 import type { Operation, StepState } from './operation.ts';
 import { Operations } from './operations.ts';
 import type { Json } from './payload.ts';
+import { isProgress, Progress, type ProgressEvent, type StepProgress } from './progress.ts';
 import { isFinalForRun, retryDelayMs } from './retry.ts';
 import type { Advance, RunIdentity, RunPorts } from './run-ports.ts';
 import { Saga } from './saga.ts';
@@ -72,6 +73,7 @@ export class Run {
   /** Ids of updates that somebody may ask for again. */
   readonly namedUpdates: Set<string> = new Set();
   readonly versions: Map<string, number> = new Map();
+  readonly progress: Progress = new Progress();
   /** Children that are not known to have ended, by workflow id, and what the end of this run is to them. */
   readonly children: Map<string, ParentLink['onClose']> = new Map();
 
@@ -140,7 +142,11 @@ export class Run {
    *
    * @returns what the body did past the journal's end, and every operation that is open.
    */
-  async recover(recorded: readonly JournalEvent[], nowMs: number): Promise<Advance> {
+  async recover(
+    recorded: readonly JournalEvent[],
+    nowMs: number,
+    progress: readonly StepProgress[] = [],
+  ): Promise<Advance> {
     this.#tape.load(recorded);
     this.#shellMs = nowMs;
     for (const event of recorded) this.#remember(event);
@@ -154,16 +160,32 @@ export class Run {
       }
       await this.#handle(event);
     }
+    for (const one of progress) {
+      const operation = this.#operations.get(one.op);
+      if (operation !== undefined || this.#stuck !== undefined)
+        this.progress.resume(one, operation);
+    }
     this.#operations.resume();
     return this.#advance();
   }
 
   /** Delivers an event from outside that is to be appended. Only while the run is open and not stuck. */
   async deliver(event: OutsideEvent): Promise<Advance> {
+    if (isProgress(event) && (this.full || this.progress.isLong(event.op))) {
+      return this.#keepProgress(event);
+    }
     this.#tape.record(event);
     this.#shellMs = event.at;
     await this.#handle(event);
     return this.#advance();
+  }
+
+  /** P2 of progress.ts: nothing to append, the record is another. */
+  #keepProgress(event: ProgressEvent): Advance {
+    const operation = this.#operations.get(event.op);
+    if (operation?.step === undefined) return this.#advance();
+    this.progress.keep(operation.step, event);
+    return { ...this.#advance(), kept: [event] };
   }
 
   /** Appends to the journal of a stuck run, for the body that will be mended. */
@@ -374,14 +396,8 @@ export class Run {
       case 'child-closed':
         return this.#withOperation(event, (operation) => this.#settled(operation, event));
       case 'step-retried':
-        return this.#withStep(event, (step) => {
-          step.attempt = event.attempt + 1;
-          step.retryAt = event.nextAt;
-          step.lastError = event.error.message;
-          if (event.trace !== undefined) step.trace = event.trace;
-        });
       case 'step-progressed':
-        return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));
+        return this.#withStep(event, (step) => this.progress.tell(step, event));
       case 'signal-received':
         this.#remember(event);
         return this.signals.arrive(event.name, this.ports.payloads.decode(event.payload));
@@ -437,6 +453,7 @@ export class Run {
 
   /** An operation has settled, and is not told yet. */
   #left({ kind, name, op }: Operation): void {
+    this.progress.forget(op);
     if (kind === 'receive') this.signals.leave(name, op);
   }
 

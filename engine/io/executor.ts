@@ -365,7 +365,7 @@ export class Executor {
       live.last = loaded.last;
       live.historyBytes = loaded.historyBytes;
       const advance = await tracing.withinReplay(recorded, () =>
-        run.recover(recorded, clock.nowMs()),
+        run.recover(recorded, clock.nowMs(), record.steps),
       );
       live.run = run;
       if (isOpen(record.status)) {
@@ -517,7 +517,7 @@ export class Executor {
     settled?.();
     if (live.gone && !run.closing) return;
     runLog.grown(run, advance.events.length);
-    for (const event of advance.events) {
+    for (const event of [...advance.events, ...(advance.kept ?? [])]) {
       if (event.kind === 'started') {
         this.#started(run.identity);
       } else if (event.kind === 'update-completed') {

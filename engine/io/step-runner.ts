@@ -3,7 +3,7 @@
  *
  * What begins here is durable already (E1 of executor.ts); what comes back is not, until the executor has committed it.
  */
-import { AetherError } from '../../spec/error.ts';
+import type { AetherError } from '../../spec/error.ts';
 import type { Clock } from '../../spec/clock.ts';
 import { durationMs } from '../../spec/duration.ts';
 import type { Random } from '../../spec/random.ts';
@@ -107,11 +107,7 @@ export class StepRunner {
       op,
       payload,
     } as const;
-    // Of a history that is full the rest is for what the run cannot do without.
-    this.#ports.arrived(live, {
-      event,
-      wanted: (run) => run.operation(op) !== undefined && !run.full,
-    });
+    this.#ports.arrived(live, { event, wanted: (run) => run.operation(op) !== undefined });
   }
 
   #settled(
@@ -163,11 +159,6 @@ export class StepRunner {
     }
     if (delayMs === undefined) {
       this.fail(live, operation, error);
-      return 'failed';
-    }
-    if (live.run?.full === true) {
-      // Each try more is an event more.
-      this.fail(live, operation, tooMany(operation, error));
       return 'failed';
     }
     this.#arrived(live, operation, {
@@ -238,14 +229,6 @@ export class StepRunner {
     live.place = 'none';
     this.#slots.release();
   }
-}
-
-function tooMany({ step }: Operation & { step: StepState }, error: unknown): AetherError {
-  const last = error instanceof Error ? error.message : String(error);
-  return new AetherError(`the history is full after ${step.attempt} attempts, the last: ${last}`, {
-    code: 'ERR_ENGINE_HISTORY_LIMIT',
-    hint: 'limit attempts, use longer delays, or raise limits.historyEvents',
-  });
 }
 
 function totalDeadline(scheduledAt: number, total: string | number | undefined): number {
