@@ -16,6 +16,10 @@ type Place = 'committed' | 'effectDone';
 
 const CHILD = join(import.meta.dirname, 'crash.testchild.ts');
 
+/** Half of a child's life is compiling. */
+const COMPILED = mkdtempSync(join(tmpdir(), 'aether-compiled-'));
+root.teardown(() => rmSync(COMPILED, { recursive: true, force: true }));
+
 /** Effects of the workflow in the child, in any order. */
 const EFFECTS = ['reserve', 'left', 'right', 'charge', 'pack', 'ship'];
 
@@ -51,7 +55,8 @@ interface Exit {
 }
 
 async function run(folder: string, ...args: string[]): Promise<Exit> {
-  const one = spawn(process.execPath, [CHILD, folder, ...args]);
+  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED };
+  const one = spawn(process.execPath, [CHILD, folder, ...args], { env });
   const [stdout, stderr, [status, signal]] = await Promise.all([
     text(one.stdout),
     text(one.stderr),

@@ -564,6 +564,34 @@ test('signals of several names reach the next run as they came', async (t) => {
   );
 });
 
+test('a history that is full takes no signal and no update, but a step is tried on', async (t) => {
+  const fills = workflow('fills', async (ctx) => {
+    ctx.onUpdate('u', () => 1);
+    await ctx.receive('go');
+  });
+  const retries = workflow('retries', (ctx) =>
+    ctx.step(
+      'bad',
+      () => {
+        throw new Error('down');
+      },
+      { retry: { initial: 0, max: 0, attempts: 2_000 } },
+    ),
+  );
+  const engine = await open(t, { workflows: [fills, retries], limits: { historyEvents: 20 } });
+  const handle = await engine.start(fills);
+  for (let i = 2; i < 20; i++) await handle.signal('other');
+  const full = { code: 'ERR_ENGINE_HISTORY_LIMIT' };
+  await t.rejects(handle.signal('other'), full);
+  await t.rejects(handle.update('u'), full);
+  t.equal((await handle.history()).events.length, 20);
+  await handle.cancel();
+  await t.rejects(handle.result(), CancelledError);
+  const retried = await engine.start(retries);
+  await t.rejects(retried.result(), { message: /step "bad" failed after 2000 attempts: down/ });
+  t.equal((await retried.describe()).events, 22, 'the last outcome and the end are recorded still');
+});
+
 test('what is not there says so', async (t) => {
   const engine = await open(t, { workflows: [echo] });
   await t.rejects(engine.start('unknown'), NotFoundError);

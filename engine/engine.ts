@@ -126,7 +126,7 @@ export class Engine {
     this.schedules = new WorkflowSchedules({
       ...common,
       starter: this.#starter,
-      handle: (id) => this.#handle(id, undefined, true),
+      handle: (id) => this.handle(id, undefined, true),
       runs: (filter) => this.list(filter),
     });
   }
@@ -184,12 +184,12 @@ export class Engine {
   ): Promise<WorkflowHandle<OutputOf<W>>> {
     const name = typeof workflow === 'string' ? workflow : workflow.name;
     const { id, runId } = await this.#starter.start(name, input, options);
-    return this.#handle<OutputOf<W>>(id, runId, true);
+    return this.handle<OutputOf<W>>(id, runId, true);
   }
 
   /** Without `runId`: the newest run of the id; with it that run only, except for `result`, which follows. */
   get<O = unknown>(workflowId: string, options: { runId?: string } = {}): WorkflowHandle<O> {
-    return this.#handle<O>(workflowId, options.runId, options.runId === undefined);
+    return this.handle<O>(workflowId, options.runId, options.runId === undefined);
   }
 
   /** Runs in order of their start; schedules are runs too, and left out unless their name is asked for. */
@@ -250,20 +250,23 @@ export class Engine {
     await this.close();
   }
 
+  /** What timeouts of waits go by. */
+  protected get waitClock(): Clock {
+    return this.#clock;
+  }
+
   // ---- handles ---------------------------------------------------------------------------------
 
   /** @param follows what goes on for the run is meant too, not only the run itself. */
-  #handle<O>(id: string, runId: string | undefined, follows: boolean): WorkflowHandle<O> {
+  protected handle<O>(id: string, runId: string | undefined, follows: boolean): WorkflowHandle<O> {
     const act = async <T>(on: (record: RunRecord) => Promise<T>): Promise<T> =>
       follows ? this.#endings.act(id, runId, on) : on(await this.#endings.record(id, runId));
     return {
       id,
       result: (options) =>
-        wait(this.#clock, options, async (over) => {
-          const first = follows
-            ? await this.#endings.current(id, runId)
-            : await this.#endings.record(id, runId);
-          return outcomeOf(id, await this.#endings.last(id, first.runId, over), this.#payloads);
+        wait(this.waitClock, options, async (over) => {
+          const end = await this.#endings.end(id, { runId, follows, over });
+          return outcomeOf(id, end, this.#payloads);
         }) as Promise<O>,
       describe: () => act((record) => this.#describe(record)),
       history: () => act((record) => this.#history(record)),
@@ -272,7 +275,7 @@ export class Engine {
         await act((record) => this.#executor.send(record, arrival));
       },
       query: <R>(name: string, argument?: unknown, options?: WaitOptions) =>
-        wait(this.#clock, options, () =>
+        wait(this.waitClock, options, () =>
           act((record) => this.#query(record, name, argument)),
         ) as Promise<R>,
       update: <R>(
@@ -280,7 +283,7 @@ export class Engine {
         argument?: unknown,
         options: WaitOptions & { id?: string; waitFor?: 'completed' | 'accepted' } = {},
       ) =>
-        wait(this.#clock, options, (over) => {
+        wait(this.waitClock, options, (over) => {
           const arrival = this.#arrivals.update(name, argument, options.id);
           const { waitFor = 'completed' } = options;
           return act((record) => this.#update(record, arrival, { name, waitFor, over }));

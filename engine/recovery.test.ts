@@ -63,7 +63,7 @@ const STANDING = {
 
 const RESULTS = {
   steps: ['first', 'left', 'right', 'last'],
-  retrying: 3,
+  retrying: 24,
   sleeping: 'after',
   q1: 'work',
   q2: 'work',

@@ -10,7 +10,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { JournalEvent } from './core/event.ts';
-import { Engine, type EngineProbe, type StepContext, workflow } from './index.ts';
+import { Engine, type EngineProbe, RetryAfterError, type StepContext, workflow } from './index.ts';
 import { SqliteStore } from './io/sqlite.ts';
 import type { EngineOptions } from './options.ts';
 import type { Append, AppendResult } from './store.ts';
@@ -120,12 +120,16 @@ const steps = workflow('steps', async (ctx) => {
   ]);
   return [first, ...both, await ctx.step('last', done('last'))];
 });
+/** More than its journal holds. */
+const TRIES = 22;
 const retrying = workflow('retrying', (ctx) =>
   ctx.step(
     'flaky',
     (step) => {
-      effect(step, `try ${step.attempt}`);
-      if (step.attempt < 3) throw new Error(`try ${step.attempt}`);
+      effect(step, `try ${step.attempt} after ${String(step.lastHeartbeat)}`);
+      step.heartbeat(step.attempt);
+      if (step.attempt < TRIES) throw new RetryAfterError('again', 0);
+      if (step.attempt < TRIES + 2) throw new Error('later');
       return step.attempt;
     },
     { retry: { initial: '1h', factor: 1, max: '1h', jitter: false } },
@@ -377,4 +381,4 @@ function describe({
   return `${kind}${number} ${name}`.trim();
 }
 
-await (building ? build() : recover());
+await clock.awaited(building ? build() : recover());

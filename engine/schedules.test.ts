@@ -258,3 +258,16 @@ test('a start that is refused is told, and does not end the schedule', async (t)
   await engine.advance('1h');
   t.match(await list(engine.schedules), [{ lastError: undefined, last: String }]);
 });
+
+test('a schedule that is often triggered and seldom due keeps its history short', async (t) => {
+  const work = counted([]);
+  const engine = await open(t, { workflows: [work] });
+  await engine.schedules.create('s', { cron: '@yearly', workflow: work });
+  const events = async (): Promise<number> =>
+    (await engine.get('aether.schedule/s').describe()).events;
+  for (let i = 0; i < 200; i++) await engine.schedules.trigger('s');
+  t.ok((await events()) < 500);
+  await engine.schedules.pause('s');
+  for (let i = 0; i < 200; i++) await engine.schedules.trigger('s');
+  t.ok((await events()) < 500);
+});

@@ -255,3 +255,68 @@ test('describe names the steps that wait, with attempt, error and time', async (
     'kept over a crash',
   );
 });
+
+test('of a flood of heartbeats a few are recorded, and the next attempt finds the newest', async (t) => {
+  const seen: unknown[] = [];
+  const floods = workflow('floods', (ctx) =>
+    ctx.step(
+      'copy',
+      (step) => {
+        seen.push(step.lastHeartbeat);
+        for (let row = 0; row < 10_000; row++) step.heartbeat(row);
+        if (step.attempt < 3) throw new Error('again');
+      },
+      { retry: { initial: 1 } },
+    ),
+  );
+  const engine = await open(t, { workflows: [floods] });
+  const handle = await engine.start(floods);
+  await handle.result();
+  t.same(seen, [undefined, 9_999, 9_999]);
+  t.ok((await handle.describe()).events < 100);
+});
+
+test('what a step reports is found after a crash, however long it goes on', async (t) => {
+  let now: StepContext | undefined;
+  const long = workflow('long', (ctx) =>
+    ctx.step('copy', (step) => {
+      now = step;
+      return step.attempt === 1 && step.lastHeartbeat === undefined
+        ? new Promise(() => {})
+        : step.lastHeartbeat;
+    }),
+  );
+  const engine = await open(t, { workflows: [long], skipTime: false });
+  const handle = await engine.start(long);
+  await engine.advance(0);
+  for (let second = 0; second < 3_600; second++) {
+    now?.heartbeat(second);
+    await engine.advance('1s');
+  }
+  const { events } = await handle.describe();
+  t.ok(events < 30, `${events} events`);
+  const again = await engine.crash();
+  t.teardown(() => again.close());
+  const found = await again.get<number>(handle.id).result();
+  t.ok(found > 3_500, `${found}`);
+});
+
+test('a step that is abandoned hears why', async (t) => {
+  const reasons: unknown[] = [];
+  const leaves = workflow('leaves', (ctx) =>
+    ctx.step(
+      'work',
+      ({ signal }) =>
+        new Promise<void>(() => {
+          signal.addEventListener('abort', () => reasons.push(signal.reason));
+        }),
+      { onCancel: 'abandon' },
+    ),
+  );
+  const engine = await open(t, { workflows: [leaves] });
+  const handle = await engine.start(leaves);
+  await engine.advance(0);
+  await handle.cancel('enough');
+  await t.rejects(handle.result(), { name: 'CancelledError' });
+  t.match(reasons, [{ name: 'CancelledError', message: /enough/ }]);
+});

@@ -3,7 +3,9 @@ import type { Clock } from '../spec/clock.ts';
 import { type Duration, durationMs } from '../spec/duration.ts';
 import { seededRandom } from '../spec/random.ts';
 import { Engine } from './engine.ts';
+import { systemClock } from './io/machine-clock.ts';
 import { MemoryStore } from './io/memory.ts';
+import type { WorkflowHandle } from './handle.ts';
 import type { EngineOptions } from './options.ts';
 
 export { MemoryStore } from './io/memory.ts';
@@ -13,7 +15,10 @@ export type TestEngineOptions = Omit<EngineOptions, 'store' | 'clock'> & {
   seed?: number;
   /** Unix ms. Default 2030-01-01. */
   startAt?: number;
-  /** Jump to the next timer when nothing else can run. Default true; false: only `advance` moves time. */
+  /**
+   * Jump to the next timer when nothing else can run and a call of a handle, or of `schedules`, is awaited: so a
+   * schedule or an endless loop stands still meanwhile. Default true; false: only `advance` moves time.
+   */
   skipTime?: boolean;
 };
 
@@ -50,6 +55,26 @@ export class TestEngine extends Engine {
     return engine;
   }
 
+  protected override get waitClock(): Clock {
+    return this.clock.orRealTime;
+  }
+
+  protected override handle<O>(...whose: Parameters<Engine['handle']>): WorkflowHandle<O> {
+    const handle = super.handle<O>(...whose);
+    const awaited = <T>(call: Promise<T>): Promise<T> => this.clock.awaited(call);
+    return {
+      id: handle.id,
+      result: (options) => awaited(handle.result(options)),
+      describe: () => awaited(handle.describe()),
+      history: () => awaited(handle.history()),
+      signal: (...call) => awaited(handle.signal(...call)),
+      query: (...call) => awaited(handle.query(...call)),
+      update: (...call) => awaited(handle.update(...call)),
+      cancel: (reason) => awaited(handle.cancel(reason)),
+      terminate: (reason) => awaited(handle.terminate(reason)),
+    };
+  }
+
   /** Lets time pass, and everything that happens meanwhile happen. */
   advance(duration: Duration): Promise<void> {
     return this.clock.advance(durationMs(duration));
@@ -73,7 +98,7 @@ interface VirtualTimer {
   readonly wake: () => void;
 }
 
-/** Time that moves when it is told to, or when there is nothing else to do. */
+/** Time that moves when it is told to, or when somebody waits and there is nothing else to do. */
 export class VirtualClock implements Clock {
   readonly #skipTime: boolean;
   readonly #timers = new Set<VirtualTimer>();
@@ -82,6 +107,24 @@ export class VirtualClock implements Clock {
   #wallAheadMs = 0;
   #watching = false;
   #advancing = false;
+  #awaited = 0;
+  /**
+   * For waits: a timeout is over after so much of this time, or else after so much real time. Time does not jump while
+   * a step is under way, so a wait for a step that hangs would never be over.
+   */
+  readonly orRealTime: Clock = {
+    nowMs: () => this.nowMs(),
+    monotonicMs: () => this.monotonicMs(),
+    after: (delayMs, wake) => {
+      const once = (): void => {
+        cancel();
+        wake();
+      };
+      const cancels = [this.after(delayMs, once), systemClock.after(delayMs, once)];
+      const cancel = (): void => cancels.forEach((one) => one());
+      return cancel;
+    },
+  };
 
   constructor(startAtMs: number, skipTime: boolean) {
     this.#elapsedMs = startAtMs;
@@ -117,6 +160,17 @@ export class VirtualClock implements Clock {
     this.#timers.add(timer);
     this.#watch();
     return () => void this.#timers.delete(timer);
+  }
+
+  /** While this is not settled, time may jump. */
+  async awaited<T>(promise: Promise<T>): Promise<T> {
+    this.#awaited++;
+    this.#watch();
+    try {
+      return await promise;
+    } finally {
+      this.#awaited--;
+    }
   }
 
   attach(activity: () => 'busy' | 'steps' | 'none'): void {
@@ -155,7 +209,7 @@ export class VirtualClock implements Clock {
     void this.#step().finally(() => {
       this.#watching = false;
       const next = this.#next();
-      if (next !== undefined && (this.#skipTime || next.dueMs() <= this.#elapsedMs)) this.#watch();
+      if (next !== undefined && (this.#mayJump() || next.dueMs() <= this.#elapsedMs)) this.#watch();
     });
   }
 
@@ -168,7 +222,11 @@ export class VirtualClock implements Clock {
       if (due.dueMs() <= this.#elapsedMs) return this.#fire(due);
     }
     const next = this.#next();
-    if (next !== undefined && this.#skipTime && !this.#advancing) this.#fire(next);
+    if (next !== undefined && this.#mayJump()) this.#fire(next);
+  }
+
+  #mayJump(): boolean {
+    return this.#skipTime && this.#awaited > 0 && !this.#advancing;
   }
 
   async #settled(): Promise<void> {

@@ -1,11 +1,12 @@
 /**
  * What a body answers beside its main line: handlers of queries, of updates, and of signals as they run.
  *
- * H1. A handler of a signal or update that fails fails the run, and the run ends only after all of them have.
+ * H1. A handler of a signal or update that fails fails the run, and the run ends only after all of them have. One that
+ *     ends since the run is cancelled does so only once the body has ended: that may be cleaning up.
  * H2. A query reads: whatever it does that would be recorded is refused (`querying`).
  * H3. An update is validated before anything is recorded, so one that is rejected leaves no history.
  */
-import { QueryError, UpdateRejectedError } from './errors.ts';
+import { CancelledError, QueryError, UpdateRejectedError } from './errors.ts';
 
 export interface UpdateHandler {
   readonly run: (argument: unknown) => unknown;
@@ -17,6 +18,7 @@ export class Handlers {
   readonly #updates = new Map<string, UpdateHandler>();
   readonly #running = new Set<Promise<void>>();
   readonly #failed = Promise.withResolvers<never>();
+  #cancelled: CancelledError | undefined;
   #querying = false;
 
   constructor() {
@@ -84,21 +86,23 @@ export class Handlers {
   }
 
   /** Runs a handler of a signal or update beside the body. */
-  run(handler: () => Promise<void>): void {
+  run(handler: () => Promise<void>, isCancelled: () => boolean): void {
     const running: Promise<void> = handler().then(
       () => void this.#running.delete(running),
       (error: unknown) => {
         this.#running.delete(running);
-        this.#failed.reject(error); // H1
+        if (error instanceof CancelledError && isCancelled()) this.#cancelled ??= error;
+        else this.#failed.reject(error); // H1
       },
     );
     this.#running.add(running);
   }
 
-  /** Resolves when none runs; rejects when one fails. */
+  /** Resolves when none runs; rejects when one fails or was cancelled. */
   async done(): Promise<void> {
     while (this.#running.size > 0) {
       await Promise.race([Promise.all(this.#running), this.#failed.promise]);
     }
+    if (this.#cancelled !== undefined) throw this.#cancelled;
   }
 }

@@ -17,6 +17,7 @@ export interface Operation {
   readonly fireAt: number | undefined;
   /** `fireAt` is a time of day, not the end of a duration. */
   readonly byWallClock?: boolean;
+  readonly promise: Promise<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: AetherError | Error) => void;
   /** Set for what runs outside the body. */

@@ -60,9 +60,18 @@ export class Operations {
   /** A step is told, and waited for unless it is abandoned; anything else ends at once. */
   cancel(operation: Operation, error: CancelledError): void {
     const waits = operation.step !== undefined && operation.step.options.onCancel !== 'abandon';
-    if (waits) operation.cancelled = error;
-    else this.settle(operation, { error });
+    operation.cancelled = error;
+    if (!waits) this.settle(operation, { error });
     if (operation.step !== undefined) this.#aborted.push(operation);
+  }
+
+  /** Steps in flight that could be undone are told to end. Resolves when they have: what they did is known then. */
+  async stopCompensable(why: CancelledError): Promise<void> {
+    const steps = [...this.#open.values()].filter(
+      ({ step }) => step?.options.compensate !== undefined,
+    );
+    for (const step of steps) if (step.cancelled === undefined) this.cancel(step, why);
+    if (steps.length > 0) await Promise.allSettled(steps.map((step) => step.promise));
   }
 
   /** Settles the first condition that holds. @returns whether there was one. */

@@ -1,4 +1,5 @@
 import type { Attributes } from './event.ts';
+import type { StepProgress } from './progress.ts';
 
 export type Status =
   | 'running'
@@ -35,6 +36,8 @@ export interface RunRecord {
   readonly parent?: string;
   /** Operation of the parent that started it. */
   readonly parentOp?: number;
+  /** Of steps whose tries and progress fill the journal no more (P2 of progress.ts). */
+  readonly steps?: readonly StepProgress[];
   /** Why it is stuck or quarantined. */
   readonly why?: { readonly code: string; readonly message: string; readonly hint?: string };
 }

@@ -41,7 +41,9 @@ export function checkRetryPolicy(policy: DurableRetryPolicy): void {
 export function backoffMs(policy: DurableRetryPolicy, attempt: number, random: Random): number {
   const initialMs = durationMs(policy.initial ?? 100);
   const maxMs = durationMs(policy.max ?? 60_000);
-  const delayMs = Math.min(maxMs, initialMs * (policy.factor ?? 2) ** (attempt - 1));
+  // After a thousand tries the power is Infinity, and 0 times that is no number.
+  const grownMs = initialMs === 0 ? 0 : initialMs * (policy.factor ?? 2) ** (attempt - 1);
+  const delayMs = Math.min(maxMs, grownMs);
   return Math.round(policy.jitter === false ? delayMs : delayMs * (0.5 + random.next() / 2));
 }
 

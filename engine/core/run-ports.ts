@@ -35,6 +35,8 @@ export interface RunPorts {
 export interface Advance {
   /** To append as one entry; may be empty. */
   readonly events: JournalEvent[];
+  /** Durable with the record, and not appended (P2 of progress.ts). */
+  readonly kept?: readonly JournalEvent[];
   /** Operations to begin once the events are durable: call the step, set the timer. */
   readonly begun: Operation[];
   /** Steps in flight whose run no longer wants them. */

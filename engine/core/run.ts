@@ -37,6 +37,7 @@ import { Handlers } from './handlers.ts';
 import type { Operation, StepState } from './operation.ts';
 import { Operations } from './operations.ts';
 import type { Json } from './payload.ts';
+import { isProgress, Progress, type ProgressEvent, type StepProgress } from './progress.ts';
 import { isFinalForRun, retryDelayMs } from './retry.ts';
 import type { Advance, RunIdentity, RunPorts } from './run-ports.ts';
 import { Saga } from './saga.ts';
@@ -72,6 +73,7 @@ export class Run {
   /** Ids of updates that somebody may ask for again. */
   readonly namedUpdates: Set<string> = new Set();
   readonly versions: Map<string, number> = new Map();
+  readonly progress: Progress = new Progress();
   /** Children that are not known to have ended, by workflow id, and what the end of this run is to them. */
   readonly children: Map<string, ParentLink['onClose']> = new Map();
 
@@ -140,7 +142,11 @@ export class Run {
    *
    * @returns what the body did past the journal's end, and every operation that is open.
    */
-  async recover(recorded: readonly JournalEvent[], nowMs: number): Promise<Advance> {
+  async recover(
+    recorded: readonly JournalEvent[],
+    nowMs: number,
+    progress: readonly StepProgress[] = [],
+  ): Promise<Advance> {
     this.#tape.load(recorded);
     this.#shellMs = nowMs;
     for (const event of recorded) this.#remember(event);
@@ -154,16 +160,32 @@ export class Run {
       }
       await this.#handle(event);
     }
+    for (const one of progress) {
+      const operation = this.#operations.get(one.op);
+      if (operation !== undefined || this.#stuck !== undefined)
+        this.progress.resume(one, operation);
+    }
     this.#operations.resume();
     return this.#advance();
   }
 
   /** Delivers an event from outside that is to be appended. Only while the run is open and not stuck. */
   async deliver(event: OutsideEvent): Promise<Advance> {
+    if (isProgress(event) && (this.full || this.progress.isLong(event.op))) {
+      return this.#keepProgress(event);
+    }
     this.#tape.record(event);
     this.#shellMs = event.at;
     await this.#handle(event);
     return this.#advance();
+  }
+
+  /** P2 of progress.ts: nothing to append, the record is another. */
+  #keepProgress(event: ProgressEvent): Advance {
+    const operation = this.#operations.get(event.op);
+    if (operation?.step === undefined) return this.#advance();
+    this.progress.keep(operation.step, event);
+    return { ...this.#advance(), kept: [event] };
   }
 
   /** Appends to the journal of a stuck run, for the body that will be mended. */
@@ -224,6 +246,7 @@ export class Run {
       scheduledAt: command.at,
       fireAt: command.fireAt,
       ...(options.byWallClock === true ? { byWallClock: true } : {}),
+      promise,
       resolve,
       reject,
       ...(command.trace === undefined ? {} : { trace: command.trace }),
@@ -267,18 +290,27 @@ export class Run {
       this.ports.onStray?.();
       return undefined;
     }
-    if (!this.replaying && this.length >= this.ports.historyEventsMax && !isClosing(command)) {
-      throw new AetherError(`the run has ${this.length} events, the limit`, {
-        code: 'ERR_ENGINE_HISTORY_LIMIT',
-        hint: 'use ctx.continueAsNew, or raise limits.historyEvents',
-      });
-    }
+    if (!this.replaying && !isClosing(command)) this.checkRoom();
     try {
       return this.#tape.command(command, this.#operationCount + 1);
     } catch (error) {
       this.#fail(error as AetherError);
       return undefined;
     }
+  }
+
+  /** The history takes no more. */
+  get full(): boolean {
+    return this.length >= this.ports.historyEventsMax;
+  }
+
+  /** @throws AetherError ERR_ENGINE_HISTORY_LIMIT */
+  checkRoom(): void {
+    if (!this.full) return;
+    throw new AetherError(`the run has ${this.length} events, the limit`, {
+      code: 'ERR_ENGINE_HISTORY_LIMIT',
+      hint: 'use ctx.continueAsNew, or raise limits.historyEvents',
+    });
   }
 
   /** Next recorded event, for what depends on whether it was there (version markers). */
@@ -306,8 +338,12 @@ export class Run {
 
   onSignal(name: string, handler: (payload: unknown) => unknown): void {
     this.signals.handle(name, (payload) =>
-      this.handlers.run(async () => void (await handler(payload))),
+      this.#runHandler(async () => void (await handler(payload))),
     );
+  }
+
+  #runHandler(handler: () => Promise<void>): void {
+    this.handlers.run(handler, () => this.root.cancelled !== undefined);
   }
 
   // ---- inside ----------------------------------------------------------------------------------
@@ -360,14 +396,8 @@ export class Run {
       case 'child-closed':
         return this.#withOperation(event, (operation) => this.#settled(operation, event));
       case 'step-retried':
-        return this.#withStep(event, (step) => {
-          step.attempt = event.attempt + 1;
-          step.retryAt = event.nextAt;
-          step.lastError = event.error.message;
-          if (event.trace !== undefined) step.trace = event.trace;
-        });
       case 'step-progressed':
-        return this.#withStep(event, (step) => void (step.lastHeartbeat = event.payload));
+        return this.#withStep(event, (step) => this.progress.tell(step, event));
       case 'signal-received':
         this.#remember(event);
         return this.signals.arrive(event.name, this.ports.payloads.decode(event.payload));
@@ -423,6 +453,7 @@ export class Run {
 
   /** An operation has settled, and is not told yet. */
   #left({ kind, name, op }: Operation): void {
+    this.progress.forget(op);
     if (kind === 'receive') this.signals.leave(name, op);
   }
 
@@ -437,19 +468,29 @@ export class Run {
 
   async #main(input: unknown): Promise<unknown> {
     try {
-      const body = this.#body(this, this.root, input);
-      const result = await Promise.race([body, this.handlers.failure]);
-      await this.handlers.done();
-      return result;
+      return await this.#lived(input);
     } catch (thrown) {
       const error = legible(thrown);
-      if (error instanceof Continuation) await this.handlers.done();
-      else await this.#compensate(error);
+      if (!(error instanceof Continuation)) await this.#compensate(error);
       throw error;
     }
   }
 
-  #compensate(cause: unknown): Promise<void> {
+  /** The body and the handlers beside it; what it continues as waits for them too. */
+  async #lived(input: unknown): Promise<unknown> {
+    try {
+      const body = this.#body(this, this.root, input);
+      const result = await Promise.race([body, this.handlers.failure]);
+      await this.handlers.done();
+      return result;
+    } catch (error) {
+      if (legible(error) instanceof Continuation) await this.handlers.done();
+      throw error;
+    }
+  }
+
+  async #compensate(cause: unknown): Promise<void> {
+    await this.#operations.stopCompensable(new CancelledError('the run has failed'));
     const shield = this.root.inner(true);
     return this.saga.compensate(({ name, fn, options }) => {
       const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
@@ -487,6 +528,8 @@ export class Run {
   #retry(error: unknown): NextRun | undefined {
     const { retry, attempt = 1 } = this.started;
     if (retry === undefined || isFinalForRun(error, retry)) return undefined;
+    // Who cancelled it wants it to end, whatever its body makes of that.
+    if (this.root.cancelled !== undefined) return undefined;
     const delayMs = retryDelayMs(retry, attempt, error, this.random, 1);
     if (delayMs === undefined) return undefined;
     return { runId: this.ports.newRunId(), notBefore: this.deadline(delayMs) };
@@ -510,19 +553,27 @@ export class Run {
       return this.#fail(divergence(this.#operationCount + 1, event, 'no handler for it'));
     }
     const argument = this.ports.payloads.decode(event.payload);
-    this.handlers.run(async () => {
+    this.#runHandler(async () => {
       const done = { kind: 'update-completed', at: this.#shellMs, id: event.id } as const;
       let outcome: { payload: Json } | { error: ReturnType<typeof failureOf> };
+      let continuation: Continuation | undefined;
       try {
         const result = await handler.run(argument);
         outcome = {
           payload: this.ports.payloads.encode(result, `result of update "${event.name}"`),
         };
-      } catch (error) {
-        outcome = { error: failureOf(error, this.ports.payloads) };
+      } catch (thrown) {
+        const error = legible(thrown);
+        if (error instanceof Continuation) continuation = error;
+        outcome =
+          continuation === undefined
+            ? { error: failureOf(error, this.ports.payloads) }
+            : { payload: this.ports.payloads.encode(undefined, 'nothing') };
       }
       const recorded = this.command({ ...done, ...outcome });
       if (recorded !== undefined) this.updates.set(event.id, recorded);
+      // That was what the update wanted.
+      if (continuation !== undefined) throw continuation;
     });
   }
 

@@ -24,6 +24,9 @@ export function recordOf(run: Run, entries: number, historyBytes: number): RunRe
     ...(started.parent === undefined
       ? {}
       : { parent: started.parent.runId, parentOp: started.parent.op }),
+    ...(closing !== undefined || run.progress.kept.length === 0
+      ? {}
+      : { steps: run.progress.kept }),
     ...(stuck === undefined ? {} : { why: whyOf(stuck) }),
   };
 }
@@ -78,6 +81,7 @@ export function differs(a: RunRecord | undefined, b: RunRecord): boolean {
     a.wakeAt !== b.wakeAt ||
     a.queue?.begunAt !== b.queue?.begunAt ||
     a.why?.message !== b.why?.message ||
+    JSON.stringify(a.steps) !== JSON.stringify(b.steps) ||
     JSON.stringify(a.attributes) !== JSON.stringify(b.attributes)
   );
 }

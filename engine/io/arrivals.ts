@@ -22,7 +22,7 @@ export class Arrivals {
     this.#options = options;
   }
 
-  /** The same id again is once. @throws PayloadTypeError, PayloadTooLargeError */
+  /** The same id again is once; refused when the run's history is full. @throws PayloadTypeError, PayloadTooLargeError */
   signal(name: string, payload: unknown, id?: string): Sent {
     const encoded = this.#options.payloads.encode(payload, `payload of signal "${name}"`);
     return {
@@ -34,7 +34,11 @@ export class Arrivals {
         ...(id === undefined ? {} : { id }),
       },
       ...this.#sender(),
-      wanted: (run) => id === undefined || !run.signalIds.has(id),
+      wanted: (run) => {
+        if (id !== undefined && run.signalIds.has(id)) return false;
+        run.checkRoom();
+        return true;
+      },
     };
   }
 
@@ -55,6 +59,7 @@ export class Arrivals {
       ...this.#sender(),
       wanted: (run) => {
         if (run.updates.has(id)) return false;
+        run.checkRoom();
         run.handlers.validateUpdate(name, this.#options.payloads.decode(payload));
         return true;
       },

@@ -4,6 +4,8 @@ import { durationMs } from '../../spec/duration.ts';
 import type { StepContext } from '../core/contract.ts';
 import { TimeoutError } from '../core/errors.ts';
 import type { Operation, StepState } from '../core/operation.ts';
+import type { Json } from '../core/payload.ts';
+import { Heartbeats } from './heartbeats.ts';
 
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
@@ -14,7 +16,9 @@ export interface AttemptOptions {
   readonly lastHeartbeat: unknown;
   /** Calls the function, in the span of the attempt. */
   readonly enter?: (<T>(act: () => T) => T) | undefined;
-  readonly onHeartbeat: (details: unknown) => void;
+  /** What is recorded of details. @throws PayloadTypeError, PayloadTooLargeError */
+  readonly encode: (details: unknown) => Json;
+  readonly onProgress: (details: Json) => void;
   /** Called once. After a timeout the function may still run; what it returns then is not looked at. */
   readonly onSettled: (outcome: Outcome) => void;
 }
@@ -24,6 +28,7 @@ export class Attempt {
   readonly #clock: Clock;
   readonly #onSettled: (outcome: Outcome) => void;
   readonly #timers: (() => void)[] = [];
+  #heartbeats: Heartbeats<Json> | undefined;
   #cancelHeartbeatTimer: (() => void) | undefined;
   #settled = false;
 
@@ -58,7 +63,9 @@ export class Attempt {
       heartbeat: (details) => {
         if (this.#settled) return;
         watch();
-        options.onHeartbeat(details);
+        const progress = options.encode(details);
+        this.#heartbeats ??= new Heartbeats(options.clock, options.onProgress);
+        this.#heartbeats.note(progress);
       },
     });
   }
@@ -99,13 +106,14 @@ export class Attempt {
 
   #settle(outcome: Outcome): void {
     if (this.#settled) return;
-    this.#settled = true;
-    this.#clearTimers();
+    this.stop();
+    if ('error' in outcome) this.#heartbeats?.flush();
     this.#onSettled(outcome);
   }
 
   #clearTimers(): void {
     for (const cancel of this.#timers) cancel();
     this.#cancelHeartbeatTimer?.();
+    this.#heartbeats?.stop();
   }
 }

@@ -23,6 +23,31 @@ export class Endings {
     throw new NotFoundError(`no workflow run with id "${id}"`);
   }
 
+  /**
+   * The end that a handle's result tells of.
+   *
+   * @param follows another run of the id may stand in for one that is forgotten.
+   * @throws as `last`
+   */
+  async end(
+    id: string,
+    {
+      runId,
+      follows,
+      over,
+    }: { runId?: string | undefined; follows: boolean; over?: AbortSignal | undefined },
+  ): Promise<ClosingEvent> {
+    const newest = async (): Promise<ClosingEvent> =>
+      this.last(id, (await this.record(id)).runId, over);
+    if (runId === undefined) return newest();
+    try {
+      return await this.last(id, runId, over);
+    } catch (error) {
+      if (follows && error instanceof NotFoundError) return newest();
+      throw error;
+    }
+  }
+
   /** The run that goes on for this one: itself, or after continueAsNew or a retry the last of its chain. @throws NotFoundError */
   async current(id: string, runId?: string): Promise<RunRecord> {
     if (runId === undefined) return this.record(id);

@@ -222,8 +222,7 @@ export class Executor {
   }
 
   async newest(workflowId: string): Promise<RunRecord | undefined> {
-    await this.#committer.flushed();
-    this.#checkOpen();
+    await this.flushed();
     const record = await this.#options.store.newest(workflowId);
     return record === undefined ? undefined : (this.#live.get(record.runId)?.record ?? record);
   }
@@ -366,7 +365,7 @@ export class Executor {
       live.last = loaded.last;
       live.historyBytes = loaded.historyBytes;
       const advance = await tracing.withinReplay(recorded, () =>
-        run.recover(recorded, clock.nowMs()),
+        run.recover(recorded, clock.nowMs(), record.steps),
       );
       live.run = run;
       if (isOpen(record.status)) {
@@ -518,7 +517,7 @@ export class Executor {
     settled?.();
     if (live.gone && !run.closing) return;
     runLog.grown(run, advance.events.length);
-    for (const event of advance.events) {
+    for (const event of [...advance.events, ...(advance.kept ?? [])]) {
       if (event.kind === 'started') {
         this.#started(run.identity);
       } else if (event.kind === 'update-completed') {
@@ -562,7 +561,7 @@ export class Executor {
   // ---- effects ---------------------------------------------------------------------------------
 
   #begin(live: LiveRun, run: Run, advance: Advance): void {
-    for (const { op } of advance.aborted) this.#abort(live, op, run.operation(op)?.cancelled);
+    for (const { op, cancelled } of advance.aborted) this.#abort(live, op, cancelled);
     if (this.#closed || live.gone || run.closing !== undefined) return;
     const nowMs = this.#options.clock.nowMs();
     if (advance.events[0]?.kind === 'started') this.#setRunTimers(live, run);

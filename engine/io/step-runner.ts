@@ -11,7 +11,7 @@ import { EngineClosedError } from '../core/errors.ts';
 import type { OutsideEvent } from '../core/event.ts';
 import { failureOf } from '../core/failure.ts';
 import type { Operation, StepState } from '../core/operation.ts';
-import type { PayloadCodec } from '../core/payload.ts';
+import type { Json, PayloadCodec } from '../core/payload.ts';
 import { retryDelayMs } from '../core/retry.ts';
 import type { Run } from '../core/run.ts';
 import { Attempt, type Outcome } from './attempt.ts';
@@ -86,7 +86,8 @@ export class StepRunner {
       ballot: this.#ports.ballot(),
       clock,
       lastHeartbeat: lastHeartbeat === undefined ? undefined : payloads.decode(lastHeartbeat),
-      onHeartbeat: (details) => this.#progressed(live, operation, details),
+      encode: (details) => payloads.encode(details, `heartbeat of step "${operation.name}"`),
+      onProgress: (payload) => this.#progressed(live, operation, payload),
       enter: span?.enter,
       onSettled: (outcome) => {
         span?.end(outcome);
@@ -99,16 +100,14 @@ export class StepRunner {
     live.attempts.set(operation.op, attempt);
   }
 
-  #progressed(live: LiveRun, operation: Operation, details: unknown): void {
-    const { payloads, clock } = this.#options;
-    const payload = payloads.encode(details, `heartbeat of step "${operation.name}"`);
+  #progressed(live: LiveRun, { op }: Operation, payload: Json): void {
     const event = {
       kind: 'step-progressed',
-      at: clock.nowMs(),
-      op: operation.op,
+      at: this.#options.clock.nowMs(),
+      op,
       payload,
     } as const;
-    this.#arrived(live, operation, event);
+    this.#ports.arrived(live, { event, wanted: (run) => run.operation(op) !== undefined });
   }
 
   #settled(
@@ -204,7 +203,7 @@ export class StepRunner {
     this.#ports.arrived(live, {
       event,
       wanted: (run) => {
-        if (event.kind !== 'step-progressed') live.attempts.delete(operation.op);
+        live.attempts.delete(operation.op);
         this.#releasePlace(live);
         return run.stuck !== undefined || run.operation(operation.op) === operation;
       },
