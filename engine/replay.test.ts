@@ -146,6 +146,35 @@ test('a missing version is stuck and named; it goes on when it is listed again',
   t.equal(await (await deploy(body, 'old')).get('id').result(), 'kept');
 });
 
+test('a delayed run whose code is missing costs nothing, and begins once it is there', async (t) => {
+  const store = new MemoryStore();
+  const reads: string[] = [];
+  const read = store.read.bind(store);
+  store.read = (request) => {
+    reads.push(request.runId);
+    return read(request);
+  };
+  const gone = workflow('gone', async () => 'begun');
+  const other = workflow('other', async () => 'other');
+  const first = await Engine.open({ store, workflows: [gone] });
+  const delayed = await first.start(gone, undefined, { id: 'id', delay: 1 });
+  const { runId } = await delayed.describe();
+  await first.close();
+  const second = await Engine.open({ store, workflows: [other] });
+  t.equal(await (await second.start(other, undefined, { delay: 30 })).result(), 'other');
+  t.equal(await (await second.start(other, undefined, { delay: 30 })).result(), 'other');
+  const loads = reads.filter((id) => id === runId).length;
+  t.ok(loads <= 1, `loaded ${loads} times`);
+  t.match(await second.get('id').describe(), {
+    status: 'stuck',
+    pending: [{ name: 'ERR_ENGINE_VERSION_MISSING' }],
+  });
+  await second.close();
+  const third = await Engine.open({ store, workflows: [gone] });
+  t.teardown(() => third.close());
+  t.equal(await third.get('id').result(), 'begun');
+});
+
 test('a body that awaits something foreign is found and named', async (t) => {
   const deploy = deployments(t);
   const engine = await deploy(async (ctx) => {

@@ -72,7 +72,9 @@ export class RunTimers {
     const { runId } = run.identity;
     const { deadline, notBefore } = run.started;
     if (deadline !== undefined) this.#setElapsed({ runId, op: DEADLINE }, deadline);
-    if (run.delayed && notBefore !== undefined) this.#setElapsed({ runId, op: BEGIN }, notBefore);
+    // One that is stuck does not begin, and leaves memory: its timer would load it again and again.
+    if (mayCallBody(run) && notBefore !== undefined)
+      this.#setElapsed({ runId, op: BEGIN }, notBefore);
     else if (run.queued) this.#ports.ready(run);
   }
 
