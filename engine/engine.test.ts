@@ -564,6 +564,21 @@ test('signals of several names reach the next run as they came', async (t) => {
   );
 });
 
+test('what was done is undone, however full the history is', async (t) => {
+  const undone: number[] = [];
+  const loop = workflow('loop', async (ctx) => {
+    for (let i = 0; ; i++) {
+      const compensate = (): void => void undone.push(i);
+      await ctx.step('work', () => i, i % 3 === 0 ? { compensate } : {});
+    }
+  });
+  const engine = await open(t, { workflows: [loop], limits: { historyEvents: 20 } });
+  await t.rejects((await engine.start(loop)).result(), {
+    cause: { code: 'ERR_ENGINE_HISTORY_LIMIT' },
+  });
+  t.same(undone, [9, 6, 3, 0]);
+});
+
 test('a history that is full takes no signal and no update, but a step is tried on', async (t) => {
   const fills = workflow('fills', async (ctx) => {
     ctx.onUpdate('u', () => 1);

@@ -265,7 +265,7 @@ export class Engine {
       id,
       result: (options) =>
         wait(this.waitClock, options, async (over) => {
-          const end = await this.#endings.end(id, { runId, follows, over });
+          const end = await this.#endings.end(id, { runId, over });
           return outcomeOf(id, end, this.#payloads);
         }) as Promise<O>,
       describe: () => act((record) => this.#describe(record)),

@@ -78,6 +78,7 @@ const STARTED: Record<keyof StartedEvent, true> = {
   attributes: true,
   begunAt: true,
   deadline: true,
+  first: true,
   kind: true,
   notBefore: true,
   parent: true,

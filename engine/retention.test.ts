@@ -108,6 +108,39 @@ test('a schedule fires each time once, whatever is forgotten of its runs', async
   t.equal(new Set(fired).size, 60);
 });
 
+test('who has the handle of a forgotten run hears of what goes on for it, and of nothing else', async (t) => {
+  const loop = workflow('loop', async (ctx, left: number): Promise<string> => {
+    await ctx.sleep('nap', '1d');
+    return left === 0 ? ctx.receive<string>('end') : ctx.continueAsNew(left - 1);
+  });
+  const workflows = [loop, quick];
+  const engine = await TestEngine.open({ workflows, retention: '2d', skipTime: false });
+  t.teardown(() => engine.close());
+  const sweep = async (): Promise<void> => {
+    await (await engine.start(quick)).result();
+    await engine.advance('1m');
+  };
+  const first = await engine.start(loop, 4, { id: 'loop' });
+  const { runId } = await first.describe();
+  await engine.advance('36h');
+  const second = engine.get<string>('loop', { runId: (await first.describe()).runId });
+  for (let day = 0; day < 5; day++) {
+    await engine.advance('1d');
+    await sweep();
+  }
+  const forgotten = { code: 'ERR_ENGINE_NOT_FOUND' };
+  await t.rejects(engine.get('loop', { runId }).describe(), forgotten);
+  await first.signal('end', 'done');
+  for (const handle of [first, second, engine.get('loop', { runId })]) {
+    t.equal(await handle.result(), 'done');
+  }
+  await engine.advance('3d');
+  await sweep();
+  await engine.start(loop, 0, { id: 'loop' });
+  for (const handle of [first, second]) await t.rejects(handle.result(), forgotten);
+  await t.rejects(first.signal('end'), forgotten);
+});
+
 test('a retention that would forget what counts for the rate of a queue is refused', async (t) => {
   const queues = { slow: { rate: { limit: 1, per: '1d' } } };
   const options = { store: new MemoryStore(), workflows: [quick], queues };

@@ -36,6 +36,8 @@ export interface StartedEvent {
   /** It goes on for a run that had its place since then, Unix ms, and has it now. */
   begunAt?: number;
   parent?: ParentLink;
+  /** The run that its chain began with; absent: it is the first. */
+  first?: string;
   /** Span of the start, as a W3C traceparent; absent when nobody traced it. */
   trace?: string;
   /** Ids of signals that the runs before it got: they are not delivered again. */

@@ -32,6 +32,8 @@ export interface RunRecord {
   readonly attributes: Attributes;
   /** Run that goes on under the same id (continue-as-new, workflow retry). */
   readonly next?: string;
+  /** Run that this chain began with; absent: this one. */
+  readonly first?: string;
   readonly queue?: QueuePlace;
   readonly parent?: string;
   /** Operation of the parent that started it. */

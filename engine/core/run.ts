@@ -86,6 +86,7 @@ export class Run {
   #shellMs = 0;
   #started: StartedEvent | undefined;
   #bodyCalled = false;
+  #compensating = false;
   #begunAt: number | undefined;
   #closing: ClosingEvent | undefined;
   #stuck: AetherError | undefined;
@@ -290,7 +291,8 @@ export class Run {
       this.ports.onStray?.();
       return undefined;
     }
-    if (!this.replaying && !isClosing(command)) this.checkRoom();
+    // What was done can be undone, however full the history is.
+    if (!this.replaying && !this.#compensating && !isClosing(command)) this.checkRoom();
     try {
       return this.#tape.command(command, this.#operationCount + 1);
     } catch (error) {
@@ -492,6 +494,7 @@ export class Run {
   async #compensate(cause: unknown): Promise<void> {
     await this.#operations.stopCompensable(new CancelledError('the run has failed'));
     const shield = this.root.inner(true);
+    this.#compensating = true;
     return this.saga.compensate(({ name, fn, options }) => {
       const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
       return this.schedule(shield, 'step', name, { step });

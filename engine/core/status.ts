@@ -20,6 +20,7 @@ export function recordOf(run: Run, entries: number, historyBytes: number): RunRe
     ...(closing !== undefined && 'next' in closing && closing.next !== undefined
       ? { next: closing.next.runId }
       : {}),
+    ...(started.first === undefined ? {} : { first: started.first }),
     ...queueOf(started, run.begunAt),
     ...(started.parent === undefined
       ? {}

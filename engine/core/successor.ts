@@ -43,7 +43,8 @@ export function successorOf(
   const { runId, notBefore } = end.next;
   const at = owner.nowMs;
   const attributes = { ...run.attributes };
-  const started: StartedEvent = { ...kept, at, attributes, ...known(run) };
+  const first = kept.first ?? run.identity.runId;
+  const started: StartedEvent = { ...kept, at, attributes, first, ...known(run) };
   if (end.kind === 'failed') started.attempt = attempt + 1;
   else started.payload = end.payload;
   const begunAt = end.kind === 'continued' && started.queue ? run.begunAt : undefined;
@@ -72,6 +73,7 @@ export function successorOf(
     entries: 1,
     events: events.length,
     attributes,
+    first,
     ...queueOf(started, begunAt),
     ...(parent === undefined ? {} : { parent: parent.runId, parentOp: parent.op }),
   };

@@ -23,36 +23,37 @@ export class Endings {
     throw new NotFoundError(`no workflow run with id "${id}"`);
   }
 
-  /**
-   * The end that a handle's result tells of.
-   *
-   * @param follows another run of the id may stand in for one that is forgotten.
-   * @throws as `last`
-   */
+  /** The end that a handle's result tells of. @throws as `last` */
   async end(
     id: string,
-    {
-      runId,
-      follows,
-      over,
-    }: { runId?: string | undefined; follows: boolean; over?: AbortSignal | undefined },
+    { runId, over }: { runId?: string | undefined; over?: AbortSignal | undefined },
   ): Promise<ClosingEvent> {
-    const newest = async (): Promise<ClosingEvent> =>
-      this.last(id, (await this.record(id)).runId, over);
-    if (runId === undefined) return newest();
+    if (runId === undefined) return this.last(id, (await this.record(id)).runId, over);
     try {
       return await this.last(id, runId, over);
     } catch (error) {
-      if (follows && error instanceof NotFoundError) return newest();
-      throw error;
+      if (!(error instanceof NotFoundError)) throw error;
+      return this.last(id, (await this.#descendant(id, runId)).runId, over);
     }
+  }
+
+  /**
+   * The newest run of an id, if it goes on for a run that is forgotten. Chains of one id follow one another, and run ids
+   * order by start: what is not before the first run of the last chain belongs to it.
+   *
+   * @throws NotFoundError
+   */
+  async #descendant(id: string, runId: string): Promise<RunRecord> {
+    const newest = await this.record(id);
+    if ((newest.first ?? newest.runId) <= runId && runId <= newest.runId) return newest;
+    throw new NotFoundError(`no run ${runId} of "${id}", and none that goes on for it`);
   }
 
   /** The run that goes on for this one: itself, or after continueAsNew or a retry the last of its chain. @throws NotFoundError */
   async current(id: string, runId?: string): Promise<RunRecord> {
     if (runId === undefined) return this.record(id);
     // What was first in a chain may be forgotten while the last one runs.
-    let record = (await this.#executor.recordOf(runId)) ?? (await this.record(id));
+    let record = (await this.#executor.recordOf(runId)) ?? (await this.#descendant(id, runId));
     for (;;) {
       if (record.next === undefined) return record;
       await this.#executor.flushed();
