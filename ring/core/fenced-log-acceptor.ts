@@ -136,7 +136,7 @@ export class FencedLogAcceptor<V> {
   }
 
   #start(isVouched: boolean, nonce: number, nowMs: number): void {
-    const { boot, isRefused, isRegistered, log } = this.#state;
+    const { boot, isRefused, isRegistered } = this.#state;
     this.#isVouched = isVouched;
     if (isRefused) {
       this.#standing = 'refused';
@@ -144,12 +144,24 @@ export class FencedLogAcceptor<V> {
       // Nothing of what it has said is lost: to the others it has only been silent.
       this.#standing = 'voting';
     } else {
-      this.#standing = 'waiting';
-      this.#write({ boot: { number: boot.number + 1, nonce }, isRegistered: false }); // B1
-      const configuration = configurationOf(log);
-      this.#meet(configuration === undefined ? [] : everyVoter(configuration), nowMs);
-      this.#review();
+      this.#boot({ number: boot.number + 1, nonce }, nowMs);
     }
+  }
+
+  #boot(boot: Boot, nowMs: number): void {
+    this.#standing = 'waiting';
+    this.#write({ boot, isRegistered: false }); // B1
+    const configuration = configurationOf(this.#state.log);
+    this.#meet(configuration === undefined ? [] : everyVoter(configuration), nowMs);
+    this.#review();
+  }
+
+  /** There was a later boot of this node than the one that runs. */
+  #hearOfLater({ number }: Boot, nowMs: number): void {
+    if (this.#standing !== 'voting') return this.#refuse(); // B6
+    // That one never voted, or this one would not. What this one says does not count any more (B3).
+    this.#isVouched = false;
+    this.#boot({ number: number + 1, nonce: this.#state.boot.nonce + 1 }, nowMs);
   }
 
   #receive(from: string, message: AcceptorMessage<V>, nowMs: number): void {
@@ -159,8 +171,9 @@ export class FencedLogAcceptor<V> {
       if (isSameBoot(message.of, this.#state.boot)) this.#refuse();
       return;
     }
-    if (isSuperseded(this.#state.boot, message.boots[this.#self])) {
-      this.#refuse();
+    const heard = message.boots[this.#self];
+    if (heard !== undefined && isSuperseded(this.#state.boot, heard)) {
+      this.#hearOfLater(heard, nowMs);
     } else if (message.kind === 'registered') {
       this.#noteAnswer(from, message, nowMs);
     } else {
@@ -273,7 +286,8 @@ export class FencedLogAcceptor<V> {
     const { generation, boot, boots, log } = this.#state;
     const voters = [...this.#contacts];
     for (const to of voters) {
-      if (this.#answers.has(to)) continue;
+      // Who waits too may vote meanwhile, and count for more.
+      if (this.#answers.get(to)?.isVoting === true) continue;
       const from = log.snapshot.index;
       this.#send(to, { kind: 'register', generation, boot, boots, from, voters });
     }

@@ -108,6 +108,6 @@ export function sync(node: Node, process: Process, writes: number): void {
     node.disk = written(node.disk, write);
     node.past.push(node.disk);
     process.synced++;
+    if (write.isRegistered === true) node.isDamaged = false;
   }
-  if (node.disk.isRegistered && !node.disk.isRefused) node.isDamaged = false;
 }
