@@ -114,7 +114,8 @@ export function record({ figures }: BenchResult): void {
   appendFileSync(new URL('history.jsonl', import.meta.url), lines.join(''));
 }
 
-function commit(): string {
+/** The short hash of the checked-out commit, or `unknown`. */
+export function commit(): string {
   try {
     return execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
       encoding: 'utf8',

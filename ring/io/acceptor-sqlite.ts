@@ -1,0 +1,224 @@
+/**
+ * Promises and logs of this node's acceptors in SQLite: DATA/acceptor.db.
+ *
+ * Cites A1 to A4 of ring/acceptor-store.ts.
+ */
+import { hash } from 'node:crypto';
+import { chmodSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { AetherError } from '../../spec/error.ts';
+import type { AcceptorStore } from '../acceptor-store.ts';
+import type { AcceptorState, AcceptorWrite } from '../core/acceptor-state.ts';
+import { decode, encode } from '../core/codec.ts';
+import { type Entry, lastIndex, type Snapshot } from '../core/fenced-log.ts';
+
+/** The store could not do it; `code` says what is left. */
+export class AcceptorStoreError extends AetherError {
+  static override readonly code: string = 'ERR_RING_ACCEPTOR_STORE';
+}
+
+interface Waiting {
+  readonly group: string;
+  readonly writes: readonly AcceptorWrite<unknown>[];
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** What is kept beside the entries, one row each. */
+type Facts = Omit<AcceptorState<unknown>, 'log'> & {
+  readonly snapshot: Snapshot<unknown>;
+  /** Index of the last entry: rows that are gone leave no trace of their own. */
+  readonly last: number;
+};
+
+interface StoredFact {
+  name: string;
+  value: Uint8Array;
+  checksum: Uint8Array;
+}
+
+interface StoredEntry {
+  at: number;
+  value: Uint8Array;
+  checksum: Uint8Array;
+}
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS fact (
+    "group" TEXT, name TEXT, value BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY ("group", name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS entry (
+    "group" TEXT, at INTEGER, value BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY ("group", at)
+  ) STRICT, WITHOUT ROWID;`;
+
+export class SqliteAcceptorStore implements AcceptorStore {
+  readonly #database: Database.Database;
+  readonly #setFact: Database.Statement<[string, string, Uint8Array, Uint8Array]>;
+  readonly #setEntry: Database.Statement<[string, number, Uint8Array, Uint8Array]>;
+  readonly #dropThrough: Database.Statement<[string, number]>;
+  readonly #dropAfter: Database.Statement<[string, number]>;
+  readonly #facts: Database.Statement<[string], StoredFact>;
+  readonly #entries: Database.Statement<[string], StoredEntry>;
+  /** Where the log of each group ends. */
+  readonly #ends = new Map<string, number>();
+  #waiting: Waiting[] = [];
+  #failure: AcceptorStoreError | undefined;
+
+  /** @param path made with mode 0600 when it is missing. */
+  constructor(path: string) {
+    const database = new Database(path);
+    this.#database = database;
+    chmodSync(path, 0o600);
+    database.pragma('journal_mode = WAL');
+    // Not the default in WAL mode, and not kept in the file.
+    database.pragma('synchronous = FULL');
+    database.exec(SCHEMA);
+    this.#setFact = database.prepare(
+      `INSERT INTO fact VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET value = excluded.value, checksum = excluded.checksum`,
+    );
+    this.#setEntry = database.prepare('INSERT INTO entry VALUES (?, ?, ?, ?)');
+    this.#dropThrough = database.prepare('DELETE FROM entry WHERE "group" = ? AND at <= ?');
+    this.#dropAfter = database.prepare('DELETE FROM entry WHERE "group" = ? AND at > ?');
+    this.#facts = database.prepare('SELECT name, value, checksum FROM fact WHERE "group" = ?');
+    this.#entries = database.prepare(
+      'SELECT at, value, checksum FROM entry WHERE "group" = ? ORDER BY at',
+    );
+  }
+
+  create(group: string, { log, ...facts }: AcceptorState<unknown>): void {
+    this.#commit();
+    this.#check();
+    if (this.#facts.get(group) !== undefined) {
+      throw new AcceptorStoreError(`the group ${group} is there already`, {
+        code: 'ERR_RING_GROUP_EXISTS',
+      });
+    }
+    this.#database.transaction(() => {
+      for (const [name, value] of Object.entries({ ...facts, snapshot: log.snapshot }))
+        this.#keepFact(group, name, value);
+      this.#append(group, log.snapshot.index, log.entries);
+    })();
+    this.#ends.set(group, lastIndex(log));
+  }
+
+  load(group: string): AcceptorState<unknown> | undefined {
+    this.#commit();
+    this.#check();
+    const rows = this.#facts.all(group);
+    if (rows.length === 0) return undefined;
+    const facts = Object.fromEntries(
+      rows.map(({ name, value, checksum }) => [name, opened(group, name, value, checksum)]),
+    ) as unknown as Facts;
+    const { snapshot, last, generation, promised, boot, isRegistered, isRefused, boots } = facts;
+    const entries = this.#entries.all(group).map(({ at, value, checksum }, i) => {
+      if (at !== snapshot.index + 1 + i) throw damaged(group);
+      return opened(group, at, value, checksum) as Entry<unknown>;
+    });
+    const isWhole = rows.length === 8 && snapshot.index + entries.length === last;
+    if (!isWhole) throw damaged(group); // A3
+    this.#ends.set(group, last);
+    const log = { snapshot, entries };
+    return { generation, promised, log, boot, isRegistered, isRefused, boots };
+  }
+
+  write(group: string, writes: readonly AcceptorWrite<unknown>[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => this.#commit());
+      this.#waiting.push({ group, writes, resolve, reject });
+    });
+  }
+
+  close(): void {
+    this.#commit();
+    this.#database.close();
+  }
+
+  /** A1: one transaction and one fsync for all that waits. */
+  #commit(): void {
+    const batch = this.#waiting;
+    if (batch.length === 0) return;
+    this.#waiting = [];
+    try {
+      this.#check();
+      this.#database.transaction(() => {
+        for (const { group, writes } of batch)
+          for (const write of writes) this.#perform(group, write);
+      })();
+    } catch (cause) {
+      // A4
+      this.#failure ??= new AcceptorStoreError('the promises of this node could not be written', {
+        hint: 'look at the disk of the data folder: space, permissions, errors in dmesg; then start the node again',
+        cause,
+      });
+      for (const waiting of batch) waiting.reject(this.#failure);
+      return;
+    }
+    for (const waiting of batch) waiting.resolve();
+  }
+
+  #perform(group: string, { log, ...facts }: AcceptorWrite<unknown>): void {
+    for (const [name, value] of Object.entries(facts)) this.#keepFact(group, name, value);
+    if (log === undefined) return;
+    const { snapshot, keepThrough, entries = [] } = log;
+    let end = this.#end(group);
+    if (snapshot !== undefined) {
+      this.#keepFact(group, 'snapshot', snapshot);
+      this.#dropThrough.run(group, snapshot.index);
+      end = Math.max(end, snapshot.index);
+    }
+    if (keepThrough !== undefined) {
+      this.#dropAfter.run(group, keepThrough);
+      end = Math.min(end, keepThrough);
+    }
+    this.#append(group, end, entries);
+  }
+
+  #append(group: string, end: number, entries: readonly Entry<unknown>[]): void {
+    for (const [i, entry] of entries.entries()) {
+      const at = end + 1 + i;
+      const value = encode(entry);
+      this.#setEntry.run(group, at, value, checksumOf(group, at, value));
+    }
+    this.#keepFact(group, 'last', end + entries.length);
+    this.#ends.set(group, end + entries.length);
+  }
+
+  #end(group: string): number {
+    const end = this.#ends.get(group);
+    if (end === undefined) throw new AcceptorStoreError(`the group ${group} was not loaded`);
+    return end;
+  }
+
+  #keepFact(group: string, name: string, fact: unknown): void {
+    const value = encode(fact);
+    this.#setFact.run(group, name, value, checksumOf(group, name, value));
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}
+
+function opened(
+  group: string,
+  name: string | number,
+  value: Uint8Array,
+  checksum: Uint8Array,
+): unknown {
+  if (!checksumOf(group, name, value).equals(checksum)) throw damaged(group); // A3
+  return decode(value);
+}
+
+function damaged(group: string): AcceptorStoreError {
+  return new AcceptorStoreError(`what this node keeps of ${group} is damaged`, {
+    code: 'ERR_RING_ACCEPTOR_DAMAGED',
+    hint: 'remove the whole data folder and join as a new node',
+  });
+}
+
+/** 128 bits over the row and its place. */
+function checksumOf(group: string, name: string | number, value: Uint8Array): Buffer {
+  const bytes = Buffer.concat([Buffer.from(`${group}\0${name}\0`), value]);
+  return hash('sha256', bytes, 'buffer').subarray(0, 16);
+}

@@ -1,0 +1,36 @@
+import { test } from 'tap';
+import { Cluster } from './epoch/cluster.ts';
+import { MUTATIONS } from './epoch/mutations.ts';
+
+const SEEDS = 100;
+const MUTATION_SEEDS_MAX = 500;
+
+test('one seed is one run', (t) => {
+  const [first, again, other] = [7, 7, 8].map((seed) => new Cluster({ seed }).run());
+  t.strictSame(first, again);
+  t.not(first?.traceHash, other?.traceHash);
+  t.end();
+});
+
+test('the register keeps its promises, and serves once all is mended', (t) => {
+  const runs = Array.from({ length: SEEDS }, (_, i) => new Cluster({ seed: 1 + i }).run());
+  for (const { seed, violation } of runs) t.equal(violation, undefined, `seed ${seed}`);
+  const total = (what: string): number =>
+    runs.reduce((sum, { seen }) => sum + (seen[what] ?? 0), 0);
+  t.ok(runs.reduce((sum, { writes }) => sum + writes, 0) > 5 * SEEDS, 'it writes');
+  for (const what of ['crash', 'pause', 'partition', 'lost disk', 'rolled-back disk', 'start'])
+    t.ok(total(what) > SEEDS / 2, what);
+  for (const what of ['voters committed', 'read committed', 'write conflict', 'write unknown'])
+    t.ok(total(what) > SEEDS / 2, what);
+  t.end();
+});
+
+for (const [name, parts] of Object.entries(MUTATIONS)) {
+  test(`without its protection it breaks them: ${name}`, (t) => {
+    let violation: string | undefined;
+    for (let seed = 1; violation === undefined && seed <= MUTATION_SEEDS_MAX; seed++)
+      violation = new Cluster({ seed, parts }).run().violation;
+    t.ok(violation, `found: ${violation}`);
+    t.end();
+  });
+}
