@@ -11,6 +11,8 @@ export interface Figure {
   readonly metric: string;
   readonly value: number;
   readonly unit: string;
+  /** Size of the lattice, where figures of one case differ by it. */
+  readonly nodes?: number;
 }
 
 /** What a figure must keep. `holds` undefined: it could not be measured here, `why` says why. */
@@ -59,7 +61,7 @@ export function percentile(values: readonly number[], p: number): number {
 
 export function printTable({ figures, bounds }: BenchResult): void {
   const cells = figures.map((figure) => [
-    figure.case,
+    figure.nodes === undefined ? figure.case : `${figure.case} (${figure.nodes} nodes)`,
     figure.subject,
     figure.metric,
     format(figure.value),
