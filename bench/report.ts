@@ -15,6 +15,8 @@ export interface Figure {
   readonly version?: string;
   /** What a commit of the subject has reached when it is acknowledged. */
   readonly durability?: string;
+  /** Size of the lattice, where figures of one case differ by it. */
+  readonly nodes?: number;
 }
 
 /** What a figure must keep. `holds` undefined: it could not be measured here, `why` says why. */
@@ -57,7 +59,9 @@ export function printTable({ figures, bounds }: BenchResult): void {
   const subjects = [...new Set(figures.map(({ subject }) => subject))];
   const rows = new Map<string, Map<string, Figure>>();
   for (const figure of figures) {
-    const key = JSON.stringify([figure.case, figure.metric, figure.unit]);
+    const name =
+      figure.nodes === undefined ? figure.case : `${figure.case} (${figure.nodes} nodes)`;
+    const key = JSON.stringify([name, figure.metric, figure.unit]);
     rows.set(key, (rows.get(key) ?? new Map<string, Figure>()).set(figure.subject, figure));
   }
   const texts = [

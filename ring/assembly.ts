@@ -6,7 +6,7 @@ import { latticeId, nodeId } from '../spec/id.ts';
 import { type Log, silentLog } from '../spec/log.ts';
 import type { Random } from '../spec/random.ts';
 import { certificateMessage } from './core/epoch-record.ts';
-import { allocateTokens } from './core/hash-ring.ts';
+import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
 import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
@@ -121,7 +121,7 @@ export async function assemble(
     const lattice = certifyFounder(data, id, store);
     const roles = options.roles ?? FOUNDER_ROLES;
     const weight = options.weight ?? defaultWeight(roles);
-    const tokens = weight > 0 ? allocateTokens([], weight) : [];
+    const tokens = allocateTokens([], { weight });
     const founder = { id, address, ...facts, roles, weight, tokens };
     voterOf()?.found(lattice, founder);
   } else if (begin === 'join') {

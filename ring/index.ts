@@ -2,6 +2,7 @@
 export { LatticeError, type RingOptions } from './assembly.ts';
 export { BlobError, type BlobStore } from './blob.ts';
 export type { Epoch, EpochMember } from './core/epoch.ts';
+export { type Load, preferenceUnderLoad } from './core/hash-ring-load.ts';
 export type { Consistency } from './core/kv-placement.ts';
 export type { MemberState } from './core/swim-message.ts';
 export type { SwimOptions } from './core/swim-options.ts';

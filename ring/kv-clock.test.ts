@@ -2,7 +2,7 @@
 import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { allocateTokens } from './core/hash-ring.ts';
+import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { Disk, MemoryReplicaStore, Network, VirtualClock } from './kv-network.testkit.ts';
 import { KeyValueStore } from './kv.ts';
 
@@ -20,7 +20,7 @@ async function threeNodes(
 ): Promise<void> {
   const members: EpochMember[] = [];
   for (const id of ['n1', 'n2', 'n3']) {
-    const tokens = allocateTokens(members, 1);
+    const tokens = allocateTokens(members, { weight: 1 });
     members.push({ id, name: id, address: '', roles: [], weight: 1, tokens });
   }
   const epoch: Epoch = { number: 1, lattice: 'l', members, voters: ['n1'] };

@@ -7,7 +7,8 @@ import { test } from 'tap';
 import { AetherError } from '../spec/error.ts';
 import { type Random, randomInt, seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { allocateTokens, HashRing } from './core/hash-ring.ts';
+import { HashRing } from './core/hash-ring.ts';
+import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { gains } from './core/kv-move.ts';
 import { UnavailableError, UnknownOutcomeError } from './kv-errors.ts';
 import { Disk, MemoryReplicaStore, Network, VirtualClock } from './kv-network.testkit.ts';
@@ -225,7 +226,7 @@ class Lattice {
 
   #newMember(existing: readonly EpochMember[]): EpochMember {
     const id = `n${++this.#named}`;
-    const tokens = allocateTokens(existing, 1);
+    const tokens = allocateTokens(existing, { weight: 1 });
     return { id, name: id, address: '', roles: ['storage'], weight: 1, tokens };
   }
 

@@ -2,7 +2,8 @@ import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { allocateTokens, HashRing } from './core/hash-ring.ts';
+import { HashRing } from './core/hash-ring.ts';
+import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { placementKey } from './core/kv-row.ts';
 import { Disk, MemoryReplicaStore, Network } from './kv-network.testkit.ts';
 import { KeyValueStore } from './kv.ts';
@@ -26,7 +27,7 @@ interface Change {
 async function pendingJoin(t: Test, replicas: number): Promise<Change> {
   const members: EpochMember[] = [];
   for (const id of ['n1', 'n2', 'n3', 'n4']) {
-    const tokens = allocateTokens(members, 1);
+    const tokens = allocateTokens(members, { weight: 1 });
     members.push({ id, name: id, address: '', roles: [], weight: 1, tokens });
   }
   const previous = members.slice(0, 3);

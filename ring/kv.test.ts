@@ -6,7 +6,7 @@ import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { allocateTokens } from './core/hash-ring.ts';
+import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { type Subject, testKeyValue } from './key-value.testsuite.ts';
 import { Disk, MemoryReplicaStore, Network } from './kv-network.testkit.ts';
@@ -27,7 +27,7 @@ interface Running {
 function settledEpoch(count: number): Epoch {
   const members: EpochMember[] = [];
   for (let i = 0; i < count; i++) {
-    const tokens = allocateTokens(members, 1);
+    const tokens = allocateTokens(members, { weight: 1 });
     members.push({ id: `n${i}`, name: `n${i}`, address: '', roles: [], weight: 1, tokens });
   }
   return { number: 1, lattice: 'l', members, voters: ['n0'] };

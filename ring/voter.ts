@@ -13,7 +13,8 @@ import type { Random } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
 import * as change from './core/epoch-change.ts';
 import { encodeEpoch, epochMessage, type VoterCertificate } from './core/epoch-record.ts';
-import { allocateTokens, HashRing } from './core/hash-ring.ts';
+import { HashRing } from './core/hash-ring.ts';
+import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { REPLICA_COUNTS } from './core/kv-bucket.ts';
 import { gains } from './core/kv-move.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
@@ -80,7 +81,7 @@ export class Voter {
     await this.#inTurn(() => {
       this.#checkUses(token.grant, request.node);
       if (this.#isMember(request.node)) return;
-      const tokens = facts.weight > 0 ? allocateTokens(keeper.epoch.members, facts.weight) : [];
+      const tokens = allocateTokens(keeper.epoch.members, facts);
       const member = { id: request.node, address: request.address, ...facts, tokens };
       const use = { token: token.grant.id, node: request.node };
       this.#publish(change.withMember(keeper.epoch, member), use); // I2

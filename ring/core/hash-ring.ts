@@ -2,20 +2,20 @@
  * Consistent hashing with allocated tokens: who owns a key.
  *
  * A ring is the circle of the 32-bit numbers. A member sits on it at its tokens; a token owns what
- * lies between the token before it (exclusive) and itself (inclusive). The owners of a key are the
- * members met first when walking up from the key's hash, by zones: a second replica goes into a
- * zone only when no other zone is left. A member without a zone is a zone of its own.
+ * lies between the token before it (exclusive) and itself (inclusive). The owners of a key are among the
+ * members met when walking up from the key's hash: the first ones, as far as zones and regions allow
+ * (hash-ring-spread.ts). (Karger et al., Consistent hashing and random trees, STOC 1997; the walk: DeCandia
+ * et al., Dynamo, SOSP 2007, preference lists.)
  *
  * I1  Owners follow from (members, key, replicas) alone: every node computes the same list.
- * I2  The first n owners for more replicas are the owners for n, if at least n zones exist.
+ * I2  The first n owners for more replicas are the owners for n.
  * I3  Adding a member changes owners only by putting that member in; removing is its mirror image.
  */
 import type { EpochMember } from './epoch.ts';
+import { Spread, Terrain } from './hash-ring-spread.ts';
 
 /** The circle has this many positions. */
 const POSITIONS = 2 ** 32;
-/** Tokens of a member with weight 1. 16 allocated ones balance better than 256 random ones. */
-const TOKENS_PER_WEIGHT = 16;
 
 /** A piece of the circle that does not wrap, both ends inclusive. */
 export interface TokenRange {
@@ -28,14 +28,16 @@ export class HashRing {
   /** Index of the member at each token. */
   readonly #holders: Uint32Array;
   readonly #members: readonly EpochMember[];
-  /** By replicas, then by token. */
-  readonly #owners: Map<number, string[][]> = new Map();
+  readonly #terrain: Terrain;
+  /** By replicas: what picks the owners, and those picked so far, by token. */
+  readonly #picks: Map<number, { spread: Spread; owners: string[][] }> = new Map();
   /** Members that hold tokens: no key has more owners. */
   readonly size: number;
 
   constructor(members: readonly EpochMember[]) {
     this.#members = members.filter(({ tokens }) => tokens.length > 0);
     this.size = this.#members.length;
+    this.#terrain = new Terrain(this.#members);
     const seats = this.#members
       .flatMap(({ id, tokens }, holder) => tokens.map((token) => ({ token, holder, id })))
       // The id decides between equal tokens (I1).
@@ -55,12 +57,13 @@ export class HashRing {
     return this.#ownersAt(this.#seatOf(typeof key === 'string' ? hashKey(key) : key), replicas);
   }
 
-  /** Each member's share of the circle, as first owner; the shares add up to 1. */
-  ownership(): Map<string, number> {
+  /** The share of the circle that each member owns; the shares add up to the owners of a key. */
+  ownership(replicas = 1): Map<string, number> {
     const shares = new Map(this.#members.map(({ id }) => [id, 0]));
     this.#tokens.forEach((token, seat) => {
-      const id = this.#holderId(seat);
-      shares.set(id, (shares.get(id) ?? 0) + this.#width(token, seat) / POSITIONS);
+      const share = this.#width(token, seat) / POSITIONS;
+      for (const id of this.#ownersAt(seat, replicas))
+        shares.set(id, (shares.get(id) ?? 0) + share);
     });
     return shares;
   }
@@ -94,138 +97,26 @@ export class HashRing {
   }
 
   #ownersAt(seat: number, replicas: number): string[] {
-    let lists = this.#owners.get(replicas);
-    if (lists === undefined) this.#owners.set(replicas, (lists = []));
-    return (lists[seat] ??= this.#walk(seat, replicas));
-  }
-
-  #walk(start: number, replicas: number): string[] {
-    const wanted = Math.min(replicas, this.size);
-    const met = new Set<number>();
-    const zones = new Set<string>();
-    const chosen: number[] = [];
-    const passedOver: number[] = [];
-    for (let step = 0; step < this.#tokens.length && chosen.length < wanted; step++) {
-      const holder = this.#holders[(start + step) % this.#tokens.length] as number;
-      if (met.has(holder)) continue;
-      met.add(holder);
-      const { zone, id } = this.#members[holder] as EpochMember;
-      // A zone's name never begins with NUL, so an id stands apart from it.
-      const place = zone ?? `\0${id}`;
-      (zones.has(place) ? passedOver : chosen).push(holder);
-      zones.add(place);
+    let picks = this.#picks.get(replicas);
+    if (picks === undefined) {
+      picks = { spread: new Spread(this.#terrain, replicas), owners: [] };
+      this.#picks.set(replicas, picks);
     }
-    return [...chosen, ...passedOver]
-      .slice(0, wanted)
-      .map((holder) => (this.#members[holder] as EpochMember).id);
+    return (picks.owners[seat] ??= this.#walk(seat, picks.spread));
   }
 
-  #holderId(seat: number): string {
-    return (this.#members[this.#holders[seat] as number] as EpochMember).id;
+  #walk(start: number, spread: Spread): string[] {
+    if (spread.size === 0) return [];
+    spread.begin();
+    for (let seat = start; !spread.meet(this.#holders[seat] as number);)
+      seat = (seat + 1) % this.#tokens.length;
+    return spread.inOrder().map((holder) => (this.#members[holder] as EpochMember).id);
   }
 
   #width(token: number, seat: number): number {
     const before = this.#tokens[(seat + this.#tokens.length - 1) % this.#tokens.length] as number;
     if (this.#tokens.length === 1) return POSITIONS;
     return seat === 0 ? token + POSITIONS - before : token - before;
-  }
-}
-
-/**
- * Tokens for a new member: each takes its slice from whoever has most beyond its due, out of that
- * member's widest gap, so that all end near their share (after the idea of Cassandra's
- * allocate_tokens_for_local_replication_factor).
- *
- * @param existing members already on the ring; their tokens stay.
- * @param weight share relative to the others; 0 gives no tokens.
- */
-export function allocateTokens(existing: readonly EpochMember[], weight: number): number[] {
-  const count = Math.round(TOKENS_PER_WEIGHT * weight);
-  const gaps = new Gaps(existing);
-  if (gaps.isEmpty) {
-    return Array.from({ length: count }, (_, i) => Math.floor(((i + 1) * POSITIONS) / count) - 1);
-  }
-  const due = POSITIONS / (gaps.weight + weight);
-  const tokens: number[] = [];
-  let missing = due * weight;
-  while (tokens.length < count) {
-    const slice = Math.max(1, Math.round(missing / (count - tokens.length)));
-    const { token, width } = gaps.cut(slice, due, tokens);
-    tokens.push(token);
-    missing -= width;
-  }
-  return tokens.toSorted((a, b) => a - b);
-}
-
-/** What one token owns: the positions above `after`, which may be negative for the piece that wraps. */
-interface Gap {
-  after: number;
-  width: number;
-}
-
-interface Holding {
-  weight: number;
-  total: number;
-  gaps: Gap[];
-}
-
-/** Gaps this close to the widest are as good to cut. */
-const WIDE_SHARE = 0.9;
-
-function distanceToNearest(position: number, tokens: readonly number[]): number {
-  let nearest = POSITIONS;
-  for (const token of tokens) {
-    const apart = Math.abs(token - position) % POSITIONS;
-    nearest = Math.min(nearest, apart, POSITIONS - apart);
-  }
-  return nearest;
-}
-
-/** What lies below each token, by member, while slices are cut off. */
-class Gaps {
-  readonly weight: number;
-  readonly isEmpty: boolean;
-  readonly #members: Holding[];
-
-  constructor(existing: readonly EpochMember[]) {
-    const members = existing.filter(({ tokens }) => tokens.length > 0);
-    const seats = members
-      .flatMap(({ tokens }, holder) => tokens.map((token) => ({ token, holder })))
-      .toSorted((a, b) => a.token - b.token);
-    this.isEmpty = seats.length === 0;
-    this.weight = members.reduce((total, member) => total + member.weight, 0);
-    this.#members = members.map(({ weight }) => ({ weight, total: 0, gaps: [] }));
-    let before = (seats.at(-1)?.token ?? 0) - POSITIONS;
-    for (const { token, holder } of seats) {
-      const member = this.#members[holder] as Holding;
-      member.gaps.push({ after: before, width: token - before });
-      member.total += token - before;
-      before = token;
-    }
-  }
-
-  /**
-   * Cuts a slice of about `width` positions off the lower end of a gap.
-   *
-   * @param tokens what the new member has so far: gaps far from these are preferred, as its tokens
-   *   should meet all neighbourhoods of the circle (that balances the further replicas).
-   */
-  cut(width: number, due: number, tokens: readonly number[]): { token: number; width: number } {
-    let from = this.#members[0] as Holding;
-    for (const member of this.#members) {
-      if (member.total - due * member.weight > from.total - due * from.weight) from = member;
-    }
-    const widest = Math.max(...from.gaps.map((gap) => gap.width));
-    const distance = ({ after }: Gap): number => distanceToNearest(after, tokens);
-    const gap = from.gaps
-      .filter((each) => each.width >= widest * WIDE_SHARE)
-      .reduce((a, b) => (distance(b) > distance(a) ? b : a));
-    // What is left keeps a position at least, as its token stays.
-    const taken = Math.min(width, gap.width - 1);
-    gap.after += taken;
-    gap.width -= taken;
-    from.total -= taken;
-    return { token: (gap.after + POSITIONS) % POSITIONS, width: taken };
   }
 }
 
