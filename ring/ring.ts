@@ -1,4 +1,5 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
+import { uptime } from 'node:os';
 import { AetherError, errorBody } from '../spec/error.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
@@ -7,6 +8,8 @@ import type { SignedEpoch } from './core/epoch-record.ts';
 import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim.ts';
 import type { MemberState } from './core/swim-message.ts';
+import type { OwnFacts } from './core/swim-self.ts';
+import { SWIM_VERSION } from './core/swim-wire.ts';
 import { toJoinRequest } from './core/token.ts';
 import { IdentityError } from './io/certificate.ts';
 import { Membership } from './io/membership.ts';
@@ -30,13 +33,24 @@ export interface MemberView {
   /** Share of the ring, 0 to 1. */
   ownership: number;
   rttMs?: number;
+  /** How busy it is: 0 idle, 1 full. */
+  load?: number;
+  /** How its traffic is carried. */
+  tier?: string;
+  /** Workflow types whose code it has. */
+  types?: readonly string[];
   /** What led to its state. */
   why?: string;
 }
 
+/** What a node tells the others of itself while it runs. */
+export type Described = Pick<MemberView, 'load' | 'tier' | 'types'>;
+
 export type RingChange =
   | { kind: 'member'; member: MemberView; before: MemberState | undefined }
-  | { kind: 'epoch'; epoch: Epoch };
+  | { kind: 'epoch'; epoch: Epoch }
+  /** The machine was asleep: what this node held for a time, it may hold no more. */
+  | { kind: 'slept' };
 
 const RELAY = 'join.relay';
 const DONE = 'epoch.done';
@@ -60,6 +74,7 @@ export class Ring {
   readonly #node: Assembly;
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
+  #facts: OwnFacts;
   readonly #listeners = new Set<(change: RingChange) => void>();
   readonly #waiting = new Set<(error?: Error) => void>();
   readonly #stopping = new AbortController();
@@ -86,19 +101,26 @@ export class Ring {
       clock,
       isAlive: (id) => this.isAlive(id),
     });
+    this.#facts = {
+      addresses: [address],
+      protocol: [SWIM_VERSION, SWIM_VERSION],
+      certificateEpoch: keeper.number,
+    };
     const incarnation = store.incarnation() + 1;
     store.setIncarnation(incarnation);
     this.#membership = held.adopt(
       new Membership({
-        self: { id: this.id, address, incarnation },
+        self: { id: this.id, incarnation, facts: this.#facts },
         swim,
         peers,
         clock,
+        uptimeMs: () => uptime() * 1_000,
         random,
         log,
         epochNumber: () => keeper.number,
         heardEpoch: (number, from) => keeper.compare(peers, from, number),
         changed: (member, before) => this.#memberChanged(member, before),
+        slept: () => this.#emit({ kind: 'slept' }),
         keepIncarnation: (value) => store.setIncarnation(value),
       }),
       (running) => running.stop(),
@@ -151,6 +173,12 @@ export class Ring {
   isAlive(node: string): boolean {
     const state = this.#membership.member(node)?.state;
     return state === 'alive' || state === 'suspect';
+  }
+
+  /** Tells the others: the workflow types and the tier at once, the load in time. What is not named stays. */
+  describe(described: Described): void {
+    this.#facts = { ...this.#facts, ...described };
+    this.#membership.setFacts(this.#facts);
   }
 
   /** @returns ends it. */
@@ -383,6 +411,7 @@ export class Ring {
       incarnation: member?.incarnation ?? 0,
       ownership,
       ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
+      ...describedBy(member?.facts),
       ...(why === undefined ? {} : { why }),
     };
   }
@@ -422,6 +451,14 @@ export class Ring {
       look();
     });
   }
+}
+
+function describedBy({ load, tier, types }: Described = {}): Described {
+  return {
+    ...(load === undefined ? {} : { load }),
+    ...(tier === undefined ? {} : { tier }),
+    ...(types === undefined ? {} : { types }),
+  };
 }
 
 function closed(): AetherError {

@@ -1,66 +1,100 @@
 /** What members tell each other about members. */
+import type { Coordinate } from './swim-coordinate.ts';
 
 export type MemberState = 'alive' | 'suspect' | 'dead' | 'left';
 
+/**
+ * What a member says of itself and may say otherwise later. (What does not change stands in the epoch, signed.)
+ * Of two, the one with the higher (incarnation, version) is newer.
+ */
+export interface Facts {
+  /** The member's own when it said so. */
+  readonly incarnation: number;
+  readonly version: number;
+  /** Where it listens, `host:port`, best first. */
+  readonly addresses: readonly string[];
+  /** Versions of the messages between nodes that it reads, least and most. */
+  readonly protocol: readonly [number, number];
+  /** Number of the epoch that its certificate was made under. */
+  readonly certificateEpoch: number;
+  /** How busy it is: 0 idle, 1 full. */
+  readonly load?: number;
+  readonly coordinate?: Coordinate;
+  /** How its traffic is carried, such as `ebpf` or `userspace`. */
+  readonly tier?: string;
+  /** Workflow types whose code it has. */
+  readonly types?: readonly string[];
+  /** Facts of later releases by number; passed on unread. */
+  readonly ext?: Readonly<Record<string, Uint8Array>>;
+}
+
 /** A claim about one member. */
 export interface Update {
-  id: string;
-  state: MemberState;
+  readonly id: string;
+  readonly state: MemberState;
   /** Counts the member's own claims to be alive; only the member itself raises it. */
-  incarnation: number;
-  /** Where the member listens, by its own word. */
-  address: string;
-  /** Facts of later releases by number; passed on unread. */
-  ext?: Record<string, Uint8Array>;
+  readonly incarnation: number;
+  readonly facts?: Facts;
+  /** Of a suspect: who found it silent, each by a probe of its own. */
+  readonly accusers?: readonly string[];
 }
 
 export type SwimRequest =
-  | { kind: 'ping'; seq: number }
-  | { kind: 'ping-req'; seq: number; target: string }
-  /** `target` was reached: the sender itself, or whom it was asked to probe. */
-  | { kind: 'ack'; seq: number; target: string }
-  | { kind: 'gossip' }
-  /** The sender's whole view; the receiver answers a first one with its own. */
-  | { kind: 'sync'; isReply: boolean };
+  | { readonly kind: 'ping'; readonly seq: number }
+  | { readonly kind: 'ping-req'; readonly seq: number; readonly target: string }
+  /** `target` was reached through the sender; none: the sender itself, which is at `coordinate`. */
+  | {
+      readonly kind: 'ack';
+      readonly seq: number;
+      readonly target?: string;
+      readonly coordinate?: Coordinate;
+    }
+  /** The sender is well, and whom it was asked to probe has not answered it yet. */
+  | { readonly kind: 'nack'; readonly seq: number }
+  | { readonly kind: 'gossip' }
+  | SyncRequest;
+
+/**
+ * Two views are compared: `compare` carries the digest of the whole, `hashes` answers with those of the parts
+ * (none: nothing differs), `ask` names the parts that differ and tells what the asker knows of them, `tell`
+ * answers that. See swim-view.ts.
+ */
+export type SyncRequest =
+  | {
+      readonly kind: 'sync';
+      readonly step: 'compare';
+      /** Members that are alive as the sender sees it. */
+      readonly alive: number;
+      readonly digest: Digest;
+    }
+  | {
+      readonly kind: 'sync';
+      readonly step: 'hashes';
+      readonly alive: number;
+      /** Four bytes for each part. */
+      readonly hashes: Uint8Array;
+    }
+  | {
+      readonly kind: 'sync';
+      readonly step: 'ask';
+      /** How many parts there are, a power of two. */
+      readonly parts: number;
+      /** One bit for each part. */
+      readonly differing: Uint8Array;
+    }
+  | { readonly kind: 'sync'; readonly step: 'tell' };
+
+export type Digest = readonly [number, number];
 
 /** `incarnation` is the sender's: who knows less of it asks. */
-export type SwimMessage = SwimRequest & { incarnation: number; updates: Update[] };
+export type SwimMessage = SwimRequest & {
+  readonly incarnation: number;
+  readonly updates: readonly Update[];
+};
 
-const UPDATES_MAX = 20_000;
-const STATES: ReadonlySet<unknown> = new Set<MemberState>(['alive', 'suspect', 'dead', 'left']);
-
-/** A value from the wire as a message. @returns undefined when it is none. */
-export function toSwimMessage(value: unknown): SwimMessage | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const message = value as Partial<Record<string, unknown>>;
-  const { kind, updates } = message;
-  const whole =
-    isCount(message['incarnation']) &&
-    Array.isArray(updates) &&
-    updates.length <= UPDATES_MAX &&
-    updates.every(isUpdate) &&
-    (kind === 'gossip' ||
-      (kind === 'sync' && typeof message['isReply'] === 'boolean') ||
-      (kind === 'ping' && isCount(message['seq'])) ||
-      ((kind === 'ping-req' || kind === 'ack') &&
-        isCount(message['seq']) &&
-        typeof message['target'] === 'string'));
-  return whole ? (value as SwimMessage) : undefined;
-}
-
-function isUpdate(value: unknown): value is Update {
-  if (typeof value !== 'object' || value === null) return false;
-  const { id, state, incarnation, address } = value as Partial<Record<keyof Update, unknown>>;
-  return (
-    typeof id === 'string' &&
-    STATES.has(state) &&
-    isCount(incarnation) &&
-    typeof address === 'string' &&
-    address.length <= 256
-  );
-}
-
-/** Far below 2^53, so that counting on from any accepted number stays exact. */
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 48;
+/** True when `a` was said after `b`. */
+export function isNewer(a: Facts | undefined, b: Facts | undefined): boolean {
+  if (a === undefined || b === undefined) return a !== undefined;
+  if (a.incarnation !== b.incarnation) return a.incarnation > b.incarnation;
+  return a.version > b.version;
 }

@@ -1,403 +1,645 @@
 /**
- * Who is alive: SWIM (Das, Gupta, Motivala, DSN 2002) as a state machine.
+ * Who is alive: SWIM (Das, Gupta, Motivala, DSN 2002) with Lifeguard (Dadgar, Phillips, Currey, DSN-W 2018)
+ * as a state machine.
  *
- * `step` takes an event and the time and returns effects; the driver owns sockets and timers, and
+ * `step` takes an event, the time and chance and returns effects; the driver owns sockets and timers, and
  * calls `step` with a tick at `wakeMs`. Membership is a hint: it routes and triggers, and decides
  * nothing that must be safe.
  *
  * I1  What is known of a member only grows, by (incarnation, state) with alive < suspect < dead <
- *     left. So every order of the same claims ends in one view, and a replayed claim does nothing.
- * I2  Only the member itself raises its incarnation; hearing itself called anything but alive, it
+ *     left, and its facts by (incarnation, version). So every order of the same claims ends in one view,
+ *     and a replayed claim does nothing. (I7 is the exception.)
+ * I2  Only the member itself raises its incarnation; hearing itself called anything but what it is, it
  *     does so at once, unless it is leaving.
  * I3  Nobody dies unheard: death follows a suspicion that lasted the whole suspicion time, and a
  *     death heard of in a sync counts as a suspicion.
- * I4  A node that stood still accuses nobody for it: the lost time is given back to everybody.
+ * I4  A node that stood still accuses nobody for it: the lost time is given back to everybody. One that slept
+ *     asks for news before it probes.
  * I5  Only members of the roster are tracked; claims about others do nothing.
  * I6  What is known from the roster alone (incarnation 0) is not passed on.
+ * I7  A node that sees most members down, and meets one that sees most alive, was cut off: what it concluded
+ *     about the others meanwhile is worth nothing, and is forgotten as by a restart. So who comes back makes
+ *     the lattice refute nothing but its own death, whatever its size.
  */
-import type { Random } from '../../spec/random.ts';
-import { randomInt, shuffled } from '../../spec/random.ts';
+import { type Random, randomInt, shuffled } from '../../spec/random.ts';
+import type { Coordinate } from './swim-coordinate.ts';
 import { GossipQueue } from './swim-gossip.ts';
-import type { MemberState, SwimMessage, SwimRequest, Update } from './swim-message.ts';
+import {
+  type Facts,
+  isNewer,
+  type MemberState,
+  type SwimMessage,
+  type SwimRequest,
+  type SyncRequest,
+  type Update,
+} from './swim-message.ts';
 import type { SwimOptions } from './swim-options.ts';
+import { Prober } from './swim-probe.ts';
+import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
+import { confirmationsNeeded, suspicionMs } from './swim-suspicion.ts';
+import {
+  differences,
+  type Mark,
+  newest,
+  note,
+  partsOf,
+  RANK,
+  Roster,
+  type Tracked,
+  View,
+} from './swim-view.ts';
 
 export type SwimEvent =
   | { kind: 'tick' }
   | { kind: 'message'; from: string; message: SwimMessage }
   /** Who may be a member; others are forgotten. */
-  | { kind: 'roster'; members: { id: string; address: string }[] }
+  | { kind: 'roster'; roster: Roster }
   /** The connection to a member broke: look at once, believe nothing yet. */
   | { kind: 'link-lost'; id: string }
+  /** What this node says of itself has changed. */
+  | { kind: 'facts'; facts: OwnFacts }
+  /** The machine was asleep, as a clock shows that goes on meanwhile. */
+  | { kind: 'slept' }
   | { kind: 'leave' };
 
 export type SwimEffect =
   | { kind: 'send'; to: string; message: SwimMessage }
-  /** A member's state, incarnation or address is another now. */
-  | { kind: 'member'; member: SwimMember; before: MemberState | undefined }
+  /** A member's state, incarnation or facts are others now. `before`: none, it is new. */
+  | { kind: 'member'; id: string; state: MemberState; before: MemberState | undefined }
   /** The own incarnation is another now: keep it, so that a restart begins above it. */
-  | { kind: 'incarnation'; incarnation: number };
+  | { kind: 'incarnation'; incarnation: number }
+  /** This node has slept: what it held for a time, it may hold no more. */
+  | { kind: 'slept' };
 
 /** A member as this node sees it. */
-export interface SwimMember extends Update {
-  /** Round trip of direct probes, smoothed; milliseconds. */
+export interface SwimMember {
+  id: string;
+  state: MemberState;
+  incarnation: number;
+  /** Where it is dialled first. */
+  address: string;
+  facts?: Facts;
+  /** Round trip: of direct probes, smoothed, or estimated by coordinates; milliseconds. */
   rttMs?: number;
   /** What led to its state, oldest first. */
   trail: { atMs: number; text: string }[];
 }
 
-interface Tracked extends SwimMember {
-  /** While suspect: when it is declared dead. */
-  deadlineMs?: number;
-}
-
-interface Probe {
-  id: string;
-  seq: number;
-  sentMs: number;
-  isAcked: boolean;
-  /** Others have been asked to probe it too. */
-  isIndirect: boolean;
-}
-
-const RANK: Record<MemberState, number> = { alive: 0, suspect: 1, dead: 2, left: 3 };
-const TRAIL_MAX = 16;
 /** New members that are asked for their view at once; of the others gossip brings word. */
 const GREETINGS_MAX = 8;
 /** Members that are told directly of a departure. */
 const FAREWELLS_MAX = 16;
+/** Members that are asked for news after sleep. */
+const AWAKENINGS = 3;
+/** Updates in one message of a sync. */
+const SYNC_UPDATES_MAX = 1_000;
+/** In a lattice of so many members at most, measured round trips are kept; in a larger one coordinates estimate them. */
+const ROUND_TRIPS_MEMBERS = 300;
+const NOTHING: readonly Update[] = [];
+/** The part of the waiting news that one message may take at least, so that a flood of it is over as soon. */
+const BACKLOG_SHARE = 8;
+/** So large a lattice tells load and coordinates as often as `factsIntervalMs` says; a larger one less often. */
+const FACTS_MEMBERS = 25;
 
 export class Swim {
   readonly #options: SwimOptions;
-  readonly #random: Random;
-  readonly #self: Update;
-  readonly #members = new Map<string, Tracked>();
+  readonly #view = new View(new Roster([]));
   readonly #gossip = new GossipQueue();
-  /** Members still to be probed in this round, next one last. */
-  #round: string[] = [];
-  #probe: Probe | undefined;
-  #seq = 0;
-  /** Probes made for others: own sequence number -> who asked, and by which of theirs. */
-  readonly #relayed = new Map<
-    number,
-    { origin: string; seq: number; target: string; endMs: number }
-  >();
-  #probeDueMs: number;
+  readonly #prober: Prober;
+  readonly #suspects = new Set<Tracked>();
+  readonly #roundTrips = new Map<string, number>();
+  readonly #self: Self;
+  /** The next suspicion's end, or earlier. */
+  #deadlineMs = Infinity;
   #gossipDueMs: number;
   #syncDueMs: number;
   #reconnectDueMs: number;
+  #factsDueMs: number;
+  #wakeMs: number;
   #effects: SwimEffect[] = [];
+  /** Of the step that is being made. */
+  #nowMs: number;
+  #random: Random;
 
   /** @param self its incarnation must be above all that it ever had. */
   constructor(
-    self: { id: string; address: string; incarnation: number },
+    self: { id: string; incarnation: number; facts: OwnFacts },
     options: SwimOptions,
-    random: Random,
     nowMs: number,
+    random: Random,
   ) {
-    this.#self = { ...self, state: 'alive' };
+    const { id, incarnation, facts } = self;
     this.#options = options;
+    this.#self = new Self(id, incarnation, facts);
+    this.#nowMs = nowMs;
     this.#random = random;
-    this.#probeDueMs = nowMs + randomInt(random, options.probeIntervalMs);
     this.#gossipDueMs = nowMs;
-    this.#syncDueMs = nowMs;
-    this.#reconnectDueMs = nowMs + options.reconnectIntervalMs;
-    this.#gossip.add(this.#own());
+    this.#syncDueMs = nowMs + randomInt(random, options.syncIntervalMs);
+    this.#reconnectDueMs = nowMs + randomInt(random, options.reconnectIntervalMs);
+    this.#factsDueMs = nowMs;
+    this.#wakeMs = nowMs;
+    const host = {
+      send: (to: string, request: SwimRequest) => this.#send(to, request),
+      others: (count: number, except: string) =>
+        this.#some(count, (index) => this.#isAlive(index) && this.#idOf(index) !== except),
+      silent: (silent: string) => this.#suspect(silent),
+    };
+    const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
+    this.#prober = new Prober(options, host, id, this.#view, firstMs);
   }
 
-  step(event: SwimEvent, nowMs: number): SwimEffect[] {
+  /** The state is this object's; it is another afterwards. */
+  step(event: SwimEvent, nowMs: number, random: Random): SwimEffect[] {
     this.#effects = [];
+    this.#nowMs = nowMs;
+    this.#random = random;
+    const lateMs = event.kind === 'slept' ? Infinity : nowMs - this.#wakeMs;
+    if (lateMs > this.#options.stallMs && this.#options.lifeguard) this.#stoodStill(lateMs); // I4
     switch (event.kind) {
       case 'tick':
-        this.#tick(nowMs);
+        this.#tick();
         break;
-      case 'message':
-        if (this.#members.has(event.from)) this.#receive(event.from, event.message, nowMs);
+      case 'message': {
+        const index = this.#view.roster.indexOf(event.from);
+        if (index >= 0) this.#receive(event.from, index, event.message);
         break;
+      }
       case 'roster':
-        this.#setRoster(event.members, nowMs);
+        this.#setRoster(event.roster);
         break;
       case 'link-lost':
-        this.#lookAt(event.id, nowMs);
+        this.#prober.lookAt(event.id, nowMs);
+        break;
+      case 'facts':
+        if (this.#self.describe(event.facts)) this.#announce(true);
+        break;
+      case 'slept':
         break;
       case 'leave':
         this.#leave();
         break;
     }
+    this.#wakeMs = this.#nextMs();
     return this.#effects;
   }
 
   /** When the next tick is due. */
   get wakeMs(): number {
-    let wakeMs = Math.min(this.#probeDueMs, this.#syncDueMs, this.#reconnectDueMs);
-    if (!this.#gossip.isEmpty) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
-    const probe = this.#probe;
-    if (probe !== undefined && !probe.isAcked && !probe.isIndirect)
-      wakeMs = Math.min(wakeMs, probe.sentMs + this.#options.ackTimeoutMs);
-    for (const { deadlineMs } of this.#members.values())
-      if (deadlineMs !== undefined) wakeMs = Math.min(wakeMs, deadlineMs);
-    return wakeMs;
+    return this.#wakeMs;
+  }
+
+  /** How many times slower than usual this node probes, because of its own state; 1 = it is well. */
+  get healthFactor(): number {
+    return this.#prober.factor;
   }
 
   /** This node first, then the others. */
   members(): SwimMember[] {
-    return [{ ...this.#self, trail: [] }, ...[...this.#members.values()].map(view)];
+    const others = this.#view.roster.members.filter(({ id }) => id !== this.#own.id);
+    return [this.#selfView(), ...others.map(({ id }) => this.member(id) as SwimMember)];
   }
 
   member(id: string): SwimMember | undefined {
-    if (id === this.#self.id) return { ...this.#self, trail: [] };
-    const member = this.#members.get(id);
-    return member === undefined ? undefined : view(member);
+    if (id === this.#own.id) return this.#selfView();
+    const index = this.#view.roster.indexOf(id);
+    const known = this.#view.roster.members[index];
+    if (known === undefined) return undefined;
+    const { state, incarnation } = this.#view.updateOf(index);
+    const facts = this.#view.factsOf(index);
+    const rttMs = this.#roundTrips.get(id) ?? this.#self.estimateMs(facts);
+    return {
+      id,
+      state,
+      incarnation,
+      address: facts?.addresses[0] ?? known.address,
+      ...(facts === undefined ? {} : { facts }),
+      ...(rttMs === undefined ? {} : { rttMs }),
+      trail: (this.#view.get(index)?.trail ?? []).map(({ atMs, ...mark }) => {
+        return { atMs, text: textOf(mark) };
+      }),
+    };
   }
 
-  #tick(nowMs: number): void {
-    const lateMs = nowMs - this.wakeMs;
-    if (lateMs > this.#options.stallMs) this.#giveBack(lateMs, nowMs); // I4
-    for (const member of this.#members.values()) {
-      if (member.deadlineMs !== undefined && nowMs >= member.deadlineMs)
-        this.#claim({ ...update(member), state: 'dead' }, 'it did not refute the suspicion', nowMs);
-    }
-    this.#probeTick(nowMs);
-    if (nowMs >= this.#gossipDueMs && !this.#gossip.isEmpty) {
-      this.#gossipDueMs = nowMs + this.#options.gossipIntervalMs;
-      for (const id of this.#some(this.#options.gossipFanout, isUsable)) {
-        if (!this.#gossip.isEmpty) this.#send(id, { kind: 'gossip' });
-      }
+  /** As `member(id).state`, without the rest. */
+  stateOf(id: string): MemberState | undefined {
+    if (id === this.#own.id) return this.#own.state;
+    const index = this.#view.roster.indexOf(id);
+    return index < 0 ? undefined : this.#view.stateOf(index);
+  }
+
+  get #own(): Update & { facts: Facts } {
+    return this.#self.claim;
+  }
+
+  #selfView(): SwimMember {
+    const { id, state, incarnation, facts } = this.#own;
+    const address = facts.addresses[0] ?? '';
+    return { id, state, incarnation, address, facts, trail: [] };
+  }
+
+  #nextMs(): number {
+    let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
+    if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
+    if (this.#self.hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
+    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
+  }
+
+  #tick(): void {
+    const nowMs = this.#nowMs;
+    const { gossipIntervalMs, gossipFanout, syncIntervalMs, reconnectIntervalMs } = this.#options;
+    if (nowMs >= this.#deadlineMs) this.#judge();
+    this.#prober.tick(nowMs, this.#random);
+    if (this.#self.hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
+    if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
+      this.#gossipDueMs = nowMs + gossipIntervalMs;
+      for (const id of this.#some(gossipFanout, (index) => this.#view.isUsable(index)))
+        if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
     }
     if (nowMs >= this.#syncDueMs) {
-      this.#syncDueMs = nowMs + this.#options.syncIntervalMs;
-      for (const id of this.#some(1, isUsable)) this.#sendSync(id, false);
+      this.#syncDueMs = nowMs + syncIntervalMs;
+      for (const id of this.#some(1, (index) => this.#view.isUsable(index))) this.#compare(id);
     }
     if (nowMs >= this.#reconnectDueMs) {
-      this.#reconnectDueMs = nowMs + this.#options.reconnectIntervalMs;
-      for (const id of this.#some(1, (member) => member.state === 'dead'))
-        this.#sendSync(id, false);
+      this.#reconnectDueMs = nowMs + reconnectIntervalMs;
+      const dead = this.#someDead();
+      if (dead !== undefined) this.#compare(dead);
     }
   }
 
-  #giveBack(lostMs: number, nowMs: number): void {
-    for (const member of this.#members.values())
-      if (member.deadlineMs !== undefined) member.deadlineMs += lostMs;
-    if (this.#probe !== undefined && !this.#probe.isAcked) {
-      // What it was sent in time for may wait unread: only a new probe tells.
-      this.#round.push(this.#probe.id);
-      this.#probe = undefined;
-      this.#probeDueMs = nowMs;
+  #stoodStill(lateMs: number): void {
+    const { probeIntervalMs, sleepMs } = this.#options;
+    const hasSlept = lateMs > sleepMs;
+    for (const suspect of this.#suspects) {
+      if (suspect.deadlineMs === Infinity) continue;
+      suspect.suspectedMs = hasSlept ? this.#nowMs : suspect.suspectedMs + lateMs;
+      this.#setDeadline(suspect);
     }
-  }
-
-  /** SWIM §4.3: every member once a round, in an order shuffled anew each round. */
-  #probeTick(nowMs: number): void {
-    const probe = this.#probe;
-    const ackDueMs = (probe?.sentMs ?? 0) + this.#options.ackTimeoutMs;
-    if (probe !== undefined && !probe.isAcked && !probe.isIndirect && nowMs >= ackDueMs) {
-      probe.isIndirect = true;
-      const others = (member: Tracked): boolean =>
-        member.state === 'alive' && member.id !== probe.id;
-      for (const id of this.#some(this.#options.indirectProbes, others))
-        this.#send(id, { kind: 'ping-req', seq: probe.seq, target: probe.id });
-    }
-    if (nowMs < this.#probeDueMs) return;
-    if (probe !== undefined && !probe.isAcked) this.#suspect(probe, nowMs);
-    for (const [seq, { endMs }] of this.#relayed) if (nowMs >= endMs) this.#relayed.delete(seq);
-    this.#probeDueMs = nowMs + this.#options.probeIntervalMs;
-    const id = this.#nextOfRound();
-    if (id === undefined) {
-      this.#probe = undefined;
+    this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
+    if (!hasSlept) {
+      this.#prober.startOver(this.#nowMs);
       return;
     }
-    const seq = ++this.#seq;
-    this.#probe = { id, seq, sentMs: nowMs, isAcked: false, isIndirect: false };
-    this.#send(id, { kind: 'ping', seq });
+    this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
+    for (const id of this.#some(AWAKENINGS, (index) => this.#view.isUsable(index)))
+      this.#compare(id);
+    this.#effects.push({ kind: 'slept' });
   }
 
-  #nextOfRound(): string | undefined {
-    for (let rounds = 0; rounds < 2; rounds++) {
-      for (let id = this.#round.pop(); id !== undefined; id = this.#round.pop()) {
-        const member = this.#members.get(id);
-        if (member !== undefined && isUsable(member)) return id;
+  /** Ends the suspicions whose time is over. */
+  #judge(): void {
+    let nextMs = Infinity;
+    for (const suspect of this.#suspects) {
+      if (suspect.deadlineMs > this.#nowMs) {
+        nextMs = Math.min(nextMs, suspect.deadlineMs);
+        continue;
       }
-      this.#round = shuffled(this.#random, [...this.#members.keys()]);
+      const { id, incarnation } = suspect.update;
+      this.#claim({ id, state: 'dead', incarnation }, 'it did not refute the suspicion');
     }
-    return undefined;
+    this.#deadlineMs = nextMs;
   }
 
-  #suspect(probe: Probe, nowMs: number): void {
-    const member = this.#members.get(probe.id);
-    if (member === undefined || !isUsable(member)) return;
-    const why = 'it answered neither a probe nor one through others';
-    if (member.state === 'alive') this.#claim({ ...update(member), state: 'suspect' }, why, nowMs);
-    // Known from the roster alone, it was suspect from the start; now the clock runs.
-    else member.deadlineMs ??= nowMs + this.#suspicionMs();
+  #suspect(id: string): void {
+    const index = this.#view.roster.indexOf(id);
+    if (index < 0 || !this.#view.isUsable(index)) return;
+    const { incarnation, state } = this.#view.updateOf(index);
+    if (state === 'suspect' && incarnation === 0) {
+      // Known from the roster alone, it was suspect from the start; now the clock runs.
+      const tracked = this.#view.track(index);
+      if (tracked.deadlineMs < Infinity) return;
+      tracked.suspectedMs = this.#nowMs;
+      this.#suspects.add(tracked);
+      this.#setDeadline(tracked);
+      return;
+    }
+    const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#own.id] };
+    this.#claim(claim, 'it answered neither a probe nor one through others');
   }
 
-  #lookAt(id: string, nowMs: number): void {
-    const member = this.#members.get(id);
-    if (member === undefined || !isUsable(member)) return;
-    this.#round.push(id);
-    if (this.#probe === undefined || this.#probe.isAcked) this.#probeDueMs = nowMs;
-  }
-
-  #receive(from: string, message: SwimMessage, nowMs: number): void {
+  #receive(from: string, index: number, message: SwimMessage): void {
     const isSync = message.kind === 'sync';
     for (const each of message.updates) {
       // I3: the one who syncs may be the one who was cut off.
-      const claim: Update = isSync && each.state === 'dead' ? { ...each, state: 'suspect' } : each;
-      this.#hear(claim, from, nowMs);
+      if (isSync && each.state === 'dead')
+        this.#hear({ ...each, state: 'suspect', accusers: [from] }, from);
+      else this.#hear(each, from);
     }
     switch (message.kind) {
       case 'ping':
-        this.#send(from, { kind: 'ack', seq: message.seq, target: this.#self.id });
+        this.#send(from, { kind: 'ack', seq: message.seq, coordinate: this.#self.coordinate });
         break;
       case 'ping-req':
-        this.#relay(from, message.seq, message.target, nowMs);
+        if (this.#view.roster.indexOf(message.target) >= 0)
+          this.#prober.relay(from, message.seq, message.target, this.#nowMs);
         break;
-      case 'ack':
-        this.#acked(from, message.seq, message.target, nowMs);
+      case 'ack': {
+        const { seq, target = from, coordinate } = message;
+        const rttMs = this.#prober.acked(from, seq, target, this.#nowMs);
+        if (rttMs !== undefined) this.#measured(from, rttMs, coordinate);
+        break;
+      }
+      case 'nack':
+        this.#prober.nacked(message.seq);
         break;
       case 'sync':
-        if (!message.isReply) this.#sendSync(from, true);
+        this.#sync(from, message);
         break;
       case 'gossip':
         break;
     }
-    this.#compare(from, message);
+    this.#lookInto(from, index, message);
   }
 
   /** The sender knows more of itself than we do, or is not what we take it for: tell and ask. */
-  #compare(from: string, message: SwimMessage): void {
-    const member = this.#members.get(from);
-    if (member === undefined) return;
-    if (message.incarnation > member.incarnation) {
-      if (message.kind !== 'sync') this.#sendSync(from, false);
-    } else if (member.state !== 'alive' && message.kind !== 'ping' && message.kind !== 'sync') {
-      this.#send(from, { kind: 'gossip' });
+  #lookInto(from: string, index: number, message: SwimMessage): void {
+    if (message.kind === 'sync') return;
+    const { incarnation, state } = this.#view.updateOf(index);
+    if (message.incarnation > incarnation) this.#compare(from);
+    else if (state !== 'alive' && message.kind !== 'ping') {
+      // I7: before it tells others that they are dead, who may have been cut off asks.
+      if (this.#isCutOff()) this.#compare(from);
+      else this.#send(from, { kind: 'gossip' });
     }
   }
 
-  #relay(origin: string, seq: number, target: string, nowMs: number): void {
-    if (!this.#members.has(target)) return;
-    const own = ++this.#seq;
-    const endMs = nowMs + this.#options.probeIntervalMs;
-    this.#relayed.set(own, { origin, seq, target, endMs });
-    this.#send(target, { kind: 'ping', seq: own });
-  }
-
-  #acked(from: string, seq: number, target: string, nowMs: number): void {
-    const probe = this.#probe;
-    if (probe?.seq === seq && probe.id === target) {
-      probe.isAcked = true;
-      const member = this.#members.get(from);
-      if (from === target && !probe.isIndirect && member !== undefined) {
-        const rttMs = nowMs - probe.sentMs;
-        member.rttMs = member.rttMs === undefined ? rttMs : member.rttMs * 0.8 + rttMs * 0.2;
-      }
-      return;
+  #measured(id: string, rttMs: number, coordinate: Coordinate | undefined): void {
+    if (this.#view.size <= ROUND_TRIPS_MEMBERS) {
+      const before = this.#roundTrips.get(id);
+      this.#roundTrips.set(id, before === undefined ? rttMs : before * 0.8 + rttMs * 0.2);
     }
-    const relayed = this.#relayed.get(seq);
-    if (relayed === undefined || relayed.target !== from || target !== from) return;
-    this.#relayed.delete(seq);
-    this.#send(relayed.origin, { kind: 'ack', seq: relayed.seq, target });
+    if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
   }
 
-  #hear(claim: Update, from: string, nowMs: number): void {
-    if (claim.id === this.#self.id) this.#hearOfSelf(claim);
-    else this.#claim(claim, claim.id === from ? 'it says so itself' : `${from} says so`, nowMs);
+  #hear(claim: Update, from: string): void {
+    if (claim.id === this.#own.id) this.#hearOfSelf(claim);
+    else if (claim.id === from) this.#claim(claim, 'it says so itself');
+    else this.#claim(claim, 'says so', from);
   }
 
   #hearOfSelf(claim: Update): void {
-    const self = this.#self;
-    if (self.state === 'left' || claim.incarnation < self.incarnation) return;
+    const own = this.#own;
+    if (own.state === 'left' || claim.incarnation < own.incarnation) return;
+    const isAccused = claim.state !== 'alive';
     const isOurs =
-      claim.incarnation === self.incarnation &&
-      claim.state === 'alive' &&
-      claim.address === self.address;
+      claim.incarnation === own.incarnation && !isAccused && !isNewer(claim.facts, own.facts);
     if (isOurs) return;
-    self.incarnation = claim.incarnation + 1; // I2
-    this.#effects.push({ kind: 'incarnation', incarnation: self.incarnation });
-    this.#gossip.add(this.#own());
+    if (isAccused) this.#prober.ail(1);
+    const incarnation = Math.max(claim.incarnation, claim.facts?.incarnation ?? 0) + 1; // I2
+    this.#effects.push({ kind: 'incarnation', incarnation });
+    this.#announce(true, incarnation);
   }
 
-  #claim(claim: Update, why: string, nowMs: number): void {
-    const member = this.#members.get(claim.id);
-    if (member === undefined || !isNews(claim, member)) return; // I5, I1
-    const before = member.state;
-    Object.assign(member, claim);
-    if (claim.state === 'suspect') member.deadlineMs = nowMs + this.#suspicionMs();
-    else delete member.deadlineMs;
-    if (before !== claim.state) note(member, `${claim.state}: ${why}`, nowMs);
-    if (claim.incarnation > 0) this.#gossip.add(update(member)); // I6
-    this.#effects.push({ kind: 'member', member: view(member), before });
+  /** Says of itself what is so now. */
+  #announce(isUrgent: boolean, incarnation: number = this.#own.incarnation): void {
+    this.#self.renew(incarnation);
+    this.#factsDueMs = this.#nowMs + this.#factsIntervalMs();
+    this.#know();
+    this.#spread(this.#own.id, isUrgent);
   }
 
-  #setRoster(roster: { id: string; address: string }[], nowMs: number): void {
-    const ids = new Set(roster.map(({ id }) => id));
-    for (const id of this.#members.keys()) {
-      if (ids.has(id)) continue;
-      this.#members.delete(id);
-      this.#gossip.forget(id);
+  #factsIntervalMs(): number {
+    return this.#options.factsIntervalMs * Math.max(1, this.#view.size / FACTS_MEMBERS);
+  }
+
+  #claim(claim: Update, why: string, by?: string): void {
+    const index = this.#view.roster.indexOf(claim.id);
+    if (index < 0) return; // I5
+    const known = this.#view.updateOf(index);
+    const before = known.state;
+    const knownFacts = this.#view.factsOf(index);
+    const facts = newest(claim.facts, knownFacts);
+    let isUrgent = true;
+    if (isNews(claim, known)) {
+      // I1
+      const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
+      if (claim.state === 'suspect') {
+        tracked.suspectedMs = this.#nowMs;
+        this.#suspects.add(tracked);
+        this.#setDeadline(tracked);
+      } else {
+        tracked.deadlineMs = Infinity;
+        this.#suspects.delete(tracked);
+      }
+      if (before !== claim.state || tracked.trail.length === 0) {
+        const mark = { atMs: this.#nowMs, state: claim.state, why };
+        note(tracked, by === undefined ? mark : { ...mark, by });
+      }
+    } else {
+      if (this.#confirm(index, claim, known)) this.#gossip.addTo(claim.id);
+      if (facts === knownFacts) return;
+      const confirmed = this.#view.updateOf(index);
+      this.#view.set(index, toPassOn(confirmed, facts), facts);
+      isUrgent = facts === undefined || !isAllButVitals(facts, knownFacts);
     }
-    const strangers = roster.filter(({ id }) => id !== this.#self.id && !this.#members.has(id));
-    for (const { id, address } of strangers) {
-      const member: Tracked = { id, state: 'suspect', incarnation: 0, address, trail: [] };
-      note(member, 'suspect: not heard of yet', nowMs);
-      this.#members.set(id, member);
-      this.#round.splice(randomInt(this.#random, this.#round.length + 1), 0, id);
-      this.#effects.push({ kind: 'member', member: view(member), before: undefined });
+    const { incarnation, state } = this.#view.updateOf(index);
+    if (incarnation > 0) this.#spread(claim.id, isUrgent); // I6
+    this.#effects.push({ kind: 'member', id: claim.id, state, before });
+  }
+
+  /** More accusers shorten the suspicion. @returns false when the claim names no new one that counts. */
+  #confirm(index: number, claim: Update, known: Update): boolean {
+    const isSame = claim.state === 'suspect' && known.state === 'suspect';
+    if (!isSame || claim.incarnation !== known.incarnation || known.incarnation === 0) return false;
+    const accusers = known.accusers ?? [];
+    const most = this.#confirmationsNeeded() + 1;
+    const more = (claim.accusers ?? []).filter((id) => !accusers.includes(id));
+    if (more.length === 0 || accusers.length >= most) return false;
+    const all = [...accusers, ...more].slice(0, most);
+    const tracked = this.#view.track(index);
+    tracked.update = { ...known, accusers: all };
+    this.#setDeadline(tracked);
+    return true;
+  }
+
+  #confirmationsNeeded(): number {
+    return confirmationsNeeded(this.#options, this.#view.usable);
+  }
+
+  #setDeadline(suspect: Tracked): void {
+    const forMs = suspicionMs(
+      this.#options,
+      this.#view.size,
+      suspect.update.incarnation === 0 ? 0 : this.#confirmationsNeeded(),
+      suspect.update.accusers?.length ?? 1,
+    );
+    suspect.deadlineMs = Math.max(this.#nowMs, suspect.suspectedMs + forMs);
+    this.#deadlineMs = Math.min(this.#deadlineMs, suspect.deadlineMs);
+  }
+
+  #setRoster(roster: Roster): void {
+    if (roster === this.#view.roster) return;
+    const { strangers, gone } = this.#view.setRoster(roster);
+    this.#prober.rosterChanged();
+    this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
+    for (const id of gone) {
+      if (id !== this.#own.id) this.#gossip.forget(id);
+      this.#roundTrips.delete(id);
     }
-    for (const { id } of shuffled(this.#random, strangers).slice(0, GREETINGS_MAX))
-      this.#sendSync(id, false);
+    for (const suspect of this.#suspects)
+      if (roster.indexOf(suspect.update.id) < 0) this.#suspects.delete(suspect);
+    const self = roster.indexOf(this.#own.id);
+    const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
+    this.#know();
+    if (!isKnown) this.#spread(this.#own.id);
+    const others = strangers.filter((index) => this.#idOf(index) !== this.#own.id);
+    for (const index of others) {
+      const tracked = this.#view.track(index);
+      note(tracked, { atMs: this.#nowMs, state: 'suspect', why: 'not heard of yet' });
+      const { id } = tracked.update;
+      this.#effects.push({ kind: 'member', id, state: 'suspect', before: undefined });
+    }
+    for (const index of shuffled(this.#random, others).slice(0, GREETINGS_MAX))
+      this.#compare(this.#idOf(index));
+  }
+
+  /** The own claim has its place in the view, as the others see it there. */
+  #know(): void {
+    const index = this.#view.roster.indexOf(this.#own.id);
+    if (index >= 0) this.#view.set(index, this.#own, this.#own.facts);
   }
 
   #leave(): void {
-    this.#self.state = 'left';
-    this.#gossip.add(this.#own());
-    for (const id of this.#some(FAREWELLS_MAX, isUsable)) this.#send(id, { kind: 'gossip' });
+    this.#self.become('left');
+    this.#know();
+    this.#spread(this.#own.id);
+    for (const id of this.#some(FAREWELLS_MAX, (index) => this.#view.isUsable(index)))
+      this.#send(id, { kind: 'gossip' });
   }
 
-  #suspicionMs(): number {
-    const { suspicionPeriods, probeIntervalMs } = this.#options;
-    return suspicionPeriods * probeIntervalMs * this.#scale();
+  #compare(to: string): void {
+    const { digest, alive } = this.#view;
+    this.#post(to, { kind: 'sync', step: 'compare', alive, digest }, []);
   }
 
-  /** log10 of the members, at least 1: what spreading and refuting take grows no faster. */
-  #scale(): number {
-    return Math.max(1, Math.log10(this.#members.size + 1));
-  }
-
-  /** Up to `count` of the members that fit, by chance. */
-  #some(count: number, fits: (member: Tracked) => boolean): string[] {
-    const fitting = [...this.#members.values()].filter(fits);
-    const chosen: string[] = [];
-    while (chosen.length < count && fitting.length > 0) {
-      const [member] = fitting.splice(randomInt(this.#random, fitting.length), 1);
-      if (member !== undefined) chosen.push(member.id);
+  #sync(from: string, message: SyncRequest): void {
+    const view = this.#view;
+    if (message.step === 'compare' || message.step === 'hashes') this.#yield(message.alive); // I7
+    switch (message.step) {
+      case 'compare': {
+        const [first, second] = view.digest;
+        const isSame = message.digest[0] === first && message.digest[1] === second;
+        const hashes = isSame ? new Uint8Array() : view.hashes(partsOf(view.size));
+        this.#post(from, { kind: 'sync', step: 'hashes', alive: view.alive, hashes }, []);
+        return;
+      }
+      case 'hashes': {
+        const parts = message.hashes.length / 4;
+        if (parts === 0) return;
+        const differing = differences(view.hashes(parts), message.hashes);
+        this.#tell(from, { kind: 'sync', step: 'ask', parts, differing }, parts, differing);
+        return;
+      }
+      case 'ask': {
+        const { parts, differing } = message;
+        this.#tell(from, { kind: 'sync', step: 'tell' }, parts, differing);
+        return;
+      }
+      case 'tell':
+        return;
     }
+  }
+
+  /** What is known of the members in those parts, the first of it with `request`. */
+  #tell(to: string, request: SyncRequest, parts: number, differing: Uint8Array): void {
+    const updates = this.#view.updatesIn(parts, differing);
+    this.#post(to, request, updates.slice(0, SYNC_UPDATES_MAX));
+    for (let at = SYNC_UPDATES_MAX; at < updates.length; at += SYNC_UPDATES_MAX)
+      this.#post(to, { kind: 'sync', step: 'tell' }, updates.slice(at, at + SYNC_UPDATES_MAX));
+  }
+
+  /** I7. @param alive members that another sees alive. */
+  #yield(alive: number): void {
+    if (!this.#isCutOff() || alive * 2 <= this.#view.size) return;
+    for (const [index, { update, facts }] of this.#view.tracked()) {
+      const { id, state } = update;
+      if (state !== 'suspect' && state !== 'dead') continue;
+      if (update.incarnation === 0 && state === 'suspect') continue;
+      const tracked = this.#view.set(index, { id, state: 'suspect', incarnation: 0 }, facts);
+      tracked.deadlineMs = Infinity;
+      this.#suspects.delete(tracked);
+      this.#gossip.forget(id);
+      note(tracked, { atMs: this.#nowMs, state: 'suspect', why: 'this node was cut off' });
+      if (state !== 'suspect')
+        this.#effects.push({ kind: 'member', id, state: 'suspect', before: state });
+    }
+  }
+
+  /** No more than half of the members are alive as this node sees it. */
+  #isCutOff(): boolean {
+    return this.#view.alive * 2 <= this.#view.size;
+  }
+
+  #isAlive(index: number): boolean {
+    return this.#view.stateOf(index) === 'alive';
+  }
+
+  #idOf(index: number): string {
+    return this.#view.roster.members[index]?.id ?? '';
+  }
+
+  /** Up to `count` of the other members that fit, by chance. */
+  #some(count: number, fits: (index: number) => boolean): string[] {
+    const { size, roster } = this.#view;
+    const self = roster.indexOf(this.#own.id);
+    const chosen: number[] = [];
+    for (let tries = count * 4 + 8; tries > 0 && chosen.length < count; tries--) {
+      if (size === 0) break;
+      const index = randomInt(this.#random, size);
+      if (index !== self && !chosen.includes(index) && fits(index)) chosen.push(index);
+    }
+    if (chosen.length < count) {
+      // Few fit: all are looked at.
+      const fitting = [];
+      for (let index = 0; index < size; index++)
+        if (index !== self && !chosen.includes(index) && fits(index)) fitting.push(index);
+      while (chosen.length < count && fitting.length > 0)
+        chosen.push(...fitting.splice(randomInt(this.#random, fitting.length), 1));
+    }
+    return chosen.map((index) => this.#idOf(index));
+  }
+
+  #someDead(): string | undefined {
+    let seen = 0;
+    let chosen: string | undefined;
+    for (const [, { update }] of this.#view.tracked())
+      if (update.state === 'dead' && randomInt(this.#random, ++seen) === 0) chosen = update.id;
     return chosen;
   }
 
-  #own(): Update {
-    return { ...this.#self };
-  }
-
-  #sendSync(to: string, isReply: boolean): void {
-    const known = [...this.#members.values()]
-      .filter(({ incarnation }) => incarnation > 0)
-      .map(update);
-    this.#post(to, { kind: 'sync', isReply }, [this.#own(), ...known]);
+  #spread(id: string, isUrgent = true): void {
+    if (!this.#gossip.isUrgent) this.#gossipDueMs = Math.max(this.#gossipDueMs, this.#nowMs);
+    this.#gossip.add(id, isUrgent);
   }
 
   /** With news; first of it what the receiver should know of itself (Lifeguard's buddy system). */
   #send(to: string, request: SwimRequest): void {
-    const sendsMax = Math.ceil(this.#options.gossipRepeats * this.#scale());
-    const news = this.#gossip.take(this.#options.gossipUpdatesMax, sendsMax);
-    const member = this.#members.get(to);
-    const isAccused = member !== undefined && member.state !== 'alive' && member.incarnation > 0;
-    const first = isAccused ? [update(member)] : [];
-    this.#post(to, request, [...first, ...news.filter(({ id }) => !isAccused || id !== to)]);
+    const index = this.#view.roster.indexOf(to);
+    const known = index < 0 ? undefined : this.#view.updateOf(index);
+    const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
+    const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
+    let updates = NOTHING;
+    if (isTold) updates = [known];
+    if (this.#gossip.size > 0) {
+      const { gossipRepeats, gossipUpdatesMax } = this.#options;
+      const count = Math.max(gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
+      const sendsMax = gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
+      const news = this.#gossip.take(count, sendsMax).filter((id) => !isTold || id !== to);
+      updates = [
+        ...updates,
+        ...news.map((id) => this.#news(id)).filter((each) => each !== undefined),
+      ];
+    }
+    this.#post(to, request, updates);
   }
 
-  #post(to: string, request: SwimRequest, updates: Update[]): void {
-    const message = { ...request, incarnation: this.#self.incarnation, updates };
+  #news(id: string): Update | undefined {
+    if (id === this.#own.id) return this.#own;
+    const index = this.#view.roster.indexOf(id);
+    return index < 0 ? undefined : this.#view.updateOf(index);
+  }
+
+  #post(to: string, request: SwimRequest, updates: readonly Update[]): void {
+    const message = { ...request, incarnation: this.#own.incarnation, updates };
     this.#effects.push({ kind: 'send', to, message });
   }
 }
@@ -408,26 +650,18 @@ function isNews(claim: Update, known: Update): boolean {
   return RANK[claim.state] > RANK[known.state];
 }
 
-/** Takes part as far as is known. */
-function isUsable(member: { state: MemberState }): boolean {
-  return member.state === 'alive' || member.state === 'suspect';
+/** The claim as it is told: a live member with its facts, a suspect with its accusers. */
+function toPassOn(claim: Update, facts: Facts | undefined, by?: string): Update {
+  const { id, state, incarnation } = claim;
+  if (state === 'alive') {
+    if (claim.facts === facts && claim.accusers === undefined) return claim;
+    return { id, state, incarnation, ...(facts === undefined ? {} : { facts }) };
+  }
+  if (state !== 'suspect') return { id, state, incarnation };
+  if (claim.facts === undefined && claim.accusers !== undefined) return claim;
+  return { id, state, incarnation, accusers: claim.accusers ?? (by === undefined ? [] : [by]) };
 }
 
-function note(member: Tracked, text: string, atMs: number): void {
-  member.trail.push({ atMs, text });
-  if (member.trail.length > TRAIL_MAX) member.trail.shift();
-}
-
-function update({ id, state, incarnation, address, ext }: Tracked): Update {
-  const known = { id, state, incarnation, address };
-  return ext === undefined ? known : { ...known, ext };
-}
-
-function view(member: Tracked): SwimMember {
-  const { rttMs, trail } = member;
-  return {
-    ...update(member),
-    trail: [...trail],
-    ...(rttMs === undefined ? {} : { rttMs }),
-  };
+function textOf({ state, why, by }: Omit<Mark, 'atMs'>): string {
+  return `${state}: ${by === undefined ? why : `${by} ${why}`}`;
 }

@@ -1,0 +1,214 @@
+/**
+ * One member after the other is asked whether it is there: directly, then through others (SWIM §4.3), in an
+ * order that is another in each round. How well this node itself is (Lifeguard's local health) stretches
+ * its periods and its patience, so that who is slow does not blame others for it.
+ */
+import { type Random, randomInt } from '../../spec/random.ts';
+import type { SwimRequest } from './swim-message.ts';
+import type { SwimOptions } from './swim-options.ts';
+import { Permutation } from './swim-permutation.ts';
+import type { View } from './swim-view.ts';
+
+/** What the prober is built into. */
+export interface ProbeHost {
+  send(to: string, request: SwimRequest): void;
+  /** Up to `count` live members, by chance. */
+  others(count: number, except: string): string[];
+  /** The member answered neither a probe nor one through others. */
+  silent(id: string): void;
+}
+
+interface Probe {
+  readonly id: string;
+  readonly seq: number;
+  readonly sentMs: number;
+  readonly timeoutMs: number;
+  isDone: boolean;
+  /** Others have been asked to probe it too: so many, of which so many said that they try. */
+  isIndirect: boolean;
+  asked: number;
+  nacks: number;
+}
+
+/** A probe made for another. */
+interface Relay {
+  readonly origin: string;
+  /** The origin's number. */
+  readonly originSeq: number;
+  readonly seq: number;
+  readonly target: string;
+  nackMs: number;
+  readonly endMs: number;
+}
+
+/** Of the time that the origin gives: so that its nack comes in time. */
+const NACK_SHARE = 0.8;
+const RELAYS_MAX = 1_024;
+
+export class Prober {
+  readonly #options: SwimOptions;
+  readonly #host: ProbeHost;
+  readonly #self: string;
+  readonly #view: View;
+  /** Members to be probed before the next of the round, last one first. */
+  #urgent: string[] = [];
+  #order: Permutation | undefined;
+  #place = 0;
+  #probe: Probe | undefined;
+  #relays: Relay[] = [];
+  #seq = 0;
+  #dueMs: number;
+  #ails = 0;
+
+  constructor(options: SwimOptions, host: ProbeHost, self: string, view: View, firstMs: number) {
+    this.#options = options;
+    this.#host = host;
+    this.#self = self;
+    this.#view = view;
+    this.#dueMs = firstMs;
+  }
+
+  /** How many times slower than usual this node probes; 1 = it is well. */
+  get factor(): number {
+    return 1 + this.#ails;
+  }
+
+  get wakeMs(): number {
+    let wakeMs = this.#dueMs;
+    const probe = this.#probe;
+    if (probe !== undefined && !probe.isDone)
+      wakeMs = Math.min(wakeMs, probe.sentMs + probe.timeoutMs * (probe.isIndirect ? 2 : 1));
+    for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
+    return wakeMs;
+  }
+
+  /** Signs that this node is slow (above 0) or well (below). */
+  ail(by: number): void {
+    if (!this.#options.lifeguard) return;
+    const most = this.#options.healthFactorMax - 1;
+    this.#ails = Math.min(most, Math.max(0, this.#ails + by));
+  }
+
+  /** The round begins anew: it was of another roster. */
+  rosterChanged(): void {
+    this.#order = undefined;
+  }
+
+  lookAt(id: string, nowMs: number): void {
+    this.#urgent.push(id);
+    if (this.#probe === undefined || this.#probe.isDone) this.#dueMs = nowMs;
+  }
+
+  /** What was sent before this node stood still may lie here answered and unread: only a new probe tells. */
+  startOver(nowMs: number): void {
+    const probe = this.#probe;
+    if (probe === undefined || probe.isDone) return;
+    this.#probe = undefined;
+    this.lookAt(probe.id, nowMs);
+  }
+
+  /** Forgets what is under way and probes nobody until then. */
+  rest(untilMs: number): void {
+    this.#probe = undefined;
+    this.#relays = [];
+    this.#urgent = [];
+    this.#dueMs = untilMs;
+  }
+
+  tick(nowMs: number, random: Random): void {
+    const probe = this.#probe;
+    if (probe !== undefined && !probe.isDone) this.#watch(probe, nowMs);
+    if (this.#relays.length > 0) this.#watchRelays(nowMs);
+    if (nowMs < this.#dueMs) return;
+    this.#dueMs = nowMs + this.#options.probeIntervalMs * this.factor;
+    const id = this.#next(random);
+    if (id === undefined) {
+      this.#probe = undefined;
+      return;
+    }
+    this.#probe = {
+      id,
+      seq: ++this.#seq,
+      sentMs: nowMs,
+      timeoutMs: this.#options.ackTimeoutMs * this.factor,
+      isDone: false,
+      isIndirect: false,
+      asked: 0,
+      nacks: 0,
+    };
+    this.#host.send(id, { kind: 'ping', seq: this.#seq });
+  }
+
+  /** @returns the round trip in milliseconds, when it is one of a direct probe. */
+  acked(from: string, seq: number, target: string, nowMs: number): number | undefined {
+    const probe = this.#probe;
+    if (probe?.seq === seq && probe.id === target) {
+      if (probe.isDone) return undefined;
+      probe.isDone = true;
+      this.ail(-1);
+      return from === target && !probe.isIndirect ? nowMs - probe.sentMs : undefined;
+    }
+    const at = this.#relays.findIndex((relay) => relay.seq === seq);
+    const relay = this.#relays[at];
+    if (relay === undefined || relay.target !== from || target !== from) return undefined;
+    this.#relays.splice(at, 1);
+    this.#host.send(relay.origin, { kind: 'ack', seq: relay.originSeq, target });
+    return undefined;
+  }
+
+  nacked(seq: number): void {
+    if (this.#probe?.seq === seq) this.#probe.nacks++;
+  }
+
+  relay(origin: string, originSeq: number, target: string, nowMs: number): void {
+    if (this.#relays.length >= RELAYS_MAX) return;
+    const { ackTimeoutMs, probeIntervalMs } = this.#options;
+    const seq = ++this.#seq;
+    const nackMs = nowMs + Math.floor(ackTimeoutMs * NACK_SHARE);
+    this.#relays.push({ origin, originSeq, seq, target, nackMs, endMs: nowMs + probeIntervalMs });
+    this.#host.send(target, { kind: 'ping', seq });
+  }
+
+  #watch(probe: Probe, nowMs: number): void {
+    const { sentMs, timeoutMs } = probe;
+    if (!probe.isIndirect && nowMs >= sentMs + timeoutMs) {
+      probe.isIndirect = true;
+      const others = this.#host.others(this.#options.indirectProbes, probe.id);
+      probe.asked = others.length;
+      for (const id of others)
+        this.#host.send(id, { kind: 'ping-req', seq: probe.seq, target: probe.id });
+    }
+    if (nowMs < sentMs + timeoutMs * 2) return;
+    probe.isDone = true;
+    // Others who try and say so: the fault is not on our side.
+    this.ail(probe.asked === 0 ? 1 : Math.max(0, probe.asked - probe.nacks));
+    this.#host.silent(probe.id);
+  }
+
+  #watchRelays(nowMs: number): void {
+    for (const relay of this.#relays) {
+      if (nowMs < relay.nackMs) continue;
+      relay.nackMs = Infinity;
+      this.#host.send(relay.origin, { kind: 'nack', seq: relay.originSeq });
+    }
+    this.#relays = this.#relays.filter(({ endMs }) => nowMs < endMs);
+  }
+
+  #next(random: Random): string | undefined {
+    const { roster } = this.#view;
+    for (let id = this.#urgent.pop(); id !== undefined; id = this.#urgent.pop()) {
+      const index = roster.indexOf(id);
+      if (index >= 0 && this.#view.isUsable(index)) return id;
+    }
+    for (let left = this.#view.size * 2; left > 0; left--) {
+      if (this.#order === undefined || this.#place >= this.#order.size) {
+        this.#order = new Permutation(this.#view.size, randomInt(random, 2 ** 32));
+        this.#place = 0;
+      }
+      const index = this.#order.at(this.#place++);
+      const id = roster.members[index]?.id;
+      if (id !== undefined && id !== this.#self && this.#view.isUsable(index)) return id;
+    }
+    return undefined;
+  }
+}

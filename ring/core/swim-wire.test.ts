@@ -1,0 +1,215 @@
+import * as fc from 'fast-check';
+import { test } from 'tap';
+import { seededRandom } from '../../spec/random.ts';
+import { decode, encode } from './codec.ts';
+import { Swim } from './swim.ts';
+import type { SwimMessage, Update } from './swim-message.ts';
+import { swimOptions } from './swim-options.ts';
+import { Roster } from './swim-view.ts';
+import { fromWire, SWIM_VERSION, toWire } from './swim-wire.ts';
+
+const facts = {
+  incarnation: 3,
+  version: 2,
+  addresses: ['10.0.0.1:7400', '[::1]:7400'],
+  protocol: [1, 2] as const,
+  certificateEpoch: 9,
+  load: 0.25,
+  coordinate: { x: 1.5, y: -2.25, z: 0, height: 0.01, error: 0.3 },
+  tier: 'userspace',
+  types: ['order', 'refund'],
+  ext: { 40: new Uint8Array([1, 2, 3]) },
+};
+const updates: Update[] = [
+  { id: 'a', state: 'alive', incarnation: 3, facts },
+  { id: 'b', state: 'suspect', incarnation: 1, accusers: ['a', 'c'] },
+  { id: 'c', state: 'suspect', incarnation: 1, facts: { ...facts, types: [] }, accusers: [] },
+  { id: 'd', state: 'dead', incarnation: 2 ** 40 },
+  { id: 'e', state: 'left', incarnation: 0 },
+];
+const bytes = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]);
+const head = { incarnation: 7, updates };
+const messages: SwimMessage[] = [
+  { kind: 'ping', seq: 1, ...head },
+  { kind: 'ping-req', seq: 2, target: 'b', ...head },
+  { kind: 'ack', seq: 3, ...head },
+  { kind: 'ack', seq: 3, coordinate: facts.coordinate, ...head },
+  { kind: 'ack', seq: 4, target: 'b', ...head },
+  { kind: 'nack', seq: 5, ...head },
+  { kind: 'gossip', ...head },
+  { kind: 'sync', step: 'compare', alive: 5, digest: [1, 2 ** 32 - 1], ...head },
+  { kind: 'sync', step: 'hashes', alive: 5, hashes: bytes, ...head },
+  { kind: 'sync', step: 'hashes', alive: 5, hashes: new Uint8Array(), ...head },
+  { kind: 'sync', step: 'ask', parts: 64, differing: bytes, ...head },
+  { kind: 'sync', step: 'tell', ...head },
+];
+
+/** As it arrives: through the codec. */
+const arrives = (body: unknown): ReturnType<typeof fromWire> => fromWire(decode(encode(body)));
+/** Bytes as lists, whatever class they have. */
+const plain = (value: unknown): unknown => {
+  if (value instanceof Uint8Array) return [...value];
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
+};
+
+test('every message arrives as it was sent', (t) => {
+  for (const message of messages)
+    t.strictSame(
+      plain(arrives(toWire(12, message))),
+      plain({ epoch: 12, message }),
+      `${message.kind} ${'step' in message ? message.step : ''}`,
+    );
+  t.end();
+});
+
+test('an idle probe costs a few dozen bytes', (t) => {
+  const ping = toWire(1_000, { kind: 'ping', seq: 70_000, incarnation: 300, updates: [] });
+  const { coordinate } = facts;
+  const ack = toWire(1_000, {
+    kind: 'ack',
+    seq: 70_000,
+    coordinate,
+    incarnation: 300,
+    updates: [],
+  });
+  t.ok(encode(ping).length <= 20, `${encode(ping).length}`);
+  t.ok(encode(ack).length <= 36, `${encode(ack).length}`);
+  t.end();
+});
+
+test('what is no message is refused', (t) => {
+  const ping = [SWIM_VERSION, 0, 1, 1, []];
+  const update = ['a', 0, 1];
+  const good = [SWIM_VERSION, 0, 1, 1, [update]];
+  t.ok(fromWire([1, good]));
+  const told = [1, 1, ['a:1'], 1, 1, 0];
+  t.ok(fromWire([1, [SWIM_VERSION, 0, 1, 1, [['a', 0, 1, told]]]]));
+  const withUpdate = (each: unknown): unknown => [1, [SWIM_VERSION, 0, 1, 1, [each]]];
+  const withFacts = (each: unknown): unknown => withUpdate(['a', 0, 1, each]);
+  for (const bad of [
+    null,
+    'ping',
+    [1],
+    [-1, ping],
+    [1, ping, 1],
+    [1, [0, 0, 1, 1, []]],
+    [1, [SWIM_VERSION, 9, 1, 1, []]],
+    [1, [SWIM_VERSION, 0, 2 ** 53, 1, []]],
+    [1, [SWIM_VERSION, 0, 1, -1, []]],
+    [1, [SWIM_VERSION, 0, 1, 1]],
+    [1, [SWIM_VERSION, 0, 1, 1, [], 'more']],
+    [1, [SWIM_VERSION, 1, 1, 1, []]],
+    [1, [SWIM_VERSION, 2, 1, 1, [], null, [1, 2, 3]]],
+    [1, [SWIM_VERSION, 2, 1, 1, [], null, [1, 2, 3, -4, 5]]],
+    [1, [SWIM_VERSION, 6, 1, 0, [], 1, new Uint8Array(3)]],
+    [1, [SWIM_VERSION, 6, 1, 0, [], 1, new Uint8Array(12)]],
+    [1, [SWIM_VERSION, 7, 1, 0, [], 64, new Uint8Array(7)]],
+    [1, [SWIM_VERSION, 7, 1, 0, [], 63, new Uint8Array(8)]],
+    withUpdate(null),
+    withUpdate(['', 0, 1]),
+    withUpdate(['a', 4, 1]),
+    withUpdate(['a', 0, 1.5]),
+    withUpdate(['a', 0, 1, null, null, 1]),
+    withUpdate(['a', 1, 1, null, [1]]),
+    withUpdate(['a', 1, 1, null, Array.from({ length: 9 }, () => 'b')]),
+    withFacts([1, 1, 'a:1', 1, 1, 0]),
+    withFacts([1, 1, ['a'.repeat(257)], 1, 1, 0]),
+    withFacts([...told, 1.5]),
+    withFacts([...told, Number.NaN]),
+    withFacts([...told, null, null, 7]),
+    withFacts([...told, null, null, null, null, { x: new Uint8Array() }]),
+    withFacts([...told, null, null, null, null, { 1: new Uint8Array(2_000) }]),
+    withFacts([...told, null, null, null, null, {}, 1]),
+  ])
+    t.equal(fromWire(bad), undefined, JSON.stringify(bad)?.slice(0, 80));
+  t.end();
+});
+
+test('a message of the next version is read as far as it is known, and its facts are passed on', (t) => {
+  const next = SWIM_VERSION + 1;
+  const { coordinate: _, ...known } = facts;
+  const [, [, , , , [[, , , wireFacts]]]] = toWire(1, {
+    kind: 'gossip',
+    incarnation: 1,
+    updates: [{ id: 'b', state: 'alive', incarnation: 4, facts: known }],
+  }) as [number, [number, number, number, number, [[string, number, number, unknown[]]]]];
+  const newFact = { ...known.ext, 90: new Uint8Array([9, 9]) };
+  const body = [
+    1,
+    [
+      next,
+      31, // a kind that is not known
+      4,
+      0,
+      [
+        ['b', 0, 4, [...wireFacts.slice(0, 10), newFact, 'appended'], null, 'appended'],
+        ['c', 17, 4], // a state that is not known
+      ],
+      { appended: true },
+    ],
+  ];
+  const heard = arrives(body);
+  t.match(heard?.message, { kind: 'gossip', incarnation: 4, updates: [{ id: 'b' }] });
+  t.equal(heard?.message.updates.length, 1);
+  const ping = arrives([1, [next, 0, 4, 3, [], 'appended']]);
+  t.match(ping?.message, { kind: 'ping', seq: 3 });
+
+  // A node of this version passes on, as its own message, what it could not read.
+  const random = seededRandom(1);
+  const own = { addresses: ['a:1'], protocol: [1, 1] as const, certificateEpoch: 1 };
+  const swim = new Swim({ id: 'a', incarnation: 1, facts: own }, swimOptions(), 0, random);
+  const roster = new Roster(['a', 'b', 'c'].map((id) => ({ id, address: `${id}:1` })));
+  swim.step({ kind: 'roster', roster }, 0, random);
+  const sent = swim
+    .step({ kind: 'message', from: 'b', message: heard?.message as SwimMessage }, 1, random)
+    .concat(swim.step({ kind: 'tick' }, 2, random))
+    .filter((effect) => effect.kind === 'send')
+    .map(({ message }) => arrives(toWire(1, message))?.message);
+  const passed = sent.flatMap((message) => message?.updates ?? []).find(({ id }) => id === 'b');
+  t.strictSame(plain(passed?.facts?.ext), plain(newFact));
+  t.end();
+});
+
+test('whatever arrives is refused or harmless', (t) => {
+  const wires = messages.map((message) => toWire(1, message));
+  const junk = fc.anything({ maxDepth: 3, withTypedArray: true });
+  /** One place somewhere inside is something else. */
+  const mutate = (value: unknown, path: number[], junked: unknown): unknown => {
+    const [step, ...rest] = path;
+    if (!Array.isArray(value) || step === undefined || value.length === 0) return junked;
+    const at = step % (value.length + 1);
+    const copy = [...(value as unknown[])];
+    copy[at] = mutate(copy[at], rest, junked);
+    return copy;
+  };
+  const random = seededRandom(1);
+  const own = { addresses: ['a:1'], protocol: [1, 1] as const, certificateEpoch: 1 };
+  const swim = new Swim({ id: 'a', incarnation: 1, facts: own }, swimOptions(), 0, random);
+  const roster = new Roster('abcdefgh'.split('').map((id) => ({ id, address: `${id}:1` })));
+  swim.step({ kind: 'roster', roster }, 0, random);
+  let nowMs = 0;
+  let heard = 0;
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...wires),
+      fc.array(fc.nat(12), { minLength: 1, maxLength: 5 }),
+      fc.oneof(junk, fc.constantFrom<unknown>(...wires), fc.nat(), fc.string()),
+      (wire, path, junked) => {
+        const body = mutate(wire, path, junked);
+        const read = fromWire(body);
+        if (read === undefined) return;
+        heard++;
+        // It is taken, and what comes of it can be sent.
+        const event = { kind: 'message' as const, from: 'b', message: read.message };
+        for (const effect of swim.step(event, ++nowMs, random))
+          if (effect.kind === 'send') fromWire(decode(encode(toWire(1, effect.message))));
+      },
+    ),
+    { numRuns: 5_000, seed: 7 },
+  );
+  t.ok(heard > 100, `${heard} were read`);
+  t.equal(swim.members().length, 8);
+  t.end();
+});

@@ -1,0 +1,186 @@
+import { test } from 'tap';
+import { SwimLattice } from './swim-lattice.ts';
+
+type Change = { atMs: number; observer: number; member: number; state: string };
+
+function start(options: ConstructorParameters<typeof SwimLattice>[0]): {
+  lattice: SwimLattice;
+  all: number[];
+  changes: Change[];
+} {
+  const lattice = new SwimLattice({ sampleEvery: 4, ...options });
+  const changes: Change[] = [];
+  lattice.changed = (observer, member, state) =>
+    changes.push({ atMs: lattice.nowMs, observer, member, state });
+  const all = Array.from({ length: lattice.size }, (_, index) => index);
+  return { lattice, all, changes };
+}
+
+test('a killed node is suspected, then dead everywhere; restarted, it is alive again', (t) => {
+  for (const nodes of [3, 5, 25]) {
+    for (const hasDisk of [true, false]) {
+      const { lattice, all, changes } = start({ nodes, seed: nodes });
+      const whole = (): boolean => lattice.allSee(all, all, 'alive');
+      t.ok(lattice.runUntil(whole, 5_000), 'all find each other');
+      lattice.run(5_000);
+      lattice.kill(1);
+      const rest = all.filter((index) => index !== 1);
+      const killedMs = lattice.nowMs;
+      t.ok(
+        lattice.runUntil(() => lattice.allSee(rest, [1], 'dead'), 15_000),
+        `dead at ${nodes}`,
+      );
+      const told = changes.filter(({ atMs, member }) => atMs > killedMs && member !== 1);
+      t.strictSame(told, [], 'nobody else was accused');
+      lattice.start(1, hasDisk);
+      t.ok(lattice.runUntil(whole, 5_000), `and back ${hasDisk ? 'with' : 'without'} its disk`);
+      t.equal(lattice.view(0, 1)?.incarnation, 2);
+    }
+  }
+  t.end();
+});
+
+test('nobody is declared dead wrongly at 10 % loss', (t) => {
+  for (const [nodes, isStream] of [
+    [3, false],
+    [25, false],
+    [25, true],
+  ] as const) {
+    const { lattice, changes } = start({ nodes, seed: 2 });
+    lattice.network.loss = 0.1;
+    lattice.network.isStream = isStream;
+    lattice.run(180_000);
+    t.equal(changes.filter(({ state }) => state === 'dead').length, 0, `${nodes} nodes`);
+    t.ok(
+      changes.some(({ atMs, state }) => atMs > 10_000 && state === 'suspect'),
+      'loss was felt',
+    );
+  }
+  t.end();
+});
+
+test('a lattice of 25 split 14 to 11 is one again within 30 s, and so is one split in half', (t) => {
+  for (const [nodes, left] of [
+    [25, 14],
+    [24, 12],
+  ] as const) {
+    const { lattice, all, changes } = start({ nodes, seed: 3 });
+    lattice.run(5_000);
+    const [ones, others] = [all.slice(0, left), all.slice(left)];
+    lattice.network.canReach = (from, to) => from < left === to < left;
+    lattice.run(60_000);
+    t.ok(
+      lattice.allSee(ones, others, 'dead') && lattice.allSee(others, ones, 'dead'),
+      'it was split',
+    );
+    lattice.network.canReach = () => true;
+    const before = changes.length;
+    const healMs = lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 30_000);
+    t.ok(healMs, `healed in ${healMs} ms`);
+    if (left * 2 === nodes) continue;
+    const refuted = changes.slice(before).filter(({ observer, member, state }) => {
+      return state !== 'alive' && observer < left && member < left;
+    });
+    t.strictSame(refuted, [], 'the majority accused none of its own for it');
+  }
+  t.end();
+});
+
+test('one direction cut between two nodes kills neither', (t) => {
+  const { lattice, changes } = start({ nodes: 5, seed: 4 });
+  lattice.run(5_000);
+  lattice.network.canReach = (from, to) => !(from === 0 && to === 1);
+  lattice.run(60_000);
+  t.equal(changes.filter(({ state }) => state === 'dead').length, 0);
+  t.end();
+});
+
+test('a node that stands still for 3 s accuses nobody and is not declared dead', (t) => {
+  for (const nodes of [3, 5, 25]) {
+    for (let seed = 0; seed < 10; seed++) {
+      const { lattice, changes } = start({ nodes, seed });
+      lattice.run(8_000);
+      const before = changes.length;
+      lattice.stall(2, 3_000);
+      lattice.run(30_000);
+      const after = changes.slice(before);
+      t.strictSame(
+        after.filter(({ member, state }) => member !== 2 && state !== 'alive'),
+        [],
+        'it accuses nobody',
+      );
+      t.notOk(
+        after.some(({ state }) => state === 'dead'),
+        'and lives',
+      );
+    }
+  }
+  t.end();
+});
+
+test('a node that stays blocked is silent, and declared dead', (t) => {
+  const { lattice, all, changes } = start({ nodes: 5, seed: 6 });
+  lattice.run(8_000);
+  lattice.stall(2, 600_000);
+  const rest = all.filter((index) => index !== 2);
+  t.ok(lattice.runUntil(() => lattice.allSee(rest, [2], 'dead'), 15_000));
+  t.notOk(changes.some(({ observer, atMs }) => observer === 2 && atMs > 8_000));
+  t.end();
+});
+
+test('a machine that slept suspects nobody, hears that it was given up, and is back', (t) => {
+  const { lattice, all, changes } = start({ nodes: 25, seed: 8 });
+  lattice.run(8_000);
+  lattice.sleep(3, 60_000);
+  const rest = all.filter((index) => index !== 3);
+  t.ok(lattice.runUntil(() => lattice.allSee(rest, [3], 'dead'), 30_000));
+  lattice.run(68_000 - lattice.nowMs - 1);
+  const before = changes.length;
+  const backMs = lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 5_000);
+  t.ok(backMs, `back in ${backMs} ms`);
+  lattice.run(10_000);
+  const accused = changes.slice(before).filter(({ member, state }) => {
+    return member !== 3 && state !== 'alive';
+  });
+  t.strictSame(accused, []);
+  t.end();
+});
+
+test('clocks that go 20 % too fast or too slow accuse nobody', (t) => {
+  const { lattice, changes } = start({ nodes: 10, seed: 9 });
+  lattice.skew(1, 1.2);
+  lattice.skew(2, 0.8);
+  lattice.run(120_000);
+  t.notOk(changes.some(({ state }) => state === 'dead'));
+  t.end();
+});
+
+test('who leaves is gone at once, and nobody suspects it', (t) => {
+  const { lattice, all } = start({ nodes: 10, seed: 5 });
+  lattice.run(5_000);
+  lattice.leave(4);
+  const rest = all.filter((index) => index !== 4);
+  t.ok(lattice.runUntil(() => lattice.allSee(rest, [4], 'left'), 1_000));
+  lattice.run(30_000);
+  t.ok(lattice.allSee(rest, [4], 'left'));
+  lattice.start(4);
+  t.ok(
+    lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 5_000),
+    'it can come back',
+  );
+  t.end();
+});
+
+test('one seed gives one run', (t) => {
+  const trace = (seed: number): number => {
+    const { lattice } = start({ nodes: 9, seed });
+    Object.assign(lattice.network, { loss: 0.05, duplication: 0.05, reordering: 0.1 });
+    lattice.run(20_000);
+    lattice.kill(3);
+    lattice.run(20_000);
+    return lattice.traceHash;
+  };
+  t.equal(trace(7), trace(7));
+  t.not(trace(7), trace(8));
+  t.end();
+});

@@ -1,0 +1,367 @@
+/**
+ * Many membership cores on one virtual clock and a network that loses, delays, repeats and splits.
+ *
+ * The cores are those that ship. One seed gives one run: `traceHash` tells two runs apart.
+ */
+import { decode } from '../../ring/core/codec.ts';
+import { encodeMessage, FrameBatch } from '../../ring/core/frame.ts';
+import { Swim, type SwimEvent, type SwimMember } from '../../ring/core/swim.ts';
+import type { MemberState, SwimMessage, Update } from '../../ring/core/swim-message.ts';
+import { type SwimOptions, swimOptions } from '../../ring/core/swim-options.ts';
+import { Roster } from '../../ring/core/swim-view.ts';
+import { fromWire, SWIM_VERSION, toWire } from '../../ring/core/swim-wire.ts';
+import { type Random, randomInt, seededRandom } from '../../spec/random.ts';
+import { EventWheel } from './event-wheel.ts';
+
+export interface LatticeOptions {
+  nodes: number;
+  seed: number;
+  swim?: Partial<SwimOptions>;
+  /** All know of all at the start; else each knows the roster alone, and they find each other. */
+  isSettled?: boolean;
+  /** One in so many messages goes through the real codec and is measured. Default 16. */
+  sampleEvery?: number;
+}
+
+/** What the network does. May be changed while it runs. */
+export interface Network {
+  /** A message takes from so many to so many whole milliseconds. */
+  delayMs: readonly [least: number, most: number];
+  /** Share of the messages that are lost, 0 to 1. */
+  loss: number;
+  /** A lost message is sent again, as TCP does: it comes late, and what follows on the same way waits for it. */
+  isStream: boolean;
+  /** Share of the messages that come twice. */
+  duplication: number;
+  /** Share of the messages that are overtaken: they take up to 100 ms more. */
+  reordering: number;
+  canReach: (from: number, to: number) => boolean;
+}
+
+export type Changed = (
+  observer: number,
+  member: number,
+  state: MemberState,
+  before: MemberState | undefined,
+) => void;
+
+class Node {
+  swim: Swim;
+  /** As kept on its disk. */
+  incarnation = 1;
+  isRunning = true;
+  /** Until then it stands still: what reaches it waits. */
+  stalledUntilMs = 0;
+  /** The tick that is in the wheel; Infinity: none. */
+  armedMs = Infinity;
+  /** Its own clock: origin and speed. */
+  originMs = 0;
+  speed = 1;
+
+  constructor(swim: Swim) {
+    this.swim = swim;
+  }
+
+  localMs(nowMs: number): number {
+    return this.originMs + this.speed * nowMs;
+  }
+
+  wakeMs(): number {
+    return (this.swim.wakeMs - this.originMs) / this.speed;
+  }
+}
+
+const [TICK, DELIVER, CALL] = [0, 1, 2];
+/** TCP's first retransmission comes after this, each further one after twice as long (RFC 6298; Linux' minimum). */
+const RETRANSMIT_MS = 200;
+const RETRANSMITS_MAX = 6;
+
+export class SwimLattice {
+  readonly network: Network = {
+    delayMs: [1, 4],
+    loss: 0,
+    isStream: false,
+    duplication: 0,
+    reordering: 0,
+    canReach: () => true,
+  };
+  readonly ids: readonly string[];
+  messages = 0;
+  /** Of frames, as far as they were measured: `bytes` stands for all messages. */
+  bytes = 0;
+  changed: Changed = () => {};
+  readonly #options: SwimOptions;
+  readonly #random: Random;
+  readonly #roster: Roster;
+  readonly #nodes: Node[] = [];
+  readonly #indexes: Map<string, number>;
+  readonly #wheel = new EventWheel();
+  readonly #sampleEvery: number;
+  /** Ways on which something lost is being sent again -> until when. */
+  readonly #blocked = new Map<number, number>();
+  #hash = 0x811c9dc5;
+
+  constructor({ nodes, seed, swim, isSettled = false, sampleEvery = 16 }: LatticeOptions) {
+    this.#options = swimOptions(swim);
+    this.#random = seededRandom(seed);
+    this.#sampleEvery = sampleEvery;
+    this.ids = Array.from({ length: nodes }, (_, index) => nodeName(index));
+    this.#indexes = new Map(this.ids.map((id, index) => [id, index]));
+    this.#roster = new Roster(
+      this.ids.map((id, index) => ({
+        id,
+        address: addressOf(index),
+        ...(isSettled ? { known: settled(id, index) } : {}),
+      })),
+    );
+    for (let index = 0; index < nodes; index++) {
+      this.#nodes.push(new Node(this.#core(index, 1, 0)));
+      this.#step(index, { kind: 'roster', roster: this.#roster });
+    }
+  }
+
+  get size(): number {
+    return this.#nodes.length;
+  }
+
+  get nowMs(): number {
+    return this.#wheel.nowMs;
+  }
+
+  /** FNV-1a over every delivery and every change of a view, with its time. */
+  get traceHash(): number {
+    return this.#hash >>> 0;
+  }
+
+  isRunning(index: number): boolean {
+    return this.#node(index).isRunning;
+  }
+
+  kill(index: number): void {
+    this.#node(index).isRunning = false;
+  }
+
+  /** Starts a node again. @param hasDisk false: it does not know the incarnation that it had. */
+  start(index: number, hasDisk = true): void {
+    const node = this.#node(index);
+    node.incarnation = hasDisk ? node.incarnation + 1 : 1;
+    node.swim = this.#core(index, node.incarnation, node.localMs(this.nowMs));
+    node.isRunning = true;
+    node.stalledUntilMs = 0;
+    this.#step(index, { kind: 'roster', roster: this.#roster });
+  }
+
+  leave(index: number): void {
+    this.#step(index, { kind: 'leave' });
+    this.#node(index).isRunning = false;
+  }
+
+  /** The node does nothing for so long; what reaches it waits. */
+  stall(index: number, forMs: number): void {
+    this.#node(index).stalledUntilMs = this.nowMs + forMs;
+  }
+
+  /** A machine that sleeps: as a stall, but its clock stands still too, and what reaches it is lost. */
+  sleep(index: number, forMs: number): void {
+    const node = this.#node(index);
+    node.isRunning = false;
+    this.after(forMs, () => {
+      node.isRunning = true;
+      node.originMs -= forMs * node.speed;
+      node.armedMs = Infinity;
+      this.#step(index, { kind: 'slept' });
+    });
+  }
+
+  /** From now on its clock goes at another speed. */
+  skew(index: number, speed: number): void {
+    const node = this.#node(index);
+    node.originMs += (node.speed - speed) * this.nowMs;
+    node.speed = speed;
+  }
+
+  event(index: number, event: SwimEvent): void {
+    this.#step(index, event);
+  }
+
+  after(delayMs: number, run: () => void): void {
+    this.#wheel.add(this.nowMs + delayMs, CALL, 0, 0, run);
+  }
+
+  run(forMs: number): void {
+    this.#wheel.run(this.nowMs + forMs, (kind, a, b, payload) => {
+      if (kind === TICK) this.#tick(a, b);
+      else if (kind === DELIVER) this.#deliver(a, b, payload as SwimMessage);
+      else (payload as () => void)();
+    });
+  }
+
+  /** Runs until it holds. @returns the milliseconds it took, or undefined when the limit is over. */
+  runUntil(holds: () => boolean, limitMs: number): number | undefined {
+    const startMs = this.nowMs;
+    while (this.nowMs - startMs <= limitMs) {
+      if (holds()) return this.nowMs - startMs;
+      this.run(10);
+    }
+    return undefined;
+  }
+
+  view(observer: number, member: number): SwimMember | undefined {
+    return this.#node(observer).swim.member(this.ids[member] ?? '');
+  }
+
+  state(observer: number, member: number): MemberState | undefined {
+    return this.#node(observer).swim.stateOf(this.ids[member] ?? '');
+  }
+
+  healthFactor(index: number): number {
+    return this.#node(index).swim.healthFactor;
+  }
+
+  /** True when all `observers` see all `members` in the state. */
+  allSee(observers: readonly number[], members: readonly number[], state: MemberState): boolean {
+    return observers.every((observer) =>
+      members.every((member) => this.state(observer, member) === state),
+    );
+  }
+
+  #core(index: number, incarnation: number, nowMs: number): Swim {
+    const self = { id: this.ids[index] ?? '', incarnation, facts: factsOf(index) };
+    return new Swim(self, this.#options, nowMs, this.#random);
+  }
+
+  #node(index: number): Node {
+    return this.#nodes[index] as Node;
+  }
+
+  #step(index: number, event: SwimEvent): void {
+    const node = this.#node(index);
+    const { nowMs } = this;
+    for (const effect of node.swim.step(event, node.localMs(nowMs), this.#random)) {
+      switch (effect.kind) {
+        case 'send':
+          this.#send(index, this.#indexes.get(effect.to) ?? 0, effect.message);
+          break;
+        case 'incarnation':
+          node.incarnation = effect.incarnation;
+          break;
+        case 'member': {
+          const member = this.#indexes.get(effect.id) ?? 0;
+          if (effect.state === effect.before) break;
+          this.#mix(nowMs, index, member, 16 + effect.state.length);
+          this.changed(index, member, effect.state, effect.before);
+          break;
+        }
+        case 'slept':
+          break;
+      }
+    }
+    const wakeMs = Math.max(nowMs + 1, Math.ceil(node.wakeMs()));
+    if (wakeMs < node.armedMs) this.#arm(index, node, wakeMs);
+  }
+
+  #arm(index: number, node: Node, atMs: number): void {
+    node.armedMs = atMs;
+    this.#wheel.add(atMs, TICK, index, atMs, undefined);
+  }
+
+  #tick(index: number, armedMs: number): void {
+    const node = this.#node(index);
+    if (!node.isRunning || node.armedMs !== armedMs) return;
+    const { nowMs } = this;
+    // Its timers fire first when it moves again, before it reads what came meanwhile.
+    const dueMs = Math.max(node.stalledUntilMs, Math.ceil(node.wakeMs()));
+    if (dueMs > nowMs) {
+      this.#arm(index, node, dueMs);
+      return;
+    }
+    node.armedMs = Infinity;
+    this.#step(index, { kind: 'tick' });
+  }
+
+  #send(from: number, to: number, message: SwimMessage): void {
+    const network = this.network;
+    this.messages++;
+    const sent = this.messages % this.#sampleEvery === 0 ? this.#throughCodec(message) : message;
+    const [least, most] = network.delayMs;
+    let delayMs = least + randomInt(this.#random, most - least + 1);
+    if (network.loss > 0 && this.#random.next() < network.loss) {
+      if (!network.isStream) return;
+      let waitMs = RETRANSMIT_MS;
+      for (let again = 0; again < RETRANSMITS_MAX; again++) {
+        delayMs += waitMs;
+        if (this.#random.next() >= network.loss) break;
+        waitMs *= 2;
+      }
+      this.#blocked.set(from * this.size + to, this.nowMs + delayMs);
+    } else if (this.#blocked.size > 0) {
+      const untilMs = this.#blocked.get(from * this.size + to) ?? 0;
+      if (untilMs > this.nowMs + delayMs) delayMs = untilMs - this.nowMs;
+      else if (untilMs > 0) this.#blocked.delete(from * this.size + to);
+    }
+    if (network.reordering > 0 && this.#random.next() < network.reordering)
+      delayMs += randomInt(this.#random, 100);
+    this.#wheel.add(this.nowMs + delayMs, DELIVER, from, to, sent);
+    if (network.duplication > 0 && this.#random.next() < network.duplication)
+      this.#wheel.add(this.nowMs + delayMs + randomInt(this.#random, 500), DELIVER, from, to, sent);
+  }
+
+  /** What comes out at the other side, and the size of the frame that it went in. */
+  #throughCodec(message: SwimMessage): SwimMessage {
+    const body = toWire(1, message);
+    const batch = new FrameBatch();
+    const encoded = encodeMessage({ kind: 'cast', method: 'swim', body });
+    const frame = batch.add(encoded) ?? batch.take();
+    this.bytes += (frame?.length ?? 0) * this.#sampleEvery;
+    const [, , heard] = decode(encoded) as unknown[];
+    const received = fromWire(heard);
+    if (received === undefined) throw new Error(`not read again: ${JSON.stringify(body)}`);
+    return received.message;
+  }
+
+  #deliver(from: number, to: number, message: SwimMessage): void {
+    const node = this.#node(to);
+    if (!node.isRunning || !this.network.canReach(from, to)) return;
+    if (this.nowMs < node.stalledUntilMs) {
+      this.#wheel.add(node.stalledUntilMs + 1, DELIVER, from, to, message);
+      return;
+    }
+    this.#mix(this.nowMs, from, to, message.updates.length);
+    this.#step(to, { kind: 'message', from: this.ids[from] ?? '', message });
+  }
+
+  #mix(a: number, b: number, c: number, d: number): void {
+    let hash = this.#hash;
+    hash = Math.imul(hash ^ a, 0x01000193);
+    hash = Math.imul(hash ^ b, 0x01000193);
+    hash = Math.imul(hash ^ c, 0x01000193);
+    hash = Math.imul(hash ^ d, 0x01000193);
+    this.#hash = hash ^ (hash >>> 15);
+  }
+}
+
+/** As long as a node's real id. */
+function nodeName(index: number): string {
+  return `n${index.toString(32).padStart(52, 'z')}`;
+}
+
+function addressOf(index: number): string {
+  return `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}:7400`;
+}
+
+function factsOf(index: number): {
+  addresses: string[];
+  protocol: [number, number];
+  certificateEpoch: number;
+} {
+  return {
+    addresses: [addressOf(index)],
+    protocol: [SWIM_VERSION, SWIM_VERSION],
+    certificateEpoch: 1,
+  };
+}
+
+function settled(id: string, index: number): Update {
+  const facts = { incarnation: 1, version: 1, ...factsOf(index) };
+  return { id, state: 'alive', incarnation: 1, facts };
+}
