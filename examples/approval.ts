@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   const handle = engine.get<string>(ID);
   try {
     if (answer !== undefined) await handle.signal('answer', answer);
-    console.log(await handle.result({ timeout: '2s' }));
+    console.log(await handle.result(answer === undefined ? { timeout: '2s' } : {}));
   } catch (error) {
     if (error instanceof NotFoundError) {
       console.log('nobody waits for an answer: ask first');

@@ -36,12 +36,12 @@ test('a history of it replays', async (t) => {
   t.same(done(), UNDONE, 'and the replay does nothing');
 });
 
-const isEffect = (line: string): boolean => line.startsWith('  ');
+/** With which the program says what it did outside. */
+const EFFECT = '  ';
 
 test('the command, killed with -9 after each of its effects: it goes on, every effect is there once', async (t) => {
   const state = stateFolder(t);
-  const run = (killAt?: (line: string) => boolean) =>
-    runExample('order-saga', ['--state', state], killAt);
+  const run = (killAt?: string) => runExample('order-saga', ['--state', state], killAt);
   const effects = (): string[][] =>
     readFileSync(join(state, 'done.txt'), 'utf8')
       .trim()
@@ -57,7 +57,8 @@ test('the command, killed with -9 after each of its effects: it goes on, every e
     'order-2: refund 1700',
   ];
   for (let kill = 1; kill < expected.length; kill++) {
-    const { said } = await run(isEffect);
+    const { said, code } = await run(EFFECT);
+    t.equal(code, null, 'it was killed');
     t.equal(effects().length, kill, said.join('\n'));
     if (kill > 1) t.match(said[0], /^order-\d goes on after \d+ events$/);
   }
