@@ -111,6 +111,27 @@ for (const [how, status] of [
   });
 }
 
+test('children of a parent whose code is missing are told of its end too', async (t) => {
+  const store = new MemoryStore();
+  const parent = workflow('parent', async (ctx) => {
+    await ctx.child(waits, undefined, { id: 'cancelled' });
+    await ctx.child(waits, undefined, { id: 'left', onParentClose: 'abandon' });
+    await ctx.receive('end');
+  });
+  const first = await Engine.open({ store, workflows: [parent, waits] });
+  const handle = await first.start(parent, undefined, { id: 'parent' });
+  await until(async () => (await handle.describe()).pending[0]?.kind === 'receive');
+  await first.close();
+  const second = await Engine.open({ store, workflows: [waits] });
+  t.teardown(() => second.close());
+  // It has looked already whether its parent goes on.
+  t.equal((await second.get('cancelled').describe()).status, 'running');
+  await until(async () => (await second.get('parent').describe()).status === 'stuck');
+  await second.get('parent').terminate();
+  await t.rejects(second.get('cancelled').result(), { message: /its parent has ended/ });
+  t.equal((await second.get('left').describe()).status, 'running');
+});
+
 test('a child whose parent was terminated is told, also when the process died in between', async (t) => {
   class Late extends MemoryStore {
     /** Everything of the child is lost from now on, as if the process had died before. */

@@ -120,6 +120,7 @@ export class Engine {
     this.#children = new Children({
       ...common,
       executor,
+      store,
       starter: this.#starter,
       endings: this.#endings,
     });

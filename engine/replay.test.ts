@@ -146,6 +146,69 @@ test('a missing version is stuck and named; it goes on when it is listed again',
   t.equal(await (await deploy(body, 'old')).get('id').result(), 'kept');
 });
 
+for (const how of ['missing', 'changed'] as const) {
+  test(`a closed run whose code is ${how} stays as it ended`, async (t) => {
+    const deploy = deployments(t);
+    const first = await deploy((ctx) => ctx.step('a', () => 'result'));
+    await first.start('w', undefined, { id: 'id' });
+    t.equal(await first.get('id').result(), 'result');
+    const history = await first.get('id').history();
+    const second = await deploy(how === 'missing' ? undefined : (ctx) => ctx.sleep('b', 1));
+    const handle = second.get('id');
+    const notFound = { code: 'ERR_ENGINE_NOT_FOUND' };
+    await t.rejects(handle.query('q'), { code: 'ERR_ENGINE_QUERY' });
+    await t.rejects(handle.signal('s'), notFound);
+    await t.rejects(handle.update('u'), notFound);
+    await t.rejects(handle.cancel(), notFound);
+    await t.rejects(handle.terminate(), notFound);
+    t.equal(await handle.result(), 'result');
+    t.same(await handle.history(), history);
+  });
+}
+
+test('a run that is stuck keeps its attributes and its place in a queue', async (t) => {
+  const store = new MemoryStore();
+  const queues = { q: { concurrency: 1 } };
+  const tagged = workflow('tagged', async (ctx) => {
+    ctx.attributes({ stage: 'late' });
+    return ctx.receive('go');
+  });
+  const first = await Engine.open({ store, workflows: [tagged], queues });
+  await first.start(tagged, undefined, { id: 'a', queue: 'q', attributes: { size: 3 } });
+  await until(async () => (await first.get('a').describe()).pending[0]?.kind === 'receive');
+  await first.start(tagged, undefined, { id: 'b', queue: 'q' });
+  await first.close();
+  const second = await Engine.open({ store, workflows: [], queues });
+  await until(async () => (await second.get('a').describe()).status === 'stuck');
+  const found = [];
+  for await (const run of second.list({ attributes: { size: 3, stage: 'late' } }))
+    found.push(run.id);
+  t.same(found, ['a']);
+  await second.close();
+  const third = await Engine.open({ store, workflows: [tagged], queues });
+  t.teardown(() => third.close());
+  t.match(await third.get('b').describe(), { pending: [{ kind: 'queue' }] });
+  await third.get('a').signal('go', 1);
+  t.equal(await third.get('a').result(), 1);
+});
+
+test('a run that was ended while it was stuck replays with the body it was for', async (t) => {
+  const deploy = deployments(t);
+  const body: Body = async (ctx) => {
+    ctx.onSignal('s', () => ctx.step('handle', () => {}));
+    await ctx.receive('never');
+  };
+  const first = await deploy(body);
+  await first.start('w', undefined, { id: 'id' });
+  const second = await deploy(undefined);
+  await stuckRun(second);
+  await second.get('id').signal('s');
+  await second.get('id').terminate();
+  const history = await second.get('id').history();
+  t.match(await Engine.replay(workflow('w', body), history), { ok: true });
+  t.equal((await (await deploy(body)).get('id').describe()).status, 'terminated');
+});
+
 test('a delayed run whose code is missing costs nothing, and begins once it is there', async (t) => {
   const store = new MemoryStore();
   const reads: string[] = [];

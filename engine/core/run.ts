@@ -10,6 +10,7 @@
  * R3. A recorded outcome settles its operation; a step that has one is never handed out again.
  * R4. A body that differs from its journal, or waits for something that is not an operation, makes the run stuck:
  *     from then on it produces nothing, so its journal does not grow.
+ * R5. What the journal says of its state, and that it has ended, holds also when its body cannot be replayed to there.
  */
 import { AetherError } from '../../spec/error.ts';
 import { type Random, seededRandom } from '../../spec/random.ts';
@@ -166,6 +167,8 @@ export class Run {
       if (operation !== undefined || this.#stuck !== undefined)
         this.progress.resume(one, operation);
     }
+    // R5
+    if (this.#stuck !== undefined) for (const event of recorded) this.#rememberState(event);
     this.#operations.resume();
     return this.#advance();
   }
@@ -198,7 +201,8 @@ export class Run {
 
   /** Ends the run from outside, without asking the body. */
   close(event: EndedFromOutside): Advance {
-    this.#tape.record(event);
+    // What came before while it was stuck is not answered by its body: a replay must not look for that (P2 of tape.ts).
+    this.#tape.record(this.#stuck === undefined ? event : { ...event, kept: true });
     this.#end(event);
     return this.#advance();
   }
@@ -385,8 +389,7 @@ export class Run {
     switch (event.kind) {
       case 'started':
         this.#remember(event);
-        Object.assign(this.attributes, event.attributes);
-        this.#begunAt = event.begunAt;
+        this.#rememberState(event);
         if (event.notBefore === undefined && !this.queued) this.#callBody();
         return;
       case 'begun':
@@ -427,6 +430,17 @@ export class Run {
       }
     }
     if (event.kind === 'signal-received' && event.id !== undefined) this.signalIds.add(event.id);
+  }
+
+  /** What of a journal is in the record (R5). */
+  #rememberState(event: JournalEvent): void {
+    if (event.kind === 'started') {
+      Object.assign(this.attributes, event.attributes);
+      this.#begunAt = event.begunAt;
+    }
+    if (event.kind === 'begun') this.#begunAt = event.at;
+    if (event.kind === 'attributes-set') Object.assign(this.attributes, event.values);
+    if (isClosing(event)) this.#closing = event;
   }
 
   #withOperation(event: JournalEvent & { op: number }, then: (operation: Operation) => void): void {

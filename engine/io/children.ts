@@ -20,10 +20,14 @@ import type { Run } from '../core/run.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { Endings } from './endings.ts';
 import type { Executor } from './executor.ts';
+import type { Store } from '../store.ts';
 import type { Starter, StartedRun } from './starter.ts';
+
+const PAGE = 1_000;
 
 export interface ChildrenOptions {
   readonly executor: Executor;
+  readonly store: Store;
   readonly arrivals: Arrivals;
   readonly starter: Starter;
   readonly endings: Endings;
@@ -91,12 +95,35 @@ export class Children implements Outside {
   /** A run has ended for good or goes on as another: its children are told. */
   closed(run: Run): void {
     const { runId } = run.identity;
+    if (run.stuck !== undefined) {
+      this.#closeAllOf(runId).catch((error: unknown) => this.#ignore(error, { runId }));
+    }
     for (const [id, onClose] of run.children) {
       if (onClose === 'abandon') continue;
       void this.#options.executor
         .newest(id)
         .then((record) => (record?.parent === runId ? this.#close(record, onClose) : undefined))
         .catch((error: unknown) => this.#ignore(error, { runId, child: id }));
+    }
+  }
+
+  /** Closes the children of a run whose body was not there to say which it has: they name it. */
+  async #closeAllOf(runId: string): Promise<void> {
+    const { executor, store } = this.#options;
+    let after: string | undefined;
+    for (;;) {
+      const page = await store.list({
+        status: ['running', 'sleeping', 'stuck'],
+        limit: PAGE,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const record of page) {
+        if (record.parent !== runId) continue;
+        const link = await executor.visit(record, (child) => child.started.parent);
+        if (link !== undefined) await this.#closeAfter(link, record);
+      }
+      after = page.at(-1)?.runId;
+      if (page.length < PAGE) return;
     }
   }
 
