@@ -85,7 +85,18 @@ interface TracedFile {
  * the kernel may have dropped what it could not write (Rebello et al., "Can Applications Recover from fsync Failures?").
  */
 export class Disk {
-  #files: TracedFile[] = [];
+  #files: TracedFile[];
+
+  /** @param files what is on the disk for sure, by name. */
+  constructor(files: Readonly<Record<string, Buffer>> = {}) {
+    this.#files = Object.entries(files).map(([name, content]) => ({
+      name,
+      content,
+      pending: [],
+      linked: true,
+      unlinked: false,
+    }));
+  }
 
   apply(call: DiskCall): void {
     if (call.op === 'close') return;

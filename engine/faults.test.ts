@@ -6,13 +6,23 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { t as root, type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { readEntries } from './core/journal.ts';
 import { compileShim, Disk, PLACE, readTrace } from './disk.testkit.ts';
+import { asSchema1 } from './io/schema-1.testkit.ts';
 import { SqliteStore } from './io/sqlite.ts';
 import { sha256 } from './io/system.ts';
 
@@ -34,10 +44,21 @@ interface Ended {
   readonly stdout: string;
   readonly stderr: string;
   readonly trace: Buffer;
+  /** What was in the watched folder before, by name. */
+  readonly before: Readonly<Record<string, Buffer>>;
 }
 
-/** Runs the child under the shim. @returns undefined, and the test is skipped, where the shim cannot be built */
-async function underShim(t: Test, mode: string): Promise<Ended | undefined> {
+/**
+ * Runs the child under the shim.
+ *
+ * @param prepare makes what is in the watched folder before.
+ * @returns undefined, and the test is skipped, where the shim cannot be built
+ */
+async function underShim(
+  t: Test,
+  mode: string,
+  prepare?: (work: string) => Promise<void>,
+): Promise<Ended | undefined> {
   const work = tempFolder(t);
   const shim = process.platform === 'linux' ? compileShim(work, 'faults.shim.c') : undefined;
   if (shim === undefined) {
@@ -48,25 +69,51 @@ async function underShim(t: Test, mode: string): Promise<Ended | undefined> {
   const trace = join(work, 'trace');
   writeFileSync(control, Buffer.alloc(32));
   writeFileSync(trace, '');
-  const one = spawn(process.execPath, [CHILD, work, control, trace, mode], {
-    env: {
-      ...process.env,
-      LD_PRELOAD: shim,
-      AETHER_SHIM_FOLDER: join(work, 'watched'),
-      AETHER_SHIM_CONTROL: control,
-      AETHER_SHIM_TRACE: trace,
-    },
+  await prepare?.(work);
+  const before = filesOf(join(work, 'watched'));
+  const ended = await child([work, control, trace, mode], {
+    LD_PRELOAD: shim,
+    AETHER_SHIM_FOLDER: join(work, 'watched'),
+    AETHER_SHIM_CONTROL: control,
+    AETHER_SHIM_TRACE: trace,
   });
+  return { ...ended, before, trace: readFileSync(trace) };
+}
+
+/**
+ * Leaves a store in a folder as a kill does while workflows are under way: of the first release, and all of it in the log,
+ * so that opening it copies the log and brings the schema forward.
+ */
+async function leave(t: Test, work: string, folder: string): Promise<void> {
+  const killed = await child([work, '/dev/null', '/dev/null', 'leave'], {});
+  t.equal(killed.signal, 'SIGKILL', killed.stderr);
+  const left = join(work, 'left');
+  renameSync(join(work, 'watched'), left);
+  mkdirSync(join(work, folder));
+  asSchema1(join(left, 'engine.db'), join(work, folder, 'engine.db'), true);
+  rmSync(join(work, folder, 'engine.db.made'));
+  renameSync(join(left, 'acks'), join(work, folder, 'acks'));
+}
+
+async function child(args: string[], env: object): Promise<Omit<Ended, 'before' | 'trace'>> {
+  const one = spawn(process.execPath, [CHILD, ...args], { env: { ...process.env, ...env } });
   const [stdout, stderr, [status, signal]] = await Promise.all([
     text(one.stdout),
     text(one.stderr),
     once(one, 'exit') as Promise<[number | null, string | null]>,
   ]);
-  return { status, signal, stdout, stderr, trace: readFileSync(trace) };
+  return { status, signal, stdout, stderr };
+}
+
+function filesOf(folder: string): Record<string, Buffer> {
+  if (!existsSync(folder)) return {};
+  return Object.fromEntries(
+    readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]),
+  );
 }
 
 test('each write and each sync of a workflow fails, in every way: nothing acknowledged is lost, and it goes on', async (t) => {
-  const ended = await underShim(t, 'faults');
+  const ended = await underShim(t, 'faults', (work) => leave(t, work, 'base'));
   if (ended === undefined) return;
   t.equal(ended.status, 0, ended.stderr);
   const outcomes = ended.stdout
@@ -78,24 +125,33 @@ test('each write and each sync of a workflow fails, in every way: nothing acknow
     [],
   );
   const tried = Map.groupBy(outcomes, ({ fault }) => fault);
-  t.same([...tried.keys()], ['ENOSPC', 'EIO', 'EROFS', 'EIO of fsync', 'ENOSPC of fsync']);
-  t.ok((tried.get('ENOSPC')?.length ?? 0) > 40, 'writes: header and pages of each commit');
-  t.ok((tried.get('EIO of fsync')?.length ?? 0) > 10, 'syncs: one of each commit at least');
+  const faults = ['ENOSPC', 'EIO', 'EROFS', 'EIO of fsync', 'ENOSPC of fsync'];
+  const names = ['a workflow', 'a recovery'].flatMap((name) =>
+    faults.map((fault) => `${fault} in ${name}`),
+  );
+  t.same([...tried.keys()], names);
+  const count = (name: string): number => tried.get(name)?.length ?? 0;
+  for (const name of ['a workflow', 'a recovery']) {
+    t.ok(count(`ENOSPC in ${name}`) > 40, 'writes: header and pages of each commit');
+    t.ok(count(`EIO of fsync in ${name}`) > 10, 'syncs: one of each commit at least');
+  }
 });
 
 /** @returns how many images lost something that was acknowledged before the power went */
 async function powerLosses(
   t: Test,
-  durability: 'full' | 'normal',
+  mode: 'full' | 'normal' | 'recover',
+  prepare?: (work: string) => Promise<void>,
 ): Promise<{ images: number; lossy: number; damaged: number } | undefined> {
-  const ended = await underShim(t, durability);
+  const ended = await underShim(t, mode, prepare);
   if (ended === undefined) return undefined;
   t.equal(ended.signal, 'SIGKILL', ended.stderr);
   const calls = readTrace(ended.trace);
   const random = seededRandom(7);
   const folder = tempFolder(t);
-  const disk = new Disk();
-  const acks: string[] = [];
+  const { acks: known, ...files } = ended.before;
+  const disk = new Disk(files);
+  const acks = known === undefined ? [] : known.toString('utf8').trim().split('\n');
   let images = 0;
   let lossy = 0;
   let damaged = 0;
@@ -141,6 +197,14 @@ async function inspect(
 
 test('a power loss at any call loses nothing that was acknowledged', async (t) => {
   const seen = await powerLosses(t, 'full');
+  if (seen === undefined) return;
+  t.ok(seen.images > 500, `${seen.images} images`);
+  t.equal(seen.lossy, 0);
+  t.equal(seen.damaged, 0);
+});
+
+test('a power loss during the recovery from a kill loses nothing that was acknowledged', async (t) => {
+  const seen = await powerLosses(t, 'recover', (work) => leave(t, work, 'watched'));
   if (seen === undefined) return;
   t.ok(seen.images > 500, `${seen.images} images`);
   t.equal(seen.lossy, 0);

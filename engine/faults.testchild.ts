@@ -1,8 +1,9 @@
 /**
- * The process that runs under faults.shim.c: WORK CONTROL TRACE faults|full|normal
+ * The process that runs under faults.shim.c: WORK CONTROL TRACE faults|full|normal|leave|recover
  *
- * `faults`: fails each write and each sync of a workflow in turn, each in every way, and prints a line per fault with
- * what went wrong. `full`, `normal`: runs workflows at that durability and ends itself with SIGKILL, for the trace.
+ * `faults`: fails each write and each sync of a workflow in turn, and of the recovery of the store in WORK/base, each in
+ * every way, and prints a line per fault with what went wrong. `full`, `normal`: runs workflows at that durability and ends itself with SIGKILL, for the trace.
+ * `leave`: ends itself while workflows are under way; `recover`: lets them end, and ends itself then.
  */
 import {
   appendFileSync,
@@ -14,6 +15,7 @@ import {
   readSync,
   rmSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { constants } from 'node:os';
@@ -58,15 +60,15 @@ const hasty = {
 };
 
 const note = (line: string): void => appendFileSync(acks, `${line}\n`);
-const effect = (name: string) => (): string => {
-  note(`effect ${name}`);
+const effect = (id: string, name: string) => (): string => {
+  note(`effect ${id} ${name}`);
   return name;
 };
 const order = workflow('order', async (ctx) => {
-  await ctx.step('reserve', effect('reserve'));
+  await ctx.step('reserve', effect(ctx.workflowId, 'reserve'));
   const card = await ctx.receive<string>('card');
   await ctx.sleep('nap', 1);
-  await ctx.step('charge', effect('charge'));
+  await ctx.step('charge', effect(ctx.workflowId, 'charge'));
   return card;
 });
 const probe: EngineProbe = {
@@ -89,11 +91,32 @@ function calls(): number {
   return Number(words[0]);
 }
 
+/** What goes on while calls fail. */
+interface Scenario {
+  readonly name: string;
+  readonly ids: readonly string[];
+  /** In the folder before. */
+  readonly files: Readonly<Record<string, Buffer>>;
+}
+
+const LEFT = ['l1', 'l2', 'l3', 'l4'];
+
+function scenarios(): Scenario[] {
+  const base = join(work, 'base');
+  const files = readdirSync(base).map((name) => [name, readFileSync(join(base, name))]);
+  return [
+    { name: 'a workflow', ids: ['o'], files: {} },
+    { name: 'a recovery', ids: LEFT, files: Object.fromEntries(files) as Scenario['files'] },
+  ];
+}
+
 async function withFault(
+  { ids, files }: Scenario,
   from: number,
   fault: (typeof FAULTS)[number],
 ): Promise<{ hit: boolean; problems: string[] }> {
   for (const file of readdirSync(folder)) rmSync(join(folder, file));
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
   truncateSync(trace, 0);
   let errors = 0;
   const failed = (): void => {
@@ -114,38 +137,42 @@ async function withFault(
   const engine = await persist(() =>
     Engine.open({ store: new SqliteStore(path), workflows: [order], clock: hasty, log, probe }),
   );
-  const handle = await persist(() => engine.start(order, undefined, { id: 'o' }));
-  note('acknowledged start');
-  await persist(() => handle.signal('card', 'visa', { id: 's' }));
-  note('acknowledged signal');
-  const result = await persist(() => handle.result());
-  const problems = result === 'visa' ? [] : [`the result was ${result}`];
+  const problems: string[] = [];
+  for (const id of ids) {
+    const handle = await persist(() => engine.start(order, undefined, { id }));
+    await persist(() => handle.signal('card', 'visa', { id: 's' }));
+    const result = await persist(() => handle.result());
+    if (result !== 'visa') problems.push(`the result of ${id} was ${result}`);
+  }
   const lines = readFileSync(acks, 'utf8').trim().split('\n');
-  const disk = new Disk();
+  const { acks: _acks, ...onDisk } = files;
+  const disk = new Disk(onDisk);
   for (const call of readTrace(readFileSync(trace))) disk.apply(call);
   rmSync(image, { recursive: true, force: true });
   disk.image(image);
   const hit = calls() >= from;
   disarm();
   await engine.close();
-  for (const place of [image, folder]) problems.push(...(await missing(place, lines)));
+  for (const place of [image, folder]) {
+    for (const id of ids) problems.push(...(await missing(place, id, lines)));
+  }
   problems.push(...ranAgain(lines));
   return { hit, problems };
 }
 
 /** What was acknowledged and is not in the store of a folder. */
-async function missing(place: string, lines: readonly string[]): Promise<string[]> {
+async function missing(place: string, id: string, lines: readonly string[]): Promise<string[]> {
   const store = new SqliteStore(join(place, 'engine.db'));
   await store.open();
   try {
     const damage = await store.verify();
-    const record = await store.newest('o');
-    if (record === undefined) return ['the run is lost'];
+    const record = await store.newest(id);
+    if (record === undefined) return [`run ${id} is lost`];
     const { runId } = record;
     const events = readEntries(runId, await store.read({ runId }), sha256);
     const lost = lines.filter((line) => {
-      const [what, , seq, kind] = line.split(' ');
-      return what === 'committed' && events[Number(seq) - 1]?.kind !== kind;
+      const [what, whose, seq, kind] = line.split(' ');
+      return what === 'committed' && whose === id && events[Number(seq) - 1]?.kind !== kind;
     });
     return [...damage, ...lost.map((line) => `not in ${place}: ${line}`)];
   } finally {
@@ -156,18 +183,23 @@ async function missing(place: string, lines: readonly string[]): Promise<string[
 /** Steps that ran although their outcome was durable. */
 function ranAgain(lines: readonly string[]): string[] {
   return lines.filter((line, i) => {
-    const [what, step] = line.split(' ');
-    const done = lines.findIndex((other) => other.endsWith(`step-completed ${step}`));
+    const [what, id, step] = line.split(' ');
+    const done = lines.findIndex(
+      (other) => other.startsWith(`committed ${id} `) && other.endsWith(` step-completed ${step}`),
+    );
     return what === 'effect' && done >= 0 && done < i;
   });
 }
 
 async function everyFault(): Promise<void> {
-  for (const fault of FAULTS) {
-    for (let from = 1; ; from++) {
-      const { hit, problems } = await withFault(from, fault);
-      if (!hit) break;
-      console.log(JSON.stringify({ fault: fault.name, from, problems }));
+  for (const scenario of scenarios()) {
+    for (const fault of FAULTS) {
+      for (let from = 1; ; from++) {
+        const { hit, problems } = await withFault(scenario, from, fault);
+        if (!hit) break;
+        const name = `${fault.name} in ${scenario.name}`;
+        console.log(JSON.stringify({ fault: name, from, problems }));
+      }
     }
   }
 }
@@ -188,7 +220,27 @@ async function runThrough(durability: 'full' | 'normal'): Promise<void> {
   process.kill(process.pid, 'SIGKILL');
 }
 
+async function leave(): Promise<void> {
+  const engine = await Engine.open({ store: new SqliteStore(path), workflows: [order], probe });
+  for (const id of LEFT) {
+    const handle = await engine.start(order, undefined, { id });
+    while ((await handle.describe()).pending[0]?.kind !== 'receive') continue;
+  }
+  process.kill(process.pid, 'SIGKILL');
+}
+
+async function recover(): Promise<void> {
+  const engine = await Engine.open({ store: new SqliteStore(path), workflows: [order], probe });
+  for (const id of LEFT) {
+    await engine.get(id).signal('card', 'visa');
+    await engine.get(id).result();
+  }
+  process.kill(process.pid, 'SIGKILL');
+}
+
 mkdirSync(folder, { recursive: true });
-if (mode === 'full' || mode === 'normal') await runThrough(mode);
+if (mode === 'leave') await leave();
+else if (mode === 'recover') await recover();
+else if (mode === 'full' || mode === 'normal') await runThrough(mode);
 else await everyFault();
 closeSync(control);
