@@ -22,8 +22,10 @@ const MOVED_EXTRA = 0.01;
 const EVERY_UP_TO = 100;
 const THEN_EVERY = 50;
 const LOOKUPS = 200_000;
-/** Members that leave the largest ring, and as many that join after. */
+/** Part of 100 members that leaves, and is replaced. */
 const LEAVERS_SHARE = 0.3;
+/** Nobody has more than this many times its due after that. */
+const REFILLED_MAX = 1.12;
 
 /** The cases of this file that are wanted, by name; `balance-rf1-zones` and its like are part of `balance-rf1`. */
 export function balance(options: BenchOptions): BenchResult {
@@ -88,6 +90,10 @@ export function balance(options: BenchOptions): BenchResult {
       for (const { size, members: left } of afterChurn(members.slice(0, 100))) {
         add('churn', `maxOverMeanRf1-${size}`, maxOverMean(left, 1), '1', left.length);
         add('churn', `maxOverMeanRf3-${size}`, maxOverMean(left, 3), '1', left.length);
+        if (size === 'left') continue;
+        const most = Math.max(maxOverMean(left, 1), maxOverMean(left, 3));
+        const text = `at most ${REFILLED_MAX} once as many came as left; measured ${most.toFixed(3)}`;
+        hold('churn', text, most <= REFILLED_MAX);
       }
     }
   }

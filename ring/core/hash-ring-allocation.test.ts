@@ -51,6 +51,18 @@ test('a zone that opens late is balanced when it is full', (t) => {
   t.end();
 });
 
+test('what leavers unbalance, those who come balance again', (t) => {
+  const full = membersOf(Array.from({ length: 40 }, () => ({ weight: 1 })));
+  const members = full.filter((_, i) => (i * 7) % 10 >= 3);
+  t.equal(members.length, 28);
+  t.ok(maxOverMean(members, 1) > 1.1, 'it is unbalanced at first');
+  for (let i = 0; i < 12; i++)
+    members.push({ ...memberAfter(members, { weight: 1 }), id: `m${i}` });
+  t.ok(maxOverMean(members, 1) <= 1.08);
+  t.ok(maxOverMean(members, 3) <= 1.12);
+  t.end();
+});
+
 test('tokens are as many as the weight says, apart from all others, and the same each time', (t) => {
   fc.assert(
     fc.property(lattices, seat, (seats, newcomer) => {

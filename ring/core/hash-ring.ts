@@ -29,8 +29,10 @@ export class HashRing {
   readonly #holders: Uint32Array;
   readonly #members: readonly EpochMember[];
   readonly #terrain: Terrain;
-  /** By replicas: what picks the owners, and those picked so far, by token. */
-  readonly #picks: Map<number, { spread: Spread; owners: string[][] }> = new Map();
+  /** By replicas, then by token. */
+  readonly #owners: Map<number, string[][]> = new Map();
+  /** By replicas: what picks the owners. */
+  readonly #spreads: Map<number, Spread> = new Map();
   /** Members that hold tokens: no key has more owners. */
   readonly size: number;
 
@@ -97,15 +99,15 @@ export class HashRing {
   }
 
   #ownersAt(seat: number, replicas: number): string[] {
-    let picks = this.#picks.get(replicas);
-    if (picks === undefined) {
-      picks = { spread: new Spread(this.#terrain, replicas), owners: [] };
-      this.#picks.set(replicas, picks);
-    }
-    return (picks.owners[seat] ??= this.#walk(seat, picks.spread));
+    let lists = this.#owners.get(replicas);
+    if (lists === undefined) this.#owners.set(replicas, (lists = []));
+    return (lists[seat] ??= this.#walk(seat, replicas));
   }
 
-  #walk(start: number, spread: Spread): string[] {
+  #walk(start: number, replicas: number): string[] {
+    let spread = this.#spreads.get(replicas);
+    if (spread === undefined)
+      this.#spreads.set(replicas, (spread = new Spread(this.#terrain, replicas)));
     if (spread.size === 0) return [];
     spread.begin();
     for (let seat = start; !spread.meet(this.#holders[seat] as number);)
