@@ -108,7 +108,8 @@ export function record({ figures }: BenchResult): void {
   appendFileSync(new URL('history.jsonl', import.meta.url), lines.join(''));
 }
 
-function commit(): string {
+/** The checkout that is measured. */
+export function commit(): string {
   try {
     return execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
       encoding: 'utf8',
