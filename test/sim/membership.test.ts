@@ -1,4 +1,6 @@
 import { test } from 'tap';
+import { failuresOf } from './membership.ts';
+import { SCENARIOS } from './scenario.ts';
 import { SwimLattice } from './swim-lattice.ts';
 
 type Change = { atMs: number; observer: number; member: number; state: string };
@@ -182,5 +184,43 @@ test('one seed gives one run', (t) => {
   };
   t.equal(trace(7), trace(7));
   t.not(trace(7), trace(8));
+  t.end();
+});
+
+for (const scenario of SCENARIOS)
+  test(`one view and no false death after: ${scenario.name}`, (t) => {
+    t.strictSame(failuresOf(scenario, 1), [], scenario.text);
+    t.end();
+  });
+
+test('without Lifeguard nodes that stall declare healthy ones dead, with it they do not', (t) => {
+  const failed = (lifeguard: boolean): number => {
+    const { lattice, changes } = start({
+      nodes: 30,
+      seed: 1,
+      isSettled: true,
+      swim: { lifeguard },
+    });
+    const stall = (index: number): void => {
+      lattice.stall(index, 15_000);
+      lattice.after(15_004, () => stall(index));
+    };
+    for (const index of [0, 1, 2]) lattice.after(1_000 + index, () => stall(index));
+    lattice.run(300_000);
+    return changes.filter(({ member, state }) => state === 'dead' && member > 2).length;
+  };
+  t.equal(failed(true), 0);
+  t.ok(failed(false) > 0);
+  t.end();
+});
+
+test('what an idle node sends does not grow with the lattice', (t) => {
+  const bytes = (nodes: number): number => {
+    const lattice = new SwimLattice({ nodes, seed: 1, isSettled: true, sampleEvery: 1 });
+    lattice.run(30_000);
+    return lattice.bytes / nodes / 30;
+  };
+  const [small, large] = [bytes(10), bytes(300)];
+  t.ok(large < small * 1.2 && large < 150, `${small} and ${large} bytes a second`);
   t.end();
 });

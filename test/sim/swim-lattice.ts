@@ -148,6 +148,7 @@ export class SwimLattice {
     node.swim = this.#core(index, node.incarnation, node.localMs(this.nowMs));
     node.isRunning = true;
     node.stalledUntilMs = 0;
+    node.armedMs = Infinity;
     this.#step(index, { kind: 'roster', roster: this.#roster });
   }
 
