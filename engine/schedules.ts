@@ -106,7 +106,7 @@ export class WorkflowSchedules implements Schedules {
     };
     const options = { id: idOf(id), onConflict: 'fail', onClosed: 'restart' } as const;
     try {
-      await this.#ports.starter.start(scheduleWorkflow.name, state, options);
+      await this.#ports.starter.start(scheduleWorkflow.name, state, options, { isEndless: true });
     } catch (error) {
       if (!(error instanceof AlreadyExistsError)) throw error;
       const { rule: existing } = await this.#view(id);

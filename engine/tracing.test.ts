@@ -263,6 +263,20 @@ test('children and runs that go on belong to the trace of the first', async (t) 
   t.equal(new Set(seen.spans().map(traceOf)).size, 1);
 });
 
+test('a schedule is not one trace for ever: each run that it starts is', async (t) => {
+  const seen = watch();
+  t.teardown(seen.stop);
+  const tick = workflow('tick', async (ctx) => ctx.step('work', () => 1));
+  const engine = await TestEngine.open({ workflows: [tick], skipTime: false });
+  await inSpan('request', () => engine.schedules.create('hourly', { every: '1h', workflow: tick }));
+  await engine.advance('2h');
+  await engine.close();
+  const work = seen.named('step work').map(traceOf);
+  t.equal(work.length, 2);
+  t.equal(new Set([...work, traceOf(seen.one('request'))]).size, 3);
+  t.same(seen.named('start tick').map(traceOf), work);
+});
+
 test('a run that fails says so in its span', async (t) => {
   const seen = watch();
   t.teardown(seen.stop);

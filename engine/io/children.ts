@@ -63,7 +63,7 @@ export class Children implements Outside {
   /** @throws NotFoundError, AlreadyExistsError, PayloadTypeError, PayloadTooLargeError */
   async startChild({ workflow, input, options, parent, trace }: ChildStart): Promise<StartedRun> {
     const { starter, executor } = this.#options;
-    const from = { link: parent, ...(trace === undefined ? {} : { trace }) };
+    const from = { parent, ...(trace === undefined ? {} : { trace }) };
     const child = await starter.start(workflow, input, options, from); // K1
     // The parent may have ended while this was on its way.
     await this.#closeAfter(parent, await executor.recordOf(child.runId));

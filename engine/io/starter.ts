@@ -30,6 +30,15 @@ export interface StartedRun {
   readonly runId: string;
 }
 
+/** What a run is started by, other than a program. */
+export interface StartedFrom {
+  readonly parent?: ParentLink;
+  /** Where no span is active, the trace that it belongs to. */
+  readonly trace?: string;
+  /** It is to go on for ever: each of its activations is a trace of its own. */
+  readonly isEndless?: boolean;
+}
+
 export class Starter {
   readonly #options: StarterOptions;
   /** Starts of one id go one after another, so that each sees what the one before did. */
@@ -48,14 +57,15 @@ export class Starter {
     name: string,
     input: unknown,
     options: StartOptions,
-    parent?: { link: ParentLink; trace?: string },
+    from: StartedFrom = {},
   ): Promise<StartedRun> {
     const definition = this.#options.registry.latest(name);
     checkOptions(options);
-    return this.#options.tracing.start(name, parent?.trace, (trace) =>
+    const { parent, trace, isEndless = false } = from;
+    return this.#options.tracing.start(name, trace, (own) =>
       this.#start(definition, input, options, {
-        ...(trace === undefined ? {} : { trace }),
-        ...(parent === undefined ? {} : { parent: parent.link }),
+        ...(own === undefined || isEndless ? {} : { trace: own }),
+        ...(parent === undefined ? {} : { parent }),
       }),
     );
   }

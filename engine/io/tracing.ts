@@ -4,7 +4,8 @@
  * X1. Without a provider nothing is made: no span, no context, no field in a journal.
  * X2. Spans are of what happens, never of what is replayed.
  * X3. The spans of a run belong to the trace of its start, which is in its journal: also after a restart, or a week's
- *     timer. What woke it from elsewhere, or ran before, is linked.
+ *     timer. What woke it from elsewhere, or ran before, is linked. Where the start has none, as a schedule's, each
+ *     activation is a trace of its own.
  * X4. In a step's function the span of the attempt is active and nothing else of the engine's surroundings is.
  *
  * An **activation** is the time from what wakes a run until it only waits again; its span is the parent of what it did.
