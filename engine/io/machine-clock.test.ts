@@ -94,6 +94,26 @@ test('a coarse uptime is no suspension', async (t) => {
   t.ok(Math.abs(clock.monotonicMs() - beganMs - 1_000 * (LOOK_EVERY_MS + 333.3)) < 1e-3);
 });
 
+test('where there is no uptime, time goes on as it does', async (t) => {
+  const machine = new HandMachine();
+  const { uptimeMs } = machine;
+  const refused = (): number => {
+    throw new Error('EACCES');
+  };
+  machine.uptimeMs = refused;
+  const blind = machineClock(machine);
+  machine.uptimeMs = uptimeMs;
+  const half = machineClock(machine);
+  for (const clock of [blind, half]) clock.after(10 * HOUR_MS, () => {});
+  const beganMs = machine.monotonicMs();
+  machine.run(HOUR_MS);
+  machine.uptimeMs = refused;
+  machine.run(HOUR_MS);
+  machine.uptimeMs = uptimeMs;
+  machine.run(HOUR_MS);
+  for (const clock of [blind, half]) t.equal(clock.monotonicMs() - beganMs, 3 * HOUR_MS);
+});
+
 test('a time of day comes when the wall clock shows it', async (t) => {
   const { machine, clock, wake, woken } = setUp();
   const at = clock.nowMs() + HOUR_MS;

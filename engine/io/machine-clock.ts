@@ -15,7 +15,7 @@ export interface Machine {
   wallMs(): number;
   /** Grows evenly, and stands still during a suspension. */
   monotonicMs(): number;
-  /** Grows evenly, also during a suspension. May be coarse. */
+  /** Grows evenly, also during a suspension. May be coarse. @throws where it cannot be read: suspensions are not seen then */
   uptimeMs(): number;
   /** @returns cancels it */
   timer(delayMs: number, wake: () => void): () => void;
@@ -27,7 +27,13 @@ export const LOOK_EVERY_MS = 30_000;
 const SUSPENSION_MS_MIN = 2_000;
 
 export function machineClock(machine: Machine): Clock {
-  const aheadMs = (): number => machine.uptimeMs() - machine.monotonicMs();
+  const aheadMs = (): number | undefined => {
+    try {
+      return machine.uptimeMs() - machine.monotonicMs();
+    } catch {
+      return undefined;
+    }
+  };
   let awakeAheadMs = aheadMs();
   let lookedMs = machine.monotonicMs();
   let suspendedMs = 0;
@@ -38,9 +44,11 @@ export function machineClock(machine: Machine): Clock {
     const nowMs = machine.monotonicMs();
     if (nowMs - lookedMs < LOOK_EVERY_MS) return;
     lookedMs = nowMs;
-    const missedMs = aheadMs() - awakeAheadMs;
+    const nowAheadMs = aheadMs();
+    if (nowAheadMs === undefined || awakeAheadMs === undefined) return;
+    const missedMs = nowAheadMs - awakeAheadMs;
     if (missedMs > SUSPENSION_MS_MIN) suspendedMs += missedMs; // W1
-    if (missedMs > SUSPENSION_MS_MIN || missedMs < 0) awakeAheadMs += missedMs;
+    if (missedMs > SUSPENSION_MS_MIN || missedMs < 0) awakeAheadMs = nowAheadMs;
   }
 
   function wait(leftMs: () => number, wake: () => void): () => void {
