@@ -4,6 +4,7 @@
  * Each entry holds the whole record, so the log's last committed entry is all there is to keep.
  * `step(event, nowMs)` returns what is to be done, in order. Invariants are those of spec/epoch.md.
  */
+import { AetherError } from '../../spec/error.ts';
 import type { Random } from '../../spec/random.ts';
 import type { Configuration } from './configuration.ts';
 import { type FencedLog, lastIndex, type Snapshot } from './fenced-log.ts';
@@ -137,6 +138,7 @@ export class EpochRegister<R> {
     return wakeMs;
   }
 
+  /** @throws AetherError ERR_RING_VOTERS: nothing was done. */
   step(event: RegisterEvent<R>, nowMs: number): RegisterEffect<R>[] {
     this.#effects = [];
     if (event.kind === 'request') this.#enqueue(event.request);
@@ -153,6 +155,11 @@ export class EpochRegister<R> {
   }
 
   #enqueue(request: RegisterRequest<R>): void {
+    if (request.kind === 'voters' && !isSound(request.voters)) {
+      throw new AetherError('a record has one voter at least, and each once', {
+        code: 'ERR_RING_VOTERS',
+      });
+    }
     const { owner } = this.#options;
     const after = owner.phase === 'owning' ? lastIndex(owner.log) : -1;
     this.#waiting.push({ request, after, isConfirmed: false });
@@ -276,6 +283,10 @@ function committed<R>(value: RegisterValue<R>): RegisterOutcome<R> {
 /** A register's log always names voters. */
 function configurationOf(snapshot: Snapshot<unknown>): Configuration {
   return snapshot.configuration as Configuration;
+}
+
+function isSound(voters: readonly string[]): boolean {
+  return voters.length > 0 && new Set(voters).size === voters.length;
 }
 
 function isSameSet(a: readonly string[], b: readonly string[]): boolean {
