@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { type AcceptorState, newAcceptorState, written } from './acceptor-state.ts';
 import type { Ballot } from './ballot.ts';
-import { firstConfiguration, isAttested, isQuorum, joint, type Standing } from './configuration.ts';
+import { firstConfiguration, isAttested, isQuorum, joint, type Answer } from './configuration.ts';
 import { type Entry, lastIndex, lastPosition, type Snapshot } from './fenced-log.ts';
 import { type AcceptorEffect, FencedLogAcceptor } from './fenced-log-acceptor.ts';
 import type {
@@ -215,12 +215,12 @@ test('B2: who waits itself is asked again', (t) => {
     { ...state, log: { snapshot: five, entries: [] } },
     { isVouched: false },
   );
-  const answer = (isVoting: boolean): Registered<string> => ({
+  const answer = (isWhole: boolean): Registered<string> => ({
     kind: 'registered',
     generation: GENERATION,
     of: voter.acceptor.state.boot,
     promised: founding.ballot,
-    isVoting,
+    isWhole,
     report: { from: 1, last: founding, entries: [] },
     boot: { number: 1, nonce: 1 },
     boots: {},
@@ -238,32 +238,41 @@ test('B2: who waits itself is asked again', (t) => {
   t.end();
 });
 
+test('B2: a disk that is vouched for is whole before its node votes', (t) => {
+  const asking = voterOf('c', undefined, { isVouched: false });
+  const [vouched, doubtful] = [true, false].map((isVouched) =>
+    answerOf(voterOf('b', undefined, { isVouched }), asking, 'c'),
+  );
+  t.match([vouched, doubtful], [{ isWhole: true }, { isWhole: false }]);
+  t.end();
+});
+
 test('B2: how many must have answered', (t) => {
   const attested = (
     voters: string,
-    answers: Record<string, Standing>,
+    answers: Record<string, Answer>,
     isVouched = false,
     previous?: string,
   ): boolean => {
     const first = firstConfiguration((previous ?? voters).split(''));
     const configuration = previous === undefined ? first : joint(first, voters.split(''));
-    return isAttested(configuration, 'x', isVouched, (node) => answers[node] ?? 'unknown');
+    return isAttested(configuration, 'x', isVouched, (node) => answers[node] ?? 'silent');
   };
-  const [voting, waiting] = ['voting', 'waiting'] as const;
+  const [whole, waiting] = ['whole', 'waiting'] as const;
   t.ok(attested('x', {}), 'alone there is nobody to ask');
   t.notOk(attested('xa', {}, true));
   t.ok(attested('xa', { a: waiting }));
-  t.notOk(attested('xab', { a: voting }));
+  t.notOk(attested('xab', { a: whole }));
   t.ok(attested('xab', { a: waiting, b: waiting }), 'all power was lost');
-  t.ok(attested('xab', { a: voting }, true), 'vouched for');
+  t.ok(attested('xab', { a: whole }, true), 'vouched for');
   t.notOk(attested('xab', {}, true));
-  t.notOk(attested('xabcd', { a: voting, b: voting, c: waiting }), 'two disks may be put back');
-  t.ok(attested('xabcd', { a: voting, b: voting, c: voting }));
+  t.notOk(attested('xabcd', { a: whole, b: whole, c: waiting }), 'two disks may be put back');
+  t.ok(attested('xabcd', { a: whole, b: whole, c: whole }));
   t.ok(attested('xabcd', { a: waiting, b: waiting, c: waiting, d: waiting }));
-  t.notOk(attested('xab', { a: voting, b: voting }, false, 'xcd'), 'both sets');
-  t.ok(attested('xab', { a: voting, b: voting, c: voting, d: voting }, false, 'xcd'));
+  t.notOk(attested('xab', { a: whole, b: whole }, false, 'xcd'), 'both sets');
+  t.ok(attested('xab', { a: whole, b: whole, c: whole, d: whole }, false, 'xcd'));
   t.notOk(attested('abc', { a: waiting, b: waiting }), 'as one who is in none');
-  t.ok(attested('abc', { a: voting, b: voting }));
+  t.ok(attested('abc', { a: whole, b: whole }));
   t.end();
 });
 
