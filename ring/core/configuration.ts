@@ -13,8 +13,11 @@ export interface Configuration {
   readonly previous?: readonly string[];
 }
 
-/** What is known of a voter while another one comes back: it votes, it comes back itself, neither. */
-export type Standing = 'voting' | 'waiting' | 'unknown';
+/**
+ * How a voter has answered another one that comes back. `whole`: its disk lacks nothing, as it votes or is
+ * vouched for; `waiting`: it comes back itself, perhaps on a damaged disk; `silent`: not yet.
+ */
+export type Answer = 'whole' | 'waiting' | 'silent';
 
 export function firstConfiguration(voters: readonly string[]): Configuration {
   return { number: 1, voters };
@@ -62,18 +65,18 @@ export function isAttested(
   configuration: Configuration,
   self: string,
   isVouched: boolean,
-  standingOf: (node: string) => Standing,
+  answerOf: (node: string) => Answer,
 ): boolean {
   return setsOf(configuration).every((set) => {
-    const others = set.filter((node) => node !== self).map(standingOf);
+    const others = set.filter((node) => node !== self).map(answerOf);
     const isIn = others.length < set.length;
-    const voting = others.filter((standing) => standing === 'voting').length;
-    const answered = others.filter((standing) => standing !== 'unknown').length;
+    const whole = others.filter((answer) => answer === 'whole').length;
+    const answered = others.filter((answer) => answer !== 'silent').length;
     if (isIn && isVouched) return answered >= set.length - spare(set.length) - 1;
     if (isIn && set.length === 1) return true; // Alone: nobody to ask, and no loss is tolerated.
     const lostOthers = Math.max(0, spare(set.length) - (isIn ? 1 : 0));
     const enough = spare(set.length) + 1;
-    return voting >= enough || answered >= enough + lostOthers;
+    return whole >= enough || answered >= enough + lostOthers;
   });
 }
 

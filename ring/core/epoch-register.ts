@@ -4,7 +4,9 @@
  * Each entry holds the whole record, so the log's last committed entry is all there is to keep.
  * `step(event, nowMs)` returns what is to be done, in order. Invariants are those of spec/epoch.md.
  */
+import { AetherError } from '../../spec/error.ts';
 import type { Random } from '../../spec/random.ts';
+import { compareBallots } from './ballot.ts';
 import type { Configuration } from './configuration.ts';
 import { type FencedLog, lastIndex, type Snapshot } from './fenced-log.ts';
 import type { ToAcceptorMessage, ToOwnerMessage } from './fenced-log-message.ts';
@@ -110,6 +112,8 @@ export class EpochRegister<R> {
   readonly #options: RegisterOptions<R>;
   readonly #owner: FencedLogOwner<RegisterValue<R>>;
   #known: Snapshot<RegisterValue<R>>;
+  /** What the ownership began with. */
+  #base: Snapshot<RegisterValue<R>>;
   readonly #waiting: Waiting<R>[] = [];
   /** The entry that a write waits for. */
   #pending: { readonly id: string; readonly index: number } | undefined;
@@ -121,6 +125,7 @@ export class EpochRegister<R> {
     this.#options = options;
     this.#owner = options.owner;
     this.#known = options.known;
+    this.#base = options.known;
   }
 
   /** The newest committed value that this node knows; others may know a newer one. */
@@ -137,10 +142,11 @@ export class EpochRegister<R> {
     return wakeMs;
   }
 
+  /** @throws AetherError ERR_RING_VOTERS: nothing was done. */
   step(event: RegisterEvent<R>, nowMs: number): RegisterEffect<R>[] {
     this.#effects = [];
     if (event.kind === 'request') this.#enqueue(event.request);
-    else if (event.kind === 'learn') this.#learn(event.snapshot);
+    else if (event.kind === 'learn') this.#learn(event.snapshot, nowMs);
     else this.#drive(event, nowMs);
     this.#advance(nowMs);
     return this.#effects;
@@ -153,13 +159,37 @@ export class EpochRegister<R> {
   }
 
   #enqueue(request: RegisterRequest<R>): void {
+    if (request.kind === 'voters' && !isSound(request.voters)) {
+      throw new AetherError('a record has one voter at least, and each once', {
+        code: 'ERR_RING_VOTERS',
+      });
+    }
     const { owner } = this.#options;
     const after = owner.phase === 'owning' ? lastIndex(owner.log) : -1;
     this.#waiting.push({ request, after, isConfirmed: false });
   }
 
-  #learn(snapshot: Snapshot<RegisterValue<R>>): void {
-    if (snapshot.index > this.#known.index) this.#known = snapshot;
+  #learn(snapshot: Snapshot<RegisterValue<R>>, nowMs: number): void {
+    if (snapshot.index <= this.#known.index) return;
+    this.#known = snapshot;
+    if (!this.#isBehind(snapshot)) return;
+    // Those whom it asks may never answer: others are voters now.
+    this.#drive({ kind: 'release' }, nowMs);
+    this.#begin(nowMs);
+  }
+
+  #isBehind({ ballot, configuration }: Snapshot<RegisterValue<R>>): boolean {
+    const owner = this.#owner;
+    if (owner.phase === 'owning') return compareBallots(ballot, owner.ballot) > 0;
+    const isOther = configuration?.number !== this.#base.configuration?.number;
+    return owner.phase === 'preparing' && isOther;
+  }
+
+  /** A new ownership may be tried from then on; it begins with an entry of its own. */
+  #begin(atMs: number): void {
+    this.#retryAtMs = atMs;
+    this.#pending = undefined;
+    for (const waiting of this.#waiting) if (!waiting.isConfirmed) waiting.after = -1;
   }
 
   #drive(event: OwnerEvent<RegisterValue<R>>, nowMs: number): void {
@@ -173,14 +203,11 @@ export class EpochRegister<R> {
       const { random, backoffMs, backoffMaxMs } = this.#options;
       this.#failures++;
       const limitMs = Math.min(backoffMaxMs, backoffMs * 2 ** this.#failures);
-      this.#retryAtMs = nowMs + random.next() * limitMs;
-      this.#pending = undefined;
-      // A new ownership begins with an entry of its own.
-      for (const waiting of this.#waiting) if (!waiting.isConfirmed) waiting.after = -1;
+      this.#begin(nowMs + random.next() * limitMs);
     } else {
       const { snapshot } = this.#owner.log;
       this.#failures = 0;
-      this.#learn(snapshot);
+      this.#learn(snapshot, nowMs);
       for (const waiting of this.#waiting)
         if (effect.index > waiting.after) waiting.isConfirmed = true;
       this.#effects.push({ kind: 'committed', snapshot, signatures: effect.signatures });
@@ -194,8 +221,10 @@ export class EpochRegister<R> {
     }
     const owner = this.#owner;
     while (this.#waiting.length > 0) {
-      if (owner.phase === 'idle' && nowMs >= this.#retryAtMs)
-        this.#drive({ kind: 'acquire', base: this.#known }, nowMs);
+      if (owner.phase === 'idle' && nowMs >= this.#retryAtMs) {
+        this.#base = this.#known;
+        this.#drive({ kind: 'acquire', base: this.#base }, nowMs);
+      }
       if (!owner.isEstablished || lastIndex(owner.log) > owner.committed) return;
       // Voters may have to be waited for; what else there is goes on meanwhile.
       const isServed = [this.#first(false), this.#first(true)].some(
@@ -276,6 +305,10 @@ function committed<R>(value: RegisterValue<R>): RegisterOutcome<R> {
 /** A register's log always names voters. */
 function configurationOf(snapshot: Snapshot<unknown>): Configuration {
   return snapshot.configuration as Configuration;
+}
+
+function isSound(voters: readonly string[]): boolean {
+  return voters.length > 0 && new Set(voters).size === voters.length;
 }
 
 function isSameSet(a: readonly string[], b: readonly string[]): boolean {

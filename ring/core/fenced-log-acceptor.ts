@@ -9,7 +9,7 @@
 import { type AcceptorState, type AcceptorWrite, written } from './acceptor-state.ts';
 import { type Ballot, compareBallots, higherBallot, isSameBallot } from './ballot.ts';
 import { type Boot, type Boots, isSameBoot, isSuperseded, mergedBoots, notedBoot } from './boot.ts';
-import { everyVoter, isAttested } from './configuration.ts';
+import { type Answer, everyVoter, isAttested } from './configuration.ts';
 import {
   comparePositions,
   configurationAt,
@@ -264,9 +264,9 @@ export class FencedLogAcceptor<V> {
     }
     const noted = notedBoot(known, from, boot);
     if (noted !== this.#state.boots) this.#write({ boots: noted }); // B1
-    const isVoting = this.#standing === 'voting';
+    const isWhole = this.#standing === 'voting' || this.#isVouched;
     const report = reportOf(log, index);
-    this.#send(from, { kind: 'registered', of: boot, promised, isVoting, report, ...this.#said() });
+    this.#send(from, { kind: 'registered', of: boot, promised, isWhole, report, ...this.#said() });
   }
 
   /** Gets to know of voters. Who waits registers with them. */
@@ -287,7 +287,7 @@ export class FencedLogAcceptor<V> {
     const voters = [...this.#contacts];
     for (const to of voters) {
       // Who waits too may vote meanwhile, and count for more.
-      if (this.#answers.get(to)?.isVoting === true) continue;
+      if (this.#answers.get(to)?.isWhole === true) continue;
       const from = log.snapshot.index;
       this.#send(to, { kind: 'register', generation, boot, boots, from, voters });
     }
@@ -316,11 +316,11 @@ export class FencedLogAcceptor<V> {
     }
     const configuration = configurationOf(log);
     if (configuration === undefined) return;
-    const standingOf = (node: string): 'voting' | 'waiting' | 'unknown' => {
+    const answerOf = (node: string): Answer => {
       const answer = this.#answers.get(node);
-      return answer === undefined ? 'unknown' : answer.isVoting ? 'voting' : 'waiting';
+      return answer === undefined ? 'silent' : answer.isWhole ? 'whole' : 'waiting';
     };
-    if (!isAttested(configuration, this.#self, this.#isVouched, standingOf)) return;
+    if (!isAttested(configuration, this.#self, this.#isVouched, answerOf)) return;
     this.#standing = 'voting';
     this.#wakeMs = Infinity;
     this.#answers.clear();

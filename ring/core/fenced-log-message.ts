@@ -85,8 +85,8 @@ export interface Registered<V> extends Said {
   /** The boot that was asked about. */
   readonly of: Boot;
   readonly promised: Ballot;
-  /** False: it has not registered itself yet, and answers from its disk. */
-  readonly isVoting: boolean;
+  /** Its disk lacks nothing: it votes, or is vouched for. Else it comes back itself (B2). */
+  readonly isWhole: boolean;
   readonly report: LogReport<V>;
 }
 

@@ -3,7 +3,9 @@ import { Cluster } from './epoch/cluster.ts';
 import { MUTATIONS } from './epoch/mutations.ts';
 
 const SEEDS = 100;
-const MUTATION_SEEDS_MAX = 500;
+/** From here on all of them are found soon. */
+const MUTATION_SEED_FIRST = 810;
+const MUTATION_SEEDS_MAX = 700;
 
 test('one seed is one run', (t) => {
   const [first, again, other] = [7, 7, 8].map((seed) => new Cluster({ seed }).run());
@@ -28,8 +30,8 @@ test('the register keeps its promises, and serves once all is mended', (t) => {
 for (const [name, parts] of Object.entries(MUTATIONS)) {
   test(`without its protection it breaks them: ${name}`, (t) => {
     let violation: string | undefined;
-    for (let seed = 1; violation === undefined && seed <= MUTATION_SEEDS_MAX; seed++)
-      violation = new Cluster({ seed, parts }).run().violation;
+    for (let i = 0; violation === undefined && i < MUTATION_SEEDS_MAX; i++)
+      violation = new Cluster({ seed: MUTATION_SEED_FIRST + i, parts }).run().violation;
     t.ok(violation, `found: ${violation}`);
     t.end();
   });

@@ -26,6 +26,12 @@ type Log = FencedLog<Value>;
 /** Something that must not happen, has. */
 export class Violation extends Error {}
 
+/**
+ * `everything`: also that what is said to be committed has its proof, on disks and by signatures.
+ * `consequences`: only what comes of it: another history, or a false answer.
+ */
+export type Sees = 'everything' | 'consequences';
+
 /** An entry that some voter has accepted. */
 interface Known {
   readonly ballot: string;
@@ -35,6 +41,7 @@ interface Known {
 }
 
 export class Checker {
+  readonly #sees: Sees;
   /** Writes that are in the one history. */
   writes = 0;
   readonly #entries = new Map<string, Known>();
@@ -49,7 +56,8 @@ export class Checker {
   #acknowledged = 0;
   readonly #acknowledgedBefore = new Map<string, number>();
 
-  constructor(founding: Snapshot<Value>) {
+  constructor(founding: Snapshot<Value>, sees: Sees) {
+    this.#sees = sees;
     this.#committed[founding.index] = {
       ballot: ballotKey(founding.ballot),
       before: '',
@@ -97,13 +105,13 @@ export class Checker {
     }
   }
 
-  /** An owner says that the log is committed up to here. */
+  /** An owner says that the log is committed up to here. @returns whether a quorum has it on disk. */
   committed(
     node: string,
     snapshot: Snapshot<Value>,
     holds: (node: string) => boolean,
     signers: ReadonlySet<string>,
-  ): void {
+  ): boolean {
     const { index } = snapshot;
     const ballot = ballotKey(snapshot.ballot);
     const same = this.#committed[index];
@@ -114,10 +122,13 @@ export class Checker {
       this.#extend(node, index, ballot);
     }
     const { configuration } = this.#committed[index] as Known;
-    if (!isQuorum(configuration, holds))
+    const isHeld = isQuorum(configuration, holds);
+    if (this.#sees === 'consequences') return isHeld;
+    if (!isHeld)
       throw new Violation(`${node} commits ${index}, which is not on the disks of a quorum`);
     if (!isQuorum(configuration, (voter) => signers.has(voter)))
       throw new Violation(`${node} commits ${index} without the signatures of a quorum`);
+    return isHeld;
   }
 
   /** True when the log has the newest committed entry. */
@@ -145,7 +156,8 @@ export class Checker {
         throw new Violation(
           `${id} was acknowledged as ${outcome.number} and is not in the history`,
         );
-      if (outcome.number !== request.expected + 1 || outcome.number <= before)
+      const isNext = request.expected < 0 || outcome.number === request.expected + 1;
+      if (!isNext || outcome.number <= before)
         throw new Violation(`${id} made ${outcome.number} out of turn`);
       this.#acknowledged = Math.max(this.#acknowledged, outcome.number);
       return;
@@ -210,7 +222,7 @@ export class Checker {
     } else if (step !== 0 || !isSameValue(value, before.value)) {
       throw new Violation(`${index} makes ${value.number} of ${before.value.number}`);
     }
-    if (!isNext(before.configuration, configuration))
+    if (!follows(before.configuration, configuration))
       throw new Violation(`configuration ${configuration.number} does not follow at ${index}`);
     this.#configurations.set(configuration.number, configuration);
     this.#committed[index] = known;
@@ -233,10 +245,10 @@ function isSameValue(a: Value, b: Value): boolean {
 }
 
 /** V2, V3: each configuration follows from the one before. */
-function isNext(before: Configuration, after: Configuration): boolean {
+function follows(before: Configuration, after: Configuration): boolean {
   if (before.number === after.number) return true;
   if (after.number !== before.number + 1) return false;
-  const follows = isJoint(after) ? after.previous : before.voters;
+  const same = isJoint(after) ? after.previous : before.voters;
   const from = isJoint(after) ? before.voters : after.voters;
-  return String(follows) === String(from) && isJoint(after) !== isJoint(before);
+  return String(same) === String(from) && isJoint(after) !== isJoint(before);
 }

@@ -29,10 +29,11 @@ import {
 } from '../../../ring/core/fenced-log.ts';
 import type { AcceptorEffect, AcceptorEvent } from '../../../ring/core/fenced-log-acceptor.ts';
 import { type Random, randomInt, seededRandom, shuffled } from '../../../spec/random.ts';
-import { Checker, ballotKey, type Value, Violation } from './checker.ts';
+import { Checker, ballotKey, type Sees, type Value, Violation } from './checker.ts';
 import {
   emptyDisk,
   GENERATION,
+  newestKnown,
   type Message,
   type Node,
   type Parts,
@@ -47,8 +48,7 @@ import { EventQueue } from './queue.ts';
 export interface ClusterOptions {
   readonly seed: number;
   readonly parts?: Parts;
-  /** How long faults go on. */
-  readonly faultsMs?: number;
+  readonly sees?: Sees;
 }
 
 export interface ClusterResult {
@@ -61,6 +61,7 @@ export interface ClusterResult {
   readonly seen: Readonly<Record<string, number>>;
 }
 
+/** How long faults go on. */
 const FAULTS_MS = 12_000;
 /** The register must serve within this after everything is mended. */
 const MENDED_MS = 60_000;
@@ -83,7 +84,9 @@ export class Cluster {
   readonly #founding: Snapshot<Value>;
   readonly #checker: Checker;
   readonly #seed: number;
-  readonly #faultsMs: number;
+  /** The log has a user that appends much at once, in place of a register. */
+  readonly #isJournal: boolean;
+  readonly #batchMax: number;
   readonly #clients: Client[] = [];
   readonly #asking = new Map<
     string,
@@ -113,11 +116,12 @@ export class Cluster {
   #hash = 0x811c9dc5;
   #events = 0;
 
-  constructor({ seed, parts = PARTS, faultsMs = FAULTS_MS }: ClusterOptions) {
+  constructor({ seed, parts = PARTS, sees = 'everything' }: ClusterOptions) {
     this.#seed = seed;
     this.#parts = parts;
-    this.#faultsMs = faultsMs;
     this.#random = seededRandom(seed);
+    this.#isJournal = seed % 4 === 0;
+    this.#batchMax = this.#pick([1, 2, 64]);
     const nodes = 3 + this.#int(5);
     const voters = this.#int(3) === 0 ? ['n0', 'n1', 'n2'] : ['n0'];
     this.#founding = {
@@ -126,7 +130,7 @@ export class Cluster {
       configuration: firstConfiguration(voters),
       state: firstValue(''),
     };
-    this.#checker = new Checker(this.#founding);
+    this.#checker = new Checker(this.#founding, sees);
     for (let i = 0; i < nodes; i++) {
       const node = this.#addNode();
       if (voters.includes(node.id)) {
@@ -141,9 +145,9 @@ export class Cluster {
     let violation: string | undefined;
     try {
       this.#begin();
-      this.#runUntil(this.#faultsMs, () => false);
+      this.#runUntil(FAULTS_MS, () => false);
       this.#mend();
-      this.#runUntil(this.#faultsMs + MENDED_MS, () => this.#hasServed);
+      this.#runUntil(FAULTS_MS + MENDED_MS, () => this.#hasServed);
       if (!this.#hasServed)
         throw new Violation('the register does not serve, though all is mended');
     } catch (error) {
@@ -174,7 +178,7 @@ export class Cluster {
     this.#delayMsMax = this.#pick([3, 10, 40]);
     this.#late = this.#pick([0.01, 0.05, 0.2]);
     this.#lateMsMax = this.#pick([200, 1_000, 3_000]);
-    this.#ambushes = this.#pick([0, 0.02, 0.1]);
+    this.#ambushes = this.#pick([0, 0.05, 0.25]);
     this.#damages = this.#pick([0, 0.2, 1]);
     const clients = 1 + this.#int(4);
     for (let i = 0; i < clients; i++) {
@@ -247,17 +251,23 @@ export class Cluster {
     return true;
   }
 
-  /** Just committed: one who has the entry forgets it, and meets only those who never had it. */
+  /**
+   * Just committed: those who have the entry are cut off from those who do not, and in half of the cases
+   * one of them forgets it and stays with the others.
+   */
   #ambushCommit(position: Position): void {
     const has = ({ log }: AcceptorState<Value>): boolean =>
       log.snapshot.index >= position.index || hasPosition(log, position);
-    const holders = [...this.#nodes.values()].filter(({ disk }) => has(disk));
-    const victim = this.#pick(holders);
-    const before = victim.past.findLast((disk) => !has(disk));
-    if (before === undefined || !this.#replaceDisk(victim, before)) return;
+    const holders = new Set([...this.#nodes.values()].filter(({ disk }) => has(disk)));
+    const victim = this.#pick([...holders, undefined]);
+    const before = victim?.past.findLast((disk) => !has(disk));
+    if (victim !== undefined && this.#int(2) === 0) {
+      if (before === undefined || !this.#replaceDisk(victim, before)) return;
+      holders.delete(victim);
+    }
     this.#count('ambush of a commit');
-    const others = new Set(holders.filter((node) => node !== victim).map(({ id }) => id));
-    this.#cutFor((from, to) => others.has(from) !== others.has(to), this.#pick([500, 1_500]));
+    const ids = new Set([...holders].map(({ id }) => id));
+    this.#cutFor((from, to) => ids.has(from) !== ids.has(to), this.#pick([500, 1_500]));
   }
 
   /** Only this voter gets to hear of the append; see #ambushVote. */
@@ -360,6 +370,7 @@ export class Cluster {
     );
     const kept = this.#int(3) === 0 ? this.#int(stay.length + 1) : stay.length;
     const voters = [...stay.slice(0, kept), ...come].slice(0, size).toSorted();
+    if (voters.length === 0) return;
     const asked = this.#pick([...this.#nodes.values()]);
     const atMs = this.#queue.nowMs;
     this.#targets = this.#targets.filter((target) => target.atMs > atMs - 8_000);
@@ -398,10 +409,9 @@ export class Cluster {
     this.#late = 0;
     this.#delayMsMax = 10;
     this.#cut = () => false;
-    let newest = this.#founding;
-    for (const { process } of this.#nodes.values())
-      if (process !== undefined && process.register.known.index > newest.index)
-        newest = process.register.known;
+    const newest = [...this.#nodes.values()]
+      .flatMap((node) => [newestKnown(node), node.process?.register.known ?? node.known])
+      .reduce((a, b) => (b.index > a.index ? b : a));
     for (const node of this.#nodes.values()) {
       node.pausedUntilMs = 0;
       if (node.process?.acceptor.standing === 'waiting' && !node.isDamaged)
@@ -430,7 +440,8 @@ export class Cluster {
     const id = `${client.name}-${client.count++}`;
     const known =
       this.#random.next() < 0.7 ? (node.process?.register.known.state?.number ?? 1) : client.known;
-    const expected = !isLast && this.#int(12) === 0 ? known + 1 : known;
+    const ahead = !isLast && this.#int(12) === 0 ? known + 1 : known;
+    const expected = this.#isJournal ? -1 : ahead;
     const isRead = !isLast && this.#int(8) === 0;
     client.request = isRead
       ? { kind: 'read', id, deadlineMs }
@@ -470,7 +481,7 @@ export class Cluster {
   /** Asks again, elsewhere, with the same id; or gives up. */
   #unanswered(client: Client, request: RegisterRequest<string>): void {
     if (client.name === 'admin') return;
-    if (client.tries++ > 5) {
+    if (client.tries++ > 5 || this.#isJournal) {
       this.#queue.after(50, () => this.#ask(client));
       return;
     }
@@ -504,7 +515,12 @@ export class Cluster {
 
   #start(node: Node, isVouched: boolean): void {
     this.#count(isVouched ? 'vouched start' : 'start');
-    const process = startProcess(node, this.#parts, this.#random, 1 + this.#int(2 ** 40));
+    const process = startProcess(node, this.#parts, {
+      random: this.#random,
+      run: 1 + this.#int(2 ** 40),
+      isJournal: this.#isJournal,
+      batchMax: this.#batchMax,
+    });
     node.process = process;
     this.#stepAcceptor(node, process, { kind: 'start', isVouched, nonce: this.#int(2 ** 40) });
     this.#schedule(node, process);
@@ -602,9 +618,10 @@ export class Cluster {
         const { disk, isDamaged } = this.#node(voter);
         return isDamaged || disk.log.snapshot.index >= index || hasPosition(disk.log, snapshot);
       };
-      this.#checker.committed(node.id, snapshot, holds, signers);
+      const isHeld = this.#checker.committed(node.id, snapshot, holds, signers);
       if (index > node.known.index) node.known = snapshot;
-      if (this.#isAmbush()) this.#queue.after(0, () => this.#ambushCommit(snapshot));
+      // What should not have been committed is not let pass.
+      if (this.#isAmbush() || !isHeld) this.#queue.after(0, () => this.#ambushCommit(snapshot));
     }
   }
 

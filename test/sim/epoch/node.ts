@@ -10,7 +10,9 @@ import type { Snapshot } from '../../../ring/core/fenced-log.ts';
 import { FencedLogAcceptor, type AcceptorEffect } from '../../../ring/core/fenced-log-acceptor.ts';
 import { FencedLogOwner } from '../../../ring/core/fenced-log-owner.ts';
 import type { FencedLogMessage } from '../../../ring/core/fenced-log-message.ts';
+import type { Random } from '../../../spec/random.ts';
 import type { Value } from './checker.ts';
+import { Journal } from './journal.ts';
 
 export type Message = FencedLogMessage<Value>;
 export type SendEffect = Extract<AcceptorEffect<Value>, { kind: 'send' }>;
@@ -40,7 +42,7 @@ const RETRY_MS = 100;
 /** What the process of a node is made of, gone with it. */
 export interface Process {
   readonly acceptor: FencedLogAcceptor<Value>;
-  readonly register: EpochRegister<string>;
+  readonly register: EpochRegister<string> | Journal;
   /** Writes that are not synced, oldest first. */
   readonly unsynced: AcceptorWrite<Value>[];
   /** What waits for them: the number of writes that must be synced before it leaves. */
@@ -70,12 +72,25 @@ export function emptyDisk(): AcceptorState<Value> {
   return newAcceptorState<Value>(GENERATION);
 }
 
+/** What a node that starts knows to be committed: it was told, or has it in its log. */
+export function newestKnown({ disk, known }: Node): Snapshot<Value> {
+  return disk.log.snapshot.index > known.index ? disk.log.snapshot : known;
+}
+
+export interface ProcessOptions {
+  readonly random: Random;
+  readonly run: number;
+  readonly isJournal: boolean;
+  readonly batchMax: number;
+}
+
 export function startProcess(
-  { id, disk, known }: Node,
+  node: Node,
   parts: Parts,
-  random: { next(): number },
-  run: number,
+  { random, run, isJournal, batchMax }: ProcessOptions,
 ): Process {
+  const { id, disk } = node;
+  const known = newestKnown(node);
   const owner = new parts.Owner({
     self: id,
     run: parts.reusesRuns ? 0 : run,
@@ -83,7 +98,7 @@ export function startProcess(
     idle: idleRegister,
     fold: foldRegister,
     retryMs: RETRY_MS,
-    batchMax: 4,
+    batchMax,
   });
   return {
     acceptor: new parts.Acceptor({
@@ -93,7 +108,9 @@ export function startProcess(
       isSigned: true,
       retryMs: RETRY_MS,
     }),
-    register: new parts.Register({ owner, known, random, backoffMs: 20, backoffMaxMs: 500 }),
+    register: isJournal
+      ? new Journal({ owner, known, random })
+      : new parts.Register({ owner, known, random, backoffMs: 20, backoffMaxMs: 500 }),
     unsynced: [],
     held: [],
     synced: 0,
