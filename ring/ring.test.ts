@@ -5,7 +5,7 @@ import { assemble } from './assembly.ts';
 import { createCertificate } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
 import { Peers } from './io/peers.ts';
-import { mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
 import { nodeId } from '../spec/id.ts';
 import { silentLog } from '../spec/log.ts';
 import { systemClock } from '../spec/system-clock.ts';
@@ -72,6 +72,12 @@ test('three nodes: join, death, return and leave', { timeout: 60_000 }, async (t
   t.ok(Math.abs(shares.reduce((sum, share) => sum + share, 0) - 1) < 1e-6, 'shares add up to 1');
   t.match(b.members()[0], { name: 'b', zone: 'eu', roles: ['storage', 'compute'], weight: 1 });
   t.strictSame(a.owners('key'), c.owners('key'));
+
+  b.describe({ tier: 'userspace', types: ['order'], load: 0.5 });
+  const seen = (ring: Ring): MemberView | undefined => ring.members().find(({ id }) => id === b.id);
+  await Promise.all([a, c].map((ring) => until(ring, () => seen(ring)?.types !== undefined)));
+  t.match(seen(c), { tier: 'userspace', types: ['order'], load: 0.5 });
+  t.throws(() => b.describe({ load: 2 }), { code: 'ERR_RING_OPTION' });
 
   const wasAt = b.address;
   await b.close();

@@ -9,7 +9,7 @@ import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
-import { SWIM_VERSION } from './core/swim-wire.ts';
+import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
 import { toJoinRequest } from './core/token.ts';
 import { IdentityError } from './io/certificate.ts';
 import { Membership } from './io/membership.ts';
@@ -175,9 +175,20 @@ export class Ring {
     return state === 'alive' || state === 'suspect';
   }
 
-  /** Tells the others: the workflow types and the tier at once, the load in time. What is not named stays. */
+  /**
+   * Tells the others: the workflow types and the tier at once, the load in time. What is not named stays.
+   *
+   * @throws AetherError ERR_RING_OPTION for what they would not read; nothing was changed.
+   */
   describe(described: Described): void {
-    this.#facts = { ...this.#facts, ...described };
+    const facts = { ...this.#facts, ...described };
+    if (!isSayable(facts)) {
+      throw new AetherError('the other nodes would not read what this one says of itself', {
+        code: 'ERR_RING_OPTION',
+        hint: 'use a load from 0 to 1, at most 256 workflow types, and names of 1 to 256 characters',
+      });
+    }
+    this.#facts = facts;
     this.#membership.setFacts(this.#facts);
   }
 

@@ -14,6 +14,7 @@ import type { Log } from '../../spec/log.ts';
 import { apiRoutes, statusOf } from './api.ts';
 import { socketPath } from '../io/socket-path.ts';
 import { type Address, parseAddress, removeSocket, textAddress } from './address.ts';
+import { watchLoad } from './load.ts';
 import { Metrics } from './metrics.ts';
 import { isLoopback, refuseForeignOrigin } from './origin.ts';
 import { Router } from './router.ts';
@@ -125,9 +126,10 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   opened.push(() => lifecycle.close());
 
   const deployListeners = new Set<(event: DeployEvent) => void>();
+  const workflows = [...lifecycle.workflows, ...(options.workflows ?? [])];
   const engine = await Engine.open({
     store: new SqliteStore(join(options.data, 'engine.db')),
-    workflows: [...lifecycle.workflows, ...(options.workflows ?? [])],
+    workflows,
     log,
     probe: {
       effectDone: (event) => options.probe?.effectDone?.(event),
@@ -141,6 +143,8 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
     },
   });
   opened.push(() => engine.close());
+  ring.describe({ tier: tier.tier, types: workflows.map(({ name: type }) => type) });
+  opened.push(watchLoad(clock, (load) => ring.describe({ load })));
 
   let ingressAddress: string | undefined;
   if (ingress !== undefined) {

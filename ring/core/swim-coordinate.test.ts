@@ -1,6 +1,6 @@
 import { test } from 'tap';
 import { randomInt, seededRandom } from '../../spec/random.ts';
-import { type Coordinate, distanceMs, moved, NOWHERE } from './swim-coordinate.ts';
+import { type Coordinate, distanceMs, move, NOWHERE } from './swim-coordinate.ts';
 
 test('coordinates come to tell round trips that were never measured', (t) => {
   const random = seededRandom(1);
@@ -11,14 +11,14 @@ test('coordinates come to tell round trips that were never measured', (t) => {
   }));
   type Node = (typeof nodes)[number];
   const rttMs = (a: Node, b: Node): number => Math.abs(a.site - b.site) + a.uplinkMs + b.uplinkMs;
-  const places: Coordinate[] = nodes.map(() => NOWHERE);
+  const places: Coordinate[] = nodes.map(() => ({ ...NOWHERE }));
   const pick = (count: number): number => randomInt(random, count);
   for (let round = 0; round < 200; round++) {
     nodes.forEach((node, at) => {
       const other = (at + 1 + pick(nodes.length - 1)) % nodes.length;
       const jitterMs = random.next() * 0.5;
       const measuredMs = rttMs(node, nodes[other] as Node) + jitterMs;
-      places[at] = moved(places[at] as Coordinate, places[other] as Coordinate, measuredMs, random);
+      move(places[at] as Coordinate, places[other] as Coordinate, measuredMs, random);
     });
   }
   const errors = nodes.flatMap((a, i) =>

@@ -6,13 +6,13 @@ import type { Random } from '../../spec/random.ts';
 
 /** All lengths in milliseconds. */
 export interface Coordinate {
-  readonly x: number;
-  readonly y: number;
-  readonly z: number;
+  x: number;
+  y: number;
+  z: number;
   /** What every way from this node costs before it reaches the network. */
-  readonly height: number;
+  height: number;
   /** Relative error of estimates, 0 (sure) to 1.5 (no idea). */
-  readonly error: number;
+  error: number;
 }
 
 const ERROR_MAX = 1.5;
@@ -21,25 +21,31 @@ const HEIGHT_MIN_MS = 0.01;
 const ERROR_GAIN = 0.25;
 const PLACE_GAIN = 0.25;
 
-export const NOWHERE: Coordinate = { x: 0, y: 0, z: 0, height: HEIGHT_MIN_MS, error: ERROR_MAX };
+export const NOWHERE: Readonly<Coordinate> = {
+  x: 0,
+  y: 0,
+  z: 0,
+  height: HEIGHT_MIN_MS,
+  error: ERROR_MAX,
+};
 
 /** The estimated round trip between two nodes, in milliseconds. */
-export function distanceMs(a: Coordinate, b: Coordinate): number {
+export function distanceMs(a: Readonly<Coordinate>, b: Readonly<Coordinate>): number {
   return lengthOf(a.x - b.x, a.y - b.y, a.z - b.z) + a.height + b.height;
 }
 
-/** The own coordinate after one measured round trip to a node that says it is at `other`. */
-export function moved(
+/** Moves the own coordinate by one measured round trip to a node that says it is at `other`. */
+export function move(
   own: Coordinate,
-  other: Coordinate,
+  other: Readonly<Coordinate>,
   rttMs: number,
   random: Random,
-): Coordinate {
+): void {
   const measured = Math.max(rttMs, HEIGHT_MIN_MS);
   const estimated = distanceMs(own, other);
   const wrongness = Math.abs(estimated - measured) / measured;
   const weight = own.error / Math.max(own.error + other.error, 1e-6);
-  const error = Math.min(
+  own.error = Math.min(
     ERROR_MAX,
     ERROR_GAIN * weight * wrongness + own.error * (1 - ERROR_GAIN * weight),
   );
@@ -52,12 +58,14 @@ export function moved(
     [x, y, z] = [random.next() - 0.5, random.next() - 0.5, random.next() - 0.5];
     length = Math.max(lengthOf(x, y, z), 1e-6);
   }
-  const height =
-    apart < 1e-6
-      ? own.height
-      : Math.max(HEIGHT_MIN_MS, own.height + ((own.height + other.height) * force) / apart);
-  const step = force / length;
-  return { x: own.x + x * step, y: own.y + y * step, z: own.z + z * step, height, error };
+  if (apart >= 1e-6)
+    own.height = Math.max(
+      HEIGHT_MIN_MS,
+      own.height + ((own.height + other.height) * force) / apart,
+    );
+  own.x += (x * force) / length;
+  own.y += (y * force) / length;
+  own.z += (z * force) / length;
 }
 
 /** Math.hypot guards against overflow, at several times the cost. */

@@ -1,10 +1,8 @@
 /** News that is being spread: each piece is sent a bounded number of times, the least sent first. */
 export class GossipQueue {
+  readonly #pieces = new Map<string, Piece>();
   /** Pieces for which messages of their own are sent; the others ride on probes. */
   #urgent = 0;
-  readonly #pieces = new Map<string, Piece>();
-  /** Pieces by how often they were sent; void ones are skipped. */
-  readonly #levels: Piece[][] = [];
 
   get size(): number {
     return this.#pieces.size;
@@ -18,10 +16,9 @@ export class GossipQueue {
   add(id: string, isUrgent: boolean): void {
     const wasUrgent = this.#pieces.get(id)?.isUrgent === true;
     this.forget(id);
-    const piece = { id, isUrgent: isUrgent || wasUrgent, sent: 0, isVoid: false };
+    const piece = { id, isUrgent: isUrgent || wasUrgent, sent: 0 };
     if (piece.isUrgent) this.#urgent++;
     this.#pieces.set(id, piece);
-    this.#push(piece);
   }
 
   /** More to the news that may be waiting already: told with it, or along with probes. */
@@ -31,40 +28,33 @@ export class GossipQueue {
 
   forget(id: string): void {
     const piece = this.#pieces.get(id);
-    if (piece !== undefined) this.#drop(piece);
+    if (piece === undefined) return;
+    this.#pieces.delete(id);
+    if (piece.isUrgent) this.#urgent--;
   }
 
   /** Whose news goes into the next message. @param sendsMax a piece that was sent this often is dropped. */
   take(count: number, sendsMax: number): string[] {
-    if (this.#pieces.size === 0) return [];
-    const chosen: Piece[] = [];
-    for (const level of this.#levels) {
-      if (level.length === 0) continue;
-      let taken = 0;
-      while (chosen.length < count && taken < level.length) {
-        const piece = level[taken++] as Piece;
-        if (!piece.isVoid) chosen.push(piece);
+    const chosen: string[] = [];
+    // All that were sent less often go, and of those that were sent as often, so many.
+    let [often, left] = [sendsMax, 0];
+    if (this.#pieces.size > count) [often, left] = this.#threshold(count, sendsMax);
+    for (const piece of this.#pieces.values()) {
+      if (piece.sent < often || (piece.sent === often && left-- > 0)) {
+        chosen.push(piece.id);
+        piece.sent++;
       }
-      if (taken > 0) level.splice(0, taken);
-      if (chosen.length === count) break;
+      if (piece.sent >= sendsMax) this.forget(piece.id);
     }
-    for (const piece of chosen) {
-      piece.sent++;
-      if (piece.sent < sendsMax) this.#push(piece);
-      else this.#drop(piece);
-    }
-    return chosen.map(({ id }) => id);
+    return chosen;
   }
 
-  #drop(piece: Piece): void {
-    piece.isVoid = true;
-    this.#pieces.delete(piece.id);
-    if (piece.isUrgent) this.#urgent--;
-  }
-
-  #push(piece: Piece): void {
-    while (this.#levels.length <= piece.sent) this.#levels.push([]);
-    this.#levels[piece.sent]?.push(piece);
+  #threshold(count: number, sendsMax: number): [often: number, left: number] {
+    const counts = Array.from({ length: sendsMax }, () => 0);
+    for (const { sent } of this.#pieces.values()) counts[sent] = (counts[sent] ?? 0) + 1;
+    let [often, left] = [0, count];
+    while (often < sendsMax && left > (counts[often] ?? 0)) left -= counts[often++] ?? 0;
+    return [often, left];
   }
 }
 
@@ -72,5 +62,4 @@ interface Piece {
   readonly id: string;
   readonly isUrgent: boolean;
   sent: number;
-  isVoid: boolean;
 }

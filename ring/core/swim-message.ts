@@ -19,7 +19,7 @@ export interface Facts {
   readonly certificateEpoch: number;
   /** How busy it is: 0 idle, 1 full. */
   readonly load?: number;
-  readonly coordinate?: Coordinate;
+  readonly coordinate?: Readonly<Coordinate>;
   /** How its traffic is carried, such as `ebpf` or `userspace`. */
   readonly tier?: string;
   /** Workflow types whose code it has. */
@@ -47,7 +47,7 @@ export type SwimRequest =
       readonly kind: 'ack';
       readonly seq: number;
       readonly target?: string;
-      readonly coordinate?: Coordinate;
+      readonly coordinate?: Readonly<Coordinate>;
     }
   /** The sender is well, and whom it was asked to probe has not answered it yet. */
   | { readonly kind: 'nack'; readonly seq: number }

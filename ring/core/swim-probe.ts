@@ -18,11 +18,13 @@ export interface ProbeHost {
   silent(id: string): void;
 }
 
+/** The last probe; one object, used again and again. */
 interface Probe {
-  readonly id: string;
-  readonly seq: number;
-  readonly sentMs: number;
-  readonly timeoutMs: number;
+  id: string;
+  seq: number;
+  sentMs: number;
+  timeoutMs: number;
+  /** Answered, given up or not there. */
   isDone: boolean;
   /** Others have been asked to probe it too: so many, of which so many said that they try. */
   isIndirect: boolean;
@@ -54,7 +56,16 @@ export class Prober {
   #urgent: string[] = [];
   #order: Permutation | undefined;
   #place = 0;
-  #probe: Probe | undefined;
+  readonly #probe: Probe = {
+    id: '',
+    seq: 0,
+    sentMs: 0,
+    timeoutMs: 0,
+    isDone: true,
+    isIndirect: false,
+    asked: 0,
+    nacks: 0,
+  };
   #relays: Relay[] = [];
   #seq = 0;
   #dueMs: number;
@@ -76,7 +87,7 @@ export class Prober {
   get wakeMs(): number {
     let wakeMs = this.#dueMs;
     const probe = this.#probe;
-    if (probe !== undefined && !probe.isDone)
+    if (!probe.isDone)
       wakeMs = Math.min(wakeMs, probe.sentMs + probe.timeoutMs * (probe.isIndirect ? 2 : 1));
     for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
     return wakeMs;
@@ -96,20 +107,20 @@ export class Prober {
 
   lookAt(id: string, nowMs: number): void {
     this.#urgent.push(id);
-    if (this.#probe === undefined || this.#probe.isDone) this.#dueMs = nowMs;
+    if (this.#probe.isDone) this.#dueMs = nowMs;
   }
 
   /** What was sent before this node stood still may lie here answered and unread: only a new probe tells. */
   startOver(nowMs: number): void {
     const probe = this.#probe;
-    if (probe === undefined || probe.isDone) return;
-    this.#probe = undefined;
+    if (probe.isDone) return;
+    probe.isDone = true;
     this.lookAt(probe.id, nowMs);
   }
 
   /** Forgets what is under way and probes nobody until then. */
   rest(untilMs: number): void {
-    this.#probe = undefined;
+    this.#probe.isDone = true;
     this.#relays = [];
     this.#urgent = [];
     this.#dueMs = untilMs;
@@ -117,32 +128,28 @@ export class Prober {
 
   tick(nowMs: number, random: Random): void {
     const probe = this.#probe;
-    if (probe !== undefined && !probe.isDone) this.#watch(probe, nowMs);
+    if (!probe.isDone) this.#watch(probe, nowMs);
     if (this.#relays.length > 0) this.#watchRelays(nowMs);
     if (nowMs < this.#dueMs) return;
     this.#dueMs = nowMs + this.#options.probeIntervalMs * this.factor;
+    probe.isDone = true;
     const id = this.#next(random);
-    if (id === undefined) {
-      this.#probe = undefined;
-      return;
-    }
-    this.#probe = {
-      id,
-      seq: ++this.#seq,
-      sentMs: nowMs,
-      timeoutMs: this.#options.ackTimeoutMs * this.factor,
-      isDone: false,
-      isIndirect: false,
-      asked: 0,
-      nacks: 0,
-    };
+    if (id === undefined) return;
+    probe.id = id;
+    probe.seq = ++this.#seq;
+    probe.sentMs = nowMs;
+    probe.timeoutMs = this.#options.ackTimeoutMs * this.factor;
+    probe.isDone = false;
+    probe.isIndirect = false;
+    probe.asked = 0;
+    probe.nacks = 0;
     this.#host.send(id, { kind: 'ping', seq: this.#seq });
   }
 
   /** @returns the round trip in milliseconds, when it is one of a direct probe. */
   acked(from: string, seq: number, target: string, nowMs: number): number | undefined {
     const probe = this.#probe;
-    if (probe?.seq === seq && probe.id === target) {
+    if (probe.seq === seq && probe.id === target) {
       if (probe.isDone) return undefined;
       probe.isDone = true;
       this.ail(-1);
@@ -157,7 +164,7 @@ export class Prober {
   }
 
   nacked(seq: number): void {
-    if (this.#probe?.seq === seq) this.#probe.nacks++;
+    if (this.#probe.seq === seq) this.#probe.nacks++;
   }
 
   relay(origin: string, originSeq: number, target: string, nowMs: number): void {

@@ -1,6 +1,6 @@
 /** What a node says of itself: that it is alive, its facts, and where it is by round-trip time. */
 import type { Random } from '../../spec/random.ts';
-import { type Coordinate, distanceMs, moved, NOWHERE } from './swim-coordinate.ts';
+import { type Coordinate, distanceMs, move, NOWHERE } from './swim-coordinate.ts';
 import type { Facts, MemberState, Update } from './swim-message.ts';
 
 /** What it is given to say; its numbers and its coordinate are its own. */
@@ -14,7 +14,7 @@ const LOAD_STEP = 0.1;
 export class Self {
   /** As it is told to the others. */
   claim: Update & { readonly facts: Facts };
-  coordinate: Coordinate = NOWHERE;
+  readonly #place: Coordinate = { ...NOWHERE };
   /** Load or coordinate are others than what was told. */
   hasMoved = false;
   #facts: OwnFacts;
@@ -26,12 +26,17 @@ export class Self {
     this.claim = { id, state: 'alive', incarnation, facts: { ...facts, incarnation, version: 1 } };
   }
 
+  /** Where it is now; another object each time. */
+  get coordinate(): Coordinate {
+    return { ...this.#place };
+  }
+
   /** A round trip to a node that says where it is. */
-  measured(place: Coordinate, rttMs: number, random: Random): void {
-    this.coordinate = moved(this.coordinate, place, rttMs, random);
+  measured(place: Readonly<Coordinate>, rttMs: number, random: Random): void {
+    move(this.#place, place, rttMs, random);
     // Places drift, all together: only an estimate that is the worse for the place that was told is a reason to tell.
-    const wrongMs = (own: Coordinate): number => Math.abs(distanceMs(own, place) - rttMs);
-    const excessMs = wrongMs(this.claim.facts.coordinate ?? NOWHERE) - wrongMs(this.coordinate);
+    const wrongMs = (own: Readonly<Coordinate>): number => Math.abs(distanceMs(own, place) - rttMs);
+    const excessMs = wrongMs(this.claim.facts.coordinate ?? NOWHERE) - wrongMs(this.#place);
     this.#excessMs = this.#excessMs * 0.9 + excessMs * 0.1;
     if (this.#excessMs > Math.max(EXCESS_MIN_MS, rttMs / 2)) this.hasMoved = true;
   }
@@ -39,8 +44,8 @@ export class Self {
   /** @returns the estimated round trip, undefined while there is nothing to estimate it by. */
   estimateMs(facts: Facts | undefined): number | undefined {
     const place = facts?.coordinate;
-    if (place === undefined || place.error >= 1 || this.coordinate.error >= 1) return undefined;
-    return distanceMs(this.coordinate, place);
+    if (place === undefined || place.error >= 1 || this.#place.error >= 1) return undefined;
+    return distanceMs(this.#place, place);
   }
 
   /** @returns true when the others should hear of it at once. */
@@ -55,7 +60,7 @@ export class Self {
   renew(incarnation: number): void {
     const { facts: told } = this.claim;
     const version = told.incarnation === incarnation ? told.version + 1 : 1;
-    const place = this.coordinate.error < 1 ? { coordinate: this.coordinate } : {};
+    const place = this.#place.error < 1 ? { coordinate: this.coordinate } : {};
     const facts = { ...this.#facts, ...place, incarnation, version };
     this.claim = { ...this.claim, incarnation, facts };
     this.hasMoved = false;

@@ -55,6 +55,11 @@ export function fromWire(value: unknown): { epoch: number; message: SwimMessage 
   return isCount(epoch) && message !== undefined ? { epoch, message } : undefined;
 }
 
+/** True when others would read it. */
+export function isSayable(facts: Omit<Facts, 'incarnation' | 'version'>): boolean {
+  return toFacts(factsToWire({ ...facts, incarnation: 1, version: 1 }), false) !== undefined;
+}
+
 function ofKind(message: SwimRequest): unknown[] {
   switch (message.kind) {
     case 'ping':

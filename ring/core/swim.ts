@@ -442,8 +442,9 @@ export class Swim {
     if (!isSame || claim.incarnation !== known.incarnation || known.incarnation === 0) return false;
     const accusers = known.accusers ?? [];
     const most = this.#confirmationsNeeded() + 1;
+    if (accusers.length >= most) return false;
     const more = (claim.accusers ?? []).filter((id) => !accusers.includes(id));
-    if (more.length === 0 || accusers.length >= most) return false;
+    if (more.length === 0) return false;
     const all = [...accusers, ...more].slice(0, most);
     const tracked = this.#view.track(index);
     tracked.update = { ...known, accusers: all };
@@ -618,17 +619,17 @@ export class Swim {
     const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
     const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
     let updates = NOTHING;
-    if (isTold) updates = [known];
     if (this.#gossip.size > 0) {
       const { gossipRepeats, gossipUpdatesMax } = this.#options;
       const count = Math.max(gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
       const sendsMax = gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
-      const news = this.#gossip.take(count, sendsMax).filter((id) => !isTold || id !== to);
-      updates = [
-        ...updates,
-        ...news.map((id) => this.#news(id)).filter((each) => each !== undefined),
-      ];
-    }
+      const news: Update[] = isTold ? [known] : [];
+      for (const id of this.#gossip.take(count, sendsMax)) {
+        const update = isTold && id === to ? undefined : this.#news(id);
+        if (update !== undefined) news.push(update);
+      }
+      updates = news;
+    } else if (isTold) updates = [known];
     this.#post(to, request, updates);
   }
 

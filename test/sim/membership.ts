@@ -23,8 +23,9 @@ const LAN: Partial<SwimOptions> = {
 const CURVE = [10, 100, 1_000, 10_000];
 /** Kills per size for the mean time to the first suspicion: more than 1,000 in all. */
 const KILLS = 300;
-/** Largest lattice of which nearly half is cut off; of a larger one a hundredth is. */
-const HALVED_MAX = 1_000;
+/** Largest lattice of which nearly half is cut off; of a larger one so many nodes are. */
+const HALVED_MAX = 100;
+const CUT_OFF = 10;
 const STORMY_NODES = 100;
 const PERIOD_MS = swimOptions().probeIntervalMs;
 
@@ -172,7 +173,7 @@ function detections(nodes: number, seed: number): number[] {
 
 /** Milliseconds from the end of a cut to one view; NaN when that takes a minute. */
 function heal(nodes: number, seed: number): { cut: number; healMs: number } {
-  const cut = nodes <= HALVED_MAX ? Math.round((nodes * 11) / 25) : Math.round(nodes / 100);
+  const cut = nodes <= HALVED_MAX ? Math.round((nodes * 11) / 25) : CUT_OFF;
   const lattice = new SwimLattice({ nodes, seed, isSettled: true, sampleEvery: 997 });
   let wrong = 0;
   lattice.changed = (_observer, _member, state, before = 'suspect') => {
@@ -385,6 +386,7 @@ async function run(options: SimOptions): Promise<BenchResult> {
   const curve: Curve = { bytes: new Map(), spreadMs: new Map(), healMs: new Map(), kills: 0 };
   options.progress(`${nodes} nodes for 60 virtual seconds`);
   measureWhole(nodes, seed, found, curve);
+  for (const { metric, value } of found.figures) options.progress(`  ${metric} ${value}`);
   const sizes = CURVE.filter((size) => size < nodes);
   if (nodes <= (CURVE.at(-1) ?? 0)) sizes.push(nodes);
   for (const size of sizes) {
