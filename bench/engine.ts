@@ -15,12 +15,13 @@ import { installPackages, packagesFolder, versionOf } from './engine/packages.ts
 import { installPostgres, postgresIsInstalled } from './engine/postgres.ts';
 import { sleeping } from './engine/sleeping.ts';
 import { PEERS, SOURCES } from './engine/sources.ts';
+import { storm } from './engine/storm.ts';
 import type { Source } from './engine/subject.ts';
 import type { Trial } from './engine/trial.ts';
 import { Medians } from './medians.ts';
 import type { Bench, BenchOptions, BenchResult, Bound, Figure } from './report.ts';
 
-const TRIALS: readonly Trial[] = [crashMid, sleeping, longRun, replay];
+const TRIALS: readonly Trial[] = [crashMid, sleeping, storm, longRun, replay];
 
 export const bench: Bench = { name: 'engine', run };
 
