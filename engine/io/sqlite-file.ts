@@ -18,8 +18,9 @@ import {
   openSync,
   readFileSync,
   readSync,
+  statSync,
 } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { AetherError } from '../../spec/error.ts';
 import { StoreCorruptError, StoreLockedError } from '../core/errors.ts';
@@ -38,20 +39,27 @@ const COMPACT_PAGES = 2_000;
 const WAL_PAGES = 8_192;
 
 /**
- * Files that this process has open. A database that nobody refers to would be collected, and its lock with it; and a
- * second opening must not touch the file, since POSIX drops all locks of a process on a file with any descriptor of it.
+ * Files that this process has open, whatever path they were opened by. A database that nobody refers to would be
+ * collected, and its lock with it; and a second opening must not touch the file, since POSIX drops all locks of a process
+ * on a file with any descriptor of it.
  */
 const OPEN_HERE = new Map<string, Database.Database>();
 
-export function closeFile(path: string, db: Database.Database): void {
-  OPEN_HERE.delete(resolve(path));
+/** The file behind a path, found without opening it; undefined: there is none. */
+function fileOf(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
+}
+
+export function closeFile(db: Database.Database): void {
+  for (const [file, open] of OPEN_HERE) if (open === db) OPEN_HERE.delete(file);
   db.close();
 }
 
 /** @throws StoreLockedError, StoreCorruptError, or AetherError ERR_ENGINE_STORE_PATH, ERR_ENGINE_STORE_VERSION */
 export function openFile(path: string, durability: Durability): Database.Database {
   if (path !== ':memory:') {
-    if (OPEN_HERE.has(resolve(path))) {
+    if (OPEN_HERE.has(fileOf(path) ?? '')) {
       throw new StoreLockedError(`${path} is open in this process already`, {
         hint: 'use the store that has it, or close that one first',
       });
@@ -72,7 +80,7 @@ export function openFile(path: string, durability: Durability): Database.Databas
     db.exec('begin immediate');
     migrate(db, path);
     db.exec('commit');
-    if (path !== ':memory:') OPEN_HERE.set(resolve(path), db);
+    if (path !== ':memory:') OPEN_HERE.set(fileOf(path) ?? '', db);
     return db;
   } catch (error) {
     db.close();

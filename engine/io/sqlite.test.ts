@@ -1,6 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -118,13 +126,20 @@ test('a second process is refused, until the first is dead', async (t) => {
   t.match(await store.acquire(), /^\d+$/);
 });
 
-test('a second opening in the same process is refused', async (t) => {
+test('a second opening in the same process is refused, by whatever path', async (t) => {
   const path = tempFile(t);
   await opened(t, path);
-  await t.rejects(new SqliteStore(path).open(), {
-    code: 'ERR_ENGINE_STORE_LOCKED',
-    message: /in this process/,
-  });
+  const folder = `${dirname(path)}-link`;
+  symlinkSync(dirname(path), folder);
+  t.teardown(() => rmSync(folder));
+  const linked = join(dirname(path), 'linked.db');
+  linkSync(path, linked);
+  for (const way of [path, join(folder, 'engine.db'), linked]) {
+    await t.rejects(new SqliteStore(way).open(), {
+      code: 'ERR_ENGINE_STORE_LOCKED',
+      message: /in this process/,
+    });
+  }
   const other = spawnSync(process.execPath, [
     '--input-type=module',
     '-e',

@@ -55,7 +55,7 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#connection !== undefined) closeFile(this.#path, this.#connection.db);
+    if (this.#connection !== undefined) closeFile(this.#connection.db);
     this.#connection = undefined;
   }
 
@@ -131,7 +131,7 @@ export class SqliteStore implements Store {
     try {
       return { db, rows: new SqliteRows(db), ballot: ballotText(ownersCounted(db)) }; // S2
     } catch (error) {
-      closeFile(this.#path, db);
+      closeFile(db);
       throw error;
     }
   }
@@ -150,7 +150,7 @@ export class SqliteStore implements Store {
     const connection = this.#connection;
     this.#connection = undefined;
     try {
-      if (connection !== undefined) closeFile(this.#path, connection.db);
+      if (connection !== undefined) closeFile(connection.db);
     } catch {
       // It failed already; the file is opened anew.
     }
