@@ -106,12 +106,21 @@ test('16 MiB go over, and short calls are not kept waiting', async (t) => {
 
 test('a call that was not sent and one without an answer are told apart', async (t) => {
   const [one, two] = await pair(t);
-  two.peers.serve('never', () => new Promise(() => {}));
+  const arrived: (() => void)[] = [];
+  two.peers.serve('never', () => {
+    arrived.shift()?.();
+    return new Promise(() => {});
+  });
+  const arrival = (): Promise<void> => new Promise((resolve) => void arrived.push(resolve));
+  two.peers.serve('echo', (body) => body);
+  await one.peers.call(two.peers.self, 'echo', 'they are connected', TIMEOUT);
   await t.rejects(one.peers.call(two.peers.self, 'never', null, { timeoutMs: 50 }), {
     code: 'ERR_RING_TIMEOUT',
   });
+  const sent = arrival();
   const waiting = one.peers.call(two.peers.self, 'never', null, TIMEOUT);
   const lost = t.rejects(waiting, { code: 'ERR_RING_TIMEOUT' });
+  await sent;
   await two.peers.close();
   await lost;
   await t.rejects(one.peers.call(two.peers.self, 'never', null, TIMEOUT), {
