@@ -100,6 +100,8 @@ export class Cluster {
   /** Share of messages that come much later. */
   #late = 0;
   #lateMsMax = 0;
+  /** How many voters the next configuration may have. */
+  #sizes: readonly number[] = [];
   /** Share of commits, votes and appends that are answered by a fault made for them. */
   #ambushes = 0;
   /** How often a disk is damaged when it may be. */
@@ -178,6 +180,7 @@ export class Cluster {
     this.#delayMsMax = this.#pick([3, 10, 40]);
     this.#late = this.#pick([0.01, 0.05, 0.2]);
     this.#lateMsMax = this.#pick([200, 1_000, 3_000]);
+    this.#sizes = this.#pick([[1, 2, 3, 3, 4, 5], [3, 5], [5]]);
     this.#ambushes = this.#pick([0, 0.05, 0.25]);
     this.#damages = this.#pick([0, 0.2, 1]);
     const clients = 1 + this.#int(4);
@@ -252,21 +255,20 @@ export class Cluster {
   }
 
   /**
-   * Just committed: those who have the entry are cut off from those who do not, and in half of the cases
-   * one of them forgets it and stays with the others.
+   * Just committed: those who have the entry are cut off from those who do not; some of them forget it
+   * before, and stay with the others.
    */
   #ambushCommit(position: Position): void {
     const has = ({ log }: AcceptorState<Value>): boolean =>
       log.snapshot.index >= position.index || hasPosition(log, position);
-    const holders = new Set([...this.#nodes.values()].filter(({ disk }) => has(disk)));
-    const victim = this.#pick([...holders, undefined]);
-    const before = victim?.past.findLast((disk) => !has(disk));
-    if (victim !== undefined && this.#int(2) === 0) {
-      if (before === undefined || !this.#replaceDisk(victim, before)) return;
-      holders.delete(victim);
+    const holders = [...this.#nodes.values()].filter(({ disk }) => has(disk));
+    const others = new Set(holders);
+    for (const victim of shuffled(this.#random, holders).slice(0, this.#pick([0, 1, 1, 2]))) {
+      const before = victim.past.findLast((disk) => !has(disk));
+      if (before !== undefined && this.#replaceDisk(victim, before)) others.delete(victim);
     }
     this.#count('ambush of a commit');
-    const ids = new Set([...holders].map(({ id }) => id));
+    const ids = new Set([...others].map(({ id }) => id));
     this.#cutFor((from, to) => ids.has(from) !== ids.has(to), this.#pick([500, 1_500]));
   }
 
@@ -362,7 +364,7 @@ export class Cluster {
       this.#start(node, this.#int(2) === 0);
       fit.push(node.id);
     }
-    const size = Math.min(this.#pick([1, 2, 3, 3, 3, 4, 5, 5]), fit.length);
+    const size = Math.min(this.#pick(this.#sizes), fit.length);
     const stay = shuffled(this.#random, configuration.voters.filter(isFit));
     const come = shuffled(
       this.#random,
