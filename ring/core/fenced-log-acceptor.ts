@@ -43,7 +43,7 @@ export interface AcceptorOptions<V> {
   readonly fold?: Fold<V>;
   /** Whether what is accepted is to be signed. */
   readonly isSigned: boolean;
-  /** How long an answer to a registration is waited for before it is asked for again. */
+  /** How long a registration waits for answers before it asks again; doubled up to 16 times this. */
   readonly retryMs: number;
 }
 
@@ -78,6 +78,9 @@ export interface Attest<V> {
   readonly entry: Entry<V>;
 }
 
+/** Voters that are gone for long are asked every 16 `retryMs`. */
+const DOUBLINGS_MAX = 4;
+
 export class FencedLogAcceptor<V> {
   readonly #self: string;
   readonly #options: AcceptorOptions<V>;
@@ -89,6 +92,8 @@ export class FencedLogAcceptor<V> {
   readonly #contacts = new Set<string>();
   readonly #answers = new Map<string, Registered<V>>();
   #wakeMs = Infinity;
+  /** How often in a row it has asked again. */
+  #retries = 0;
   #effects: AcceptorEffect<V>[] = [];
 
   constructor(options: AcceptorOptions<V>) {
@@ -293,7 +298,9 @@ export class FencedLogAcceptor<V> {
     if (this.#standing !== 'waiting') return;
     const before = this.#contacts.size;
     for (const voter of voters) if (voter !== this.#self) this.#contacts.add(voter);
-    if (this.#contacts.size > before) this.#register(nowMs);
+    if (this.#contacts.size === before) return;
+    this.#retries = 0;
+    this.#register(nowMs);
   }
 
   #register(nowMs: number): void {
@@ -301,7 +308,7 @@ export class FencedLogAcceptor<V> {
       this.#wakeMs = Infinity;
       return;
     }
-    this.#wakeMs = nowMs + this.#options.retryMs;
+    this.#wakeMs = nowMs + this.#options.retryMs * 2 ** Math.min(this.#retries++, DOUBLINGS_MAX);
     const { generation, boot, boots, log } = this.#state;
     const voters = [...this.#contacts];
     for (const to of voters) {

@@ -272,6 +272,11 @@ export class Cluster {
     this.#cutFor((from, to) => ids.has(from) !== ids.has(to), this.#pick([500, 1_500]));
   }
 
+  /** It took another owner's entry for committed: what it makes itself comes to nobody. */
+  #ambushOwner({ id }: Node): void {
+    this.#cutFor((from, to) => (from === id) !== (to === id), 1_500);
+  }
+
   /** Only this voter gets to hear of the append; see #ambushVote. */
   #ambushAppend(owner: string, voter: string): void {
     const { voters } = this.#checker.configuration;
@@ -623,7 +628,10 @@ export class Cluster {
       const isHeld = this.#checker.committed(node.id, snapshot, holds, signers);
       if (index > node.known.index) node.known = snapshot;
       // What should not have been committed is not let pass.
-      if (this.#isAmbush() || !isHeld) this.#queue.after(0, () => this.#ambushCommit(snapshot));
+      if (this.#isMended) return;
+      if (ballot.node !== node.id) this.#ambushOwner(node);
+      else if (this.#isAmbush() || !isHeld)
+        this.#queue.after(0, () => this.#ambushCommit(snapshot));
     }
   }
 
