@@ -9,7 +9,7 @@
 import { type AcceptorState, type AcceptorWrite, written } from './acceptor-state.ts';
 import { type Ballot, compareBallots, higherBallot, isSameBallot } from './ballot.ts';
 import { type Boot, type Boots, isSameBoot, isSuperseded, mergedBoots, notedBoot } from './boot.ts';
-import { type Answer, everyVoter, isAttested } from './configuration.ts';
+import { type Answer, type Configuration, everyVoter, isAttested } from './configuration.ts';
 import {
   comparePositions,
   configurationAt,
@@ -43,7 +43,7 @@ export interface AcceptorOptions<V> {
   readonly fold?: Fold<V>;
   /** Whether what is accepted is to be signed. */
   readonly isSigned: boolean;
-  /** How long an answer to a registration is waited for before it is asked for again. */
+  /** How long a registration waits for answers before it asks again; doubled up to 16 times this. */
   readonly retryMs: number;
 }
 
@@ -78,6 +78,9 @@ export interface Attest<V> {
   readonly entry: Entry<V>;
 }
 
+/** Voters that are gone for long are asked every 16 `retryMs`. */
+const DOUBLINGS_MAX = 4;
+
 export class FencedLogAcceptor<V> {
   readonly #self: string;
   readonly #options: AcceptorOptions<V>;
@@ -89,6 +92,8 @@ export class FencedLogAcceptor<V> {
   readonly #contacts = new Set<string>();
   readonly #answers = new Map<string, Registered<V>>();
   #wakeMs = Infinity;
+  /** How often in a row it has asked again. */
+  #retries = 0;
   #effects: AcceptorEffect<V>[] = [];
 
   constructor(options: AcceptorOptions<V>) {
@@ -133,6 +138,25 @@ export class FencedLogAcceptor<V> {
   /** L4. */
   protected isNext(log: FencedLog<V>, previous: Position): boolean {
     return hasPosition(log, previous);
+  }
+
+  /** B2. */
+  protected isAttested(configuration: Configuration, answerOf: (node: string) => Answer): boolean {
+    return isAttested(configuration, this.#self, this.#isVouched, answerOf);
+  }
+
+  /** B4: the highest promise and the latest log (L3) of those that were shown, and its own. */
+  protected recover(
+    own: { readonly promised: Ballot; readonly log: FencedLog<V> },
+    answers: readonly Registered<V>[],
+  ): { readonly promised: Ballot; readonly log: FencedLog<V> } {
+    let { promised, log } = own;
+    for (const answer of answers) {
+      promised = higherBallot(promised, answer.promised);
+      if (comparePositions(answer.report.last, lastPosition(log)) > 0)
+        log = reportedLog(own.log.snapshot, answer.report);
+    }
+    return { promised: higherBallot(promised, lastPosition(log).ballot), log };
   }
 
   #start(isVouched: boolean, nonce: number, nowMs: number): void {
@@ -274,7 +298,9 @@ export class FencedLogAcceptor<V> {
     if (this.#standing !== 'waiting') return;
     const before = this.#contacts.size;
     for (const voter of voters) if (voter !== this.#self) this.#contacts.add(voter);
-    if (this.#contacts.size > before) this.#register(nowMs);
+    if (this.#contacts.size === before) return;
+    this.#retries = 0;
+    this.#register(nowMs);
   }
 
   #register(nowMs: number): void {
@@ -282,7 +308,7 @@ export class FencedLogAcceptor<V> {
       this.#wakeMs = Infinity;
       return;
     }
-    this.#wakeMs = nowMs + this.#options.retryMs;
+    this.#wakeMs = nowMs + this.#options.retryMs * 2 ** Math.min(this.#retries++, DOUBLINGS_MAX);
     const { generation, boot, boots, log } = this.#state;
     const voters = [...this.#contacts];
     for (const to of voters) {
@@ -301,36 +327,30 @@ export class FencedLogAcceptor<V> {
     this.#review();
   }
 
-  /** Votes again once the answers show all that it may have said (B2 to B4). */
+  /** Votes again once enough others have answered. */
   #review(): void {
-    const { boot } = this.#state;
-    let { boots, promised, log } = this.#state;
+    const { boot, log } = this.#state;
+    let { boots } = this.#state;
     for (const [node, answer] of this.#answers)
       boots = notedBoot(mergedBoots(boots, answer.boots), node, answer.boot);
     for (const [node, answer] of this.#answers)
       if (isSuperseded(answer.boot, boots[node])) this.#answers.delete(node); // B3
-    for (const { report, promised: theirs } of this.#answers.values()) {
-      promised = higherBallot(promised, theirs);
-      if (comparePositions(report.last, lastPosition(log)) > 0)
-        log = reportedLog(this.#state.log.snapshot, report); // B4, L3
-    }
-    const configuration = configurationOf(log);
-    if (configuration === undefined) return;
+    const recovered = this.recover(this.#state, [...this.#answers.values()]);
+    const configuration = configurationOf(recovered.log); // V1
     const answerOf = (node: string): Answer => {
       const answer = this.#answers.get(node);
       return answer === undefined ? 'silent' : answer.isWhole ? 'whole' : 'waiting';
     };
-    if (!isAttested(configuration, this.#self, this.#isVouched, answerOf)) return;
+    if (configuration === undefined || !this.isAttested(configuration, answerOf)) return;
     this.#standing = 'voting';
     this.#wakeMs = Infinity;
     this.#answers.clear();
     this.#contacts.clear();
-    promised = higherBallot(promised, lastPosition(log).ballot);
     this.#write({
-      promised,
+      promised: recovered.promised,
       boots: notedBoot(boots, this.#self, boot),
       isRegistered: true,
-      ...(log === this.#state.log ? {} : replaced(this.#state.log, log)),
+      ...(recovered.log === log ? {} : replaced(log, recovered.log)),
     });
     this.#committed = this.#state.log.snapshot.index;
   }

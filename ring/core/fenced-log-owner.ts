@@ -48,7 +48,7 @@ export interface OwnerOptions<V> {
   readonly idle: (log: FencedLog<V>) => V;
   /** What a committed prefix amounts to. Without it the log keeps all entries. */
   readonly fold?: Fold<V>;
-  /** How long an answer is waited for before the question is sent again. */
+  /** How long an answer is waited for before the question is sent again; doubled up to 16 times this. */
   readonly retryMs: number;
   /** Most entries in one message. */
   readonly batchMax: number;
@@ -83,6 +83,9 @@ export type OwnerEffect<V> =
   /** A higher ballot was promised: no longer the owner. */
   | { readonly kind: 'lost' };
 
+/** A voter that is gone for long is asked every 16 `retryMs`. */
+const DOUBLINGS_MAX = 4;
+
 /** How far a voter's log is known to be the owner's. */
 interface Progress {
   /** Up to here, as said under `boot`. */
@@ -112,6 +115,8 @@ export class FencedLogOwner<V> {
   /** Who is asked. */
   #voters: readonly string[] = [];
   #wakeMs = Infinity;
+  /** How often in a row something was asked again. */
+  #retries = 0;
   #effects: OwnerEffect<V>[] = [];
 
   constructor(options: OwnerOptions<V>) {
@@ -227,6 +232,7 @@ export class FencedLogOwner<V> {
     this.#ballot = this.nextBallot(this.#seen);
     this.#see(this.#ballot);
     this.#voters = this.#votersNow();
+    this.#retries = 0;
     this.#retry(nowMs);
   }
 
@@ -252,7 +258,7 @@ export class FencedLogOwner<V> {
     if (boots !== this.#boots) {
       // What was said under earlier boots does not count any more: it is asked for again.
       this.#boots = boots;
-      this.#wakeMs = Math.min(this.#wakeMs, nowMs + this.#options.retryMs);
+      this.#wakeSoon(nowMs);
     }
     if (this.isVoid(message.boot, this.#boots[from])) return; // B3
     if (message.kind === 'promised') {
@@ -304,7 +310,7 @@ export class FencedLogOwner<V> {
     const added = values.map((value) => ({ ...value, ballot }));
     this.#log = { snapshot, entries: [...entries, ...added] };
     this.#voters = this.#votersNow();
-    this.#wakeMs = nowMs + this.#options.retryMs;
+    this.#wakeSoon(nowMs);
     for (const to of this.#voters) this.#sendEntries(to, nowMs);
   }
 
@@ -313,7 +319,9 @@ export class FencedLogOwner<V> {
     this.#wanted = voters;
     this.#voters = this.#votersNow();
     this.#advanceChange(nowMs);
-    if (this.#wanted !== undefined) this.#retry(nowMs);
+    if (this.#wanted === undefined) return;
+    this.#retries = 0;
+    this.#retry(nowMs);
   }
 
   /** Ends a joint configuration, or begins the one that is wanted. */
@@ -410,8 +418,14 @@ export class FencedLogOwner<V> {
     return [{ snapshot: base, entries: [] }, ...shown];
   }
 
+  /** Something new was asked, or something asked is void: it is not yet known who is slow to answer. */
+  #wakeSoon(nowMs: number): void {
+    this.#retries = 0;
+    this.#wakeMs = Math.min(this.#wakeMs, nowMs + this.#options.retryMs);
+  }
+
   #retry(nowMs: number): void {
-    this.#wakeMs = nowMs + this.#options.retryMs;
+    this.#wakeMs = nowMs + this.#options.retryMs * 2 ** Math.min(this.#retries++, DOUBLINGS_MAX);
     if (this.#phase === 'preparing') {
       for (const to of this.#voters) if (!this.#promises.has(to)) this.#sendPrepare(to);
       return;
@@ -452,7 +466,7 @@ export class FencedLogOwner<V> {
     const first = index - snapshot.index;
     const entries = this.#log.entries.slice(first, first + this.#options.batchMax);
     progress.sent = index + entries.length;
-    this.#wakeMs = Math.min(this.#wakeMs, nowMs + this.#options.retryMs);
+    if (this.#wakeMs === Infinity) this.#wakeSoon(nowMs);
     this.#send(to, {
       kind: 'accept',
       generation: this.#options.generation,

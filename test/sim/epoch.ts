@@ -13,7 +13,7 @@ import type { Suite } from './suite.ts';
 const BENCH = 'epoch';
 const SAYS_EVERY = 500;
 /** Some protections matter once in many runs: they are looked for in so many at least. */
-const MUTATION_SEEDS_MIN = 2_000;
+const MUTATION_SEEDS_MIN = 4_000;
 
 export const suite: Suite = {
   async run(options): Promise<BenchResult> {

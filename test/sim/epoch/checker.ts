@@ -48,6 +48,12 @@ export class Checker {
   /** The one history, by index. */
   readonly #committed: (Known | undefined)[] = [];
   #committedIndex: number;
+  /**
+   * Indices that owners have said to be committed: who has accepted such an entry may have been counted.
+   * What lies between was committed with them; who has accepted only that may still be told otherwise by
+   * an owner in between.
+   */
+  readonly #proven: number[] = [];
   readonly #configurations = new Map<number, Configuration>();
   /** The number that each request made. */
   readonly #made = new Map<string, number>();
@@ -99,8 +105,8 @@ export class Checker {
         );
     }
     if (keepThrough !== undefined) {
-      const index = Math.min(this.#committedIndex, lastIndex(before.log));
-      if (this.#has(before.log, index) && !this.#has(after.log, index))
+      const index = this.#proven.findLast((each) => this.#holds(before.log, each));
+      if (index !== undefined && !this.#holds(after.log, index))
         throw new Violation(`${node} cut entry ${index}, which is committed`);
     }
   }
@@ -120,6 +126,7 @@ export class Checker {
         throw new Violation(`${node} commits ${index} by ${ballot}, committed by ${same.ballot}`);
     } else {
       this.#extend(node, index, ballot);
+      this.#proven.push(index);
     }
     const { configuration } = this.#committed[index] as Known;
     const isHeld = isQuorum(configuration, holds);
@@ -129,11 +136,6 @@ export class Checker {
     if (!isQuorum(configuration, (voter) => signers.has(voter)))
       throw new Violation(`${node} commits ${index} without the signatures of a quorum`);
     return isHeld;
-  }
-
-  /** True when the log has the newest committed entry. */
-  holdsCommitted(log: Log): boolean {
-    return this.#has(log, this.#committedIndex);
   }
 
   asked(request: RegisterRequest<string>): void {
@@ -229,7 +231,7 @@ export class Checker {
     this.#committedIndex = index;
   }
 
-  #has(log: Log, index: number): boolean {
+  #holds(log: Log, index: number): boolean {
     if (log.snapshot.index >= index) return true;
     const entry = entryAt(log, index);
     return entry !== undefined && ballotKey(entry.ballot) === this.#committed[index]?.ballot;

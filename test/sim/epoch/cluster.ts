@@ -3,23 +3,9 @@
  *
  * One seed is one run: faults for a while, then everything is mended and the register must serve.
  */
-import {
-  firstConfiguration,
-  majorityOf,
-  type Configuration,
-  everyVoter,
-} from '../../../ring/core/configuration.ts';
-import {
-  type AcceptorState,
-  newAcceptorState,
-  written,
-} from '../../../ring/core/acceptor-state.ts';
-import {
-  firstValue,
-  type RegisterEffect,
-  type RegisterOutcome,
-  type RegisterRequest,
-} from '../../../ring/core/epoch-register.ts';
+import type { AcceptorState } from '../../../ring/core/acceptor-state.ts';
+import { type Configuration, majorityOf } from '../../../ring/core/configuration.ts';
+import type { RegisterOutcome, RegisterRequest } from '../../../ring/core/epoch-register.ts';
 import {
   configurationOf,
   hasPosition,
@@ -27,23 +13,10 @@ import {
   type Position,
   type Snapshot,
 } from '../../../ring/core/fenced-log.ts';
-import type { AcceptorEffect, AcceptorEvent } from '../../../ring/core/fenced-log-acceptor.ts';
-import { type Random, randomInt, seededRandom, shuffled } from '../../../spec/random.ts';
-import { Checker, ballotKey, type Sees, type Value, Violation } from './checker.ts';
-import {
-  emptyDisk,
-  GENERATION,
-  newestKnown,
-  type Message,
-  type Node,
-  type Parts,
-  PARTS,
-  type Process,
-  type SendEffect,
-  startProcess,
-  sync,
-} from './node.ts';
-import { EventQueue } from './queue.ts';
+import { shuffled } from '../../../spec/random.ts';
+import { type Sees, type Value, Violation } from './checker.ts';
+import { Lattice } from './lattice.ts';
+import { emptyDisk, newestKnown, type Node, type Parts, PARTS, sync } from './node.ts';
 
 export interface ClusterOptions {
   readonly seed: number;
@@ -76,69 +49,31 @@ interface Client {
   tries: number;
 }
 
-export class Cluster {
-  readonly #random: Random;
-  readonly #queue = new EventQueue();
-  readonly #parts: Parts;
-  readonly #nodes: Map<string, Node> = new Map<string, Node>();
-  readonly #founding: Snapshot<Value>;
-  readonly #checker: Checker;
+export class Cluster extends Lattice {
   readonly #seed: number;
-  /** The log has a user that appends much at once, in place of a register. */
-  readonly #isJournal: boolean;
-  readonly #batchMax: number;
   readonly #clients: Client[] = [];
   readonly #asking = new Map<
     string,
     { client: Client; node: string; request: RegisterRequest<string> }
   >();
-  readonly #signatures = new WeakMap<Uint8Array, string>();
-  readonly #seen: Record<string, number> = {};
-  #loss = 0;
-  #duplication = 0;
-  #delayMsMax = 10;
-  /** Share of messages that come much later. */
-  #late = 0;
-  #lateMsMax = 0;
+  /** How many voters the next configuration may have. */
+  #sizes: readonly number[] = [];
   /** Share of commits, votes and appends that are answered by a fault made for them. */
   #ambushes = 0;
   /** How often a disk is damaged when it may be. */
   #damages = 0;
   #ambushed: { readonly owner: string; readonly voter: string } | undefined;
-  /** Who sent something last. */
-  #busy: string | undefined;
-  #cut = (_from: string, _to: string): boolean => false;
   #isMended = false;
   #hasServed = false;
   #changes = 0;
   /** Voters that somebody was asked to change to lately. */
   #targets: { readonly atMs: number; readonly voters: readonly string[] }[] = [];
-  #hash = 0x811c9dc5;
   #events = 0;
 
   constructor({ seed, parts = PARTS, sees = 'everything' }: ClusterOptions) {
+    super(seed, parts, sees);
     this.#seed = seed;
-    this.#parts = parts;
-    this.#random = seededRandom(seed);
-    this.#isJournal = seed % 4 === 0;
-    this.#batchMax = this.#pick([1, 2, 64]);
-    const nodes = 3 + this.#int(5);
-    const voters = this.#int(3) === 0 ? ['n0', 'n1', 'n2'] : ['n0'];
-    this.#founding = {
-      index: 1,
-      ballot: { counter: 0, node: 'n0', run: 0 },
-      configuration: firstConfiguration(voters),
-      state: firstValue(''),
-    };
-    this.#checker = new Checker(this.#founding, sees);
-    for (let i = 0; i < nodes; i++) {
-      const node = this.#addNode();
-      if (voters.includes(node.id)) {
-        node.disk = newAcceptorState(GENERATION, this.#founding);
-        node.past[0] = node.disk;
-      }
-      this.#start(node, true);
-    }
+    this.found();
   }
 
   run(): ClusterResult {
@@ -152,20 +87,20 @@ export class Cluster {
         throw new Violation('the register does not serve, though all is mended');
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
-      violation = `${Math.round(this.#queue.nowMs)} ms: ${error.message}`;
+      violation = `${Math.round(this.queue.nowMs)} ms: ${error.message}`;
     }
     return {
       seed: this.#seed,
-      writes: this.#checker.writes,
+      writes: this.checker.writes,
       events: this.#events,
-      traceHash: (this.#hash >>> 0).toString(16).padStart(8, '0'),
+      traceHash: (this.hash >>> 0).toString(16).padStart(8, '0'),
       violation,
-      seen: this.#seen,
+      seen: this.seen,
     };
   }
 
   #runUntil(endMs: number, isOver: () => boolean): void {
-    while (!isOver() && this.#queue.runNext(endMs)) {
+    while (!isOver() && this.queue.runNext(endMs)) {
       if (++this.#events > EVENTS_MAX) throw new Violation('it does not come to rest');
     }
   }
@@ -173,28 +108,29 @@ export class Cluster {
   // Faults.
 
   #begin(): void {
-    this.#loss = this.#pick([0, 0.02, 0.1, 0.25]);
-    this.#duplication = this.#pick([0, 0.05, 0.2]);
-    this.#delayMsMax = this.#pick([3, 10, 40]);
-    this.#late = this.#pick([0.01, 0.05, 0.2]);
-    this.#lateMsMax = this.#pick([200, 1_000, 3_000]);
-    this.#ambushes = this.#pick([0, 0.05, 0.25]);
-    this.#damages = this.#pick([0, 0.2, 1]);
-    const clients = 1 + this.#int(4);
+    this.loss = this.pick([0, 0.02, 0.1, 0.25]);
+    this.duplication = this.pick([0, 0.05, 0.2]);
+    this.delayMsMax = this.pick([3, 10, 40]);
+    this.late = this.pick([0.01, 0.05, 0.2]);
+    this.lateMsMax = this.pick([200, 1_000, 3_000]);
+    this.#sizes = this.pick([[1, 2, 3, 3, 4, 5], [3, 5], [5]]);
+    this.#ambushes = this.pick([0, 0.05, 0.25]);
+    this.#damages = this.pick([0, 0.2, 1]);
+    const clients = 1 + this.int(4);
     for (let i = 0; i < clients; i++) {
       const client = { name: `c${i}`, count: 0, known: 1, request: undefined, tries: 0 };
       this.#clients.push(client);
-      this.#queue.after(this.#int(100), () => this.#ask(client));
+      this.queue.after(this.int(100), () => this.#ask(client));
     }
-    const faultEveryMs = this.#pick([100, 300, 1_000]);
-    const changeEveryMs = this.#pick([300, 1_000, 3_000]);
+    const faultEveryMs = this.pick([100, 300, 1_000]);
+    const changeEveryMs = this.pick([300, 1_000, 3_000]);
     this.#repeat(faultEveryMs, () => this.#fault());
     this.#repeat(changeEveryMs, () => this.#changeVoters());
     this.#repeat(300, () => this.#gossip());
   }
 
   #repeat(meanMs: number, act: () => void): void {
-    this.#queue.after(meanMs * (0.2 + 1.6 * this.#random.next()), () => {
+    this.queue.after(meanMs * (0.2 + 1.6 * this.random.next()), () => {
       if (this.#isMended) return;
       act();
       this.#repeat(meanMs, act);
@@ -203,11 +139,11 @@ export class Cluster {
 
   #fault(): void {
     // Most of what can go wrong does so around who writes and who votes.
-    const isAimed = this.#busy !== undefined && this.#int(2) === 0;
-    const node = isAimed ? this.#node(this.#busy as string) : this.#pick([...this.#nodes.values()]);
-    const kind = this.#int(10);
-    if (kind < 3) this.#crash(node, this.#pick([0, 50, 1_500]));
-    else if (kind < 5 && this.#random.next() < this.#damages) this.#damage(node);
+    const isAimed = this.busy !== undefined && this.int(2) === 0;
+    const node = isAimed ? this.node(this.busy as string) : this.pick([...this.nodes.values()]);
+    const kind = this.int(10);
+    if (kind < 3) this.#crash(node, this.pick([0, 50, 1_500]));
+    else if (kind < 5 && this.random.next() < this.#damages) this.#damage(node);
     else if (kind < 7) this.#pause(node);
     else this.#partition();
   }
@@ -215,64 +151,68 @@ export class Cluster {
   #crash(node: Node, downMs: number): void {
     const { process } = node;
     if (process === undefined) return;
-    this.#count('crash');
+    this.count('crash');
     // What was on its way to the disk may have come to it or not.
-    sync(node, process, this.#int(process.unsynced.length + 1));
+    sync(node, process, this.int(process.unsynced.length + 1));
     node.process = undefined;
     for (const [id, asked] of this.#asking) {
       if (asked.node !== node.id) continue;
       this.#asking.delete(id);
-      this.#queue.after(10, () => this.#unanswered(asked.client, asked.request));
+      this.queue.after(10, () => this.#unanswered(asked.client, asked.request));
     }
-    const isVouched = !node.isDamaged && this.#random.next() < 0.5;
-    this.#queue.after(this.#random.next() * downMs, () => {
-      if (node.process === undefined) this.#start(node, isVouched && !node.isDamaged);
+    const isVouched = !node.isDamaged && this.random.next() < 0.5;
+    this.queue.after(this.random.next() * downMs, () => {
+      if (node.process === undefined) this.start(node, isVouched && !node.isDamaged);
     });
   }
 
   /** The disk is emptied or put back to what it was. */
   #damage(node: Node): void {
     const { past } = node;
-    const back = this.#pick([1, 2, 5, 20, past.length]);
+    const back = this.pick([1, 2, 5, 20, past.length]);
     const older = past[Math.max(0, past.length - 1 - back)] as AcceptorState<Value>;
-    this.#replaceDisk(node, this.#int(3) === 0 ? emptyDisk() : older, this.#pick([0, 20, 500]));
+    this.#replaceDisk(node, this.int(3) === 0 ? emptyDisk() : older, this.pick([0, 20, 500]));
   }
 
   /** @returns false when no more disks may be damaged now. */
   #replaceDisk(node: Node, disk: AcceptorState<Value>, downMs = 0): boolean {
     if (node.process === undefined || !this.#mayDamage(node.id, disk)) return false;
     const isEmpty = lastIndex(disk.log) === 0;
-    this.#count(isEmpty ? 'lost disk' : 'rolled-back disk');
+    this.count(isEmpty ? 'lost disk' : 'rolled-back disk');
     this.#crash(node, downMs);
     node.disk = disk;
     node.past.push(disk);
     node.isDamaged = true;
-    if (isEmpty) node.known = this.#founding;
+    if (isEmpty) node.known = this.founding;
     return true;
   }
 
   /**
-   * Just committed: those who have the entry are cut off from those who do not, and in half of the cases
-   * one of them forgets it and stays with the others.
+   * Just committed: those who have the entry are cut off from those who do not; some of them forget it
+   * before, and stay with the others.
    */
   #ambushCommit(position: Position): void {
     const has = ({ log }: AcceptorState<Value>): boolean =>
       log.snapshot.index >= position.index || hasPosition(log, position);
-    const holders = new Set([...this.#nodes.values()].filter(({ disk }) => has(disk)));
-    const victim = this.#pick([...holders, undefined]);
-    const before = victim?.past.findLast((disk) => !has(disk));
-    if (victim !== undefined && this.#int(2) === 0) {
-      if (before === undefined || !this.#replaceDisk(victim, before)) return;
-      holders.delete(victim);
+    const holders = [...this.nodes.values()].filter(({ disk }) => has(disk));
+    const others = new Set(holders);
+    for (const victim of shuffled(this.random, holders).slice(0, this.pick([0, 1, 1, 2]))) {
+      const before = victim.past.findLast((disk) => !has(disk));
+      if (before !== undefined && this.#replaceDisk(victim, before)) others.delete(victim);
     }
-    this.#count('ambush of a commit');
-    const ids = new Set([...holders].map(({ id }) => id));
-    this.#cutFor((from, to) => ids.has(from) !== ids.has(to), this.#pick([500, 1_500]));
+    this.count('ambush of a commit');
+    const ids = new Set([...others].map(({ id }) => id));
+    this.#cutFor((from, to) => ids.has(from) !== ids.has(to), this.pick([500, 1_500]));
+  }
+
+  /** It took another owner's entry for committed: what it makes itself comes to nobody. */
+  #ambushOwner({ id }: Node): void {
+    this.#cutFor((from, to) => (from === id) !== (to === id), 1_500);
   }
 
   /** Only this voter gets to hear of the append; see #ambushVote. */
   #ambushAppend(owner: string, voter: string): void {
-    const { voters } = this.#checker.configuration;
+    const { voters } = this.checker.configuration;
     // The others must be enough to start again without the owner.
     if (voters.length < (voters.includes(owner) ? 5 : 3)) return;
     this.#ambushed = { owner, voter };
@@ -286,9 +226,9 @@ export class Cluster {
   #ambushVote(voter: Node, owner: string): boolean {
     const before = voter.past.at(-2);
     if (before === undefined || !this.#replaceDisk(voter, before)) return false;
-    this.#count('ambush of a vote');
-    const sinceMs = this.#queue.nowMs;
-    const isStill = (): boolean => this.#queue.nowMs < sinceMs + 250;
+    this.count('ambush of a vote');
+    const sinceMs = this.queue.nowMs;
+    const isStill = (): boolean => this.queue.nowMs < sinceMs + 250;
     const isOwner = (to: string): boolean => to === owner;
     this.#cutFor(
       (from, to) => from === owner && !isOwner(to) && (to === voter.id || isStill()),
@@ -302,11 +242,11 @@ export class Cluster {
    * past too, from the one that a disk is put back to: its voters are who must tell that it is over.
    */
   #mayDamage(id: string, disk: AcceptorState<Value>): boolean {
-    const damaged = [...this.#nodes.values()].filter((node) => node.isDamaged && node.id !== id);
+    const damaged = [...this.nodes.values()].filter((node) => node.isDamaged && node.id !== id);
     const numbers = [disk, ...damaged.map((node) => node.disk)].map(
       ({ log }) => configurationOf(log)?.number ?? Infinity,
     );
-    const first = Math.min(this.#checker.configuration.number, ...numbers);
+    const first = Math.min(this.checker.configuration.number, ...numbers);
     const sets = this.#configurations()
       .filter(({ number }) => number >= first)
       .flatMap(({ voters, previous }) => (previous === undefined ? [voters] : [voters, previous]));
@@ -318,13 +258,13 @@ export class Cluster {
 
   /** Those that decide or decided, and those that may come to. */
   #configurations(): Configuration[] {
-    const found = [...this.#checker.configurations];
-    for (const { disk, process } of this.#nodes.values()) {
+    const found = [...this.checker.configurations];
+    for (const { disk, process } of this.nodes.values()) {
       for (const { log } of process === undefined ? [disk] : [disk, process.acceptor.state])
         for (const { configuration } of [log.snapshot, ...log.entries])
           if (
             configuration !== undefined &&
-            configuration.number > this.#checker.configuration.number
+            configuration.number > this.checker.configuration.number
           )
             found.push(configuration);
     }
@@ -332,54 +272,54 @@ export class Cluster {
   }
 
   #pause(node: Node): void {
-    this.#count('pause');
-    node.pausedUntilMs = this.#queue.nowMs + this.#random.next() * this.#pick([100, 1_000, 3_000]);
+    this.count('pause');
+    node.pausedUntilMs = this.queue.nowMs + this.random.next() * this.pick([100, 1_000, 3_000]);
   }
 
   #partition(): void {
-    this.#count('partition');
-    const ids = shuffled(this.#random, [...this.#nodes.keys()]);
-    const side = new Set(ids.slice(0, 1 + this.#int(ids.length - 1)));
-    const isOneWay = this.#int(3) === 0;
+    this.count('partition');
+    const ids = shuffled(this.random, [...this.nodes.keys()]);
+    const side = new Set(ids.slice(0, 1 + this.int(ids.length - 1)));
+    const isOneWay = this.int(3) === 0;
     const cut = (from: string, to: string): boolean =>
       isOneWay ? side.has(from) && !side.has(to) : side.has(from) !== side.has(to);
-    this.#cutFor(cut, this.#random.next() * this.#pick([200, 1_000, 3_000]));
+    this.#cutFor(cut, this.random.next() * this.pick([200, 1_000, 3_000]));
   }
 
   #cutFor(cut: (from: string, to: string) => boolean, forMs: number): void {
-    this.#cut = cut;
-    this.#queue.after(forMs, () => {
-      if (this.#cut === cut) this.#cut = () => false;
+    this.cut = cut;
+    this.queue.after(forMs, () => {
+      if (this.cut === cut) this.cut = () => false;
     });
   }
 
   #changeVoters(): void {
-    const { configuration } = this.#checker;
-    const isFit = (id: string): boolean => !this.#node(id).isDamaged;
-    const fit = [...this.#nodes.keys()].filter(isFit);
-    while (fit.length < 6 && this.#nodes.size < NODES_MAX) {
-      const node = this.#addNode();
-      this.#start(node, this.#int(2) === 0);
+    const { configuration } = this.checker;
+    const isFit = (id: string): boolean => !this.node(id).isDamaged;
+    const fit = [...this.nodes.keys()].filter(isFit);
+    while (fit.length < 6 && this.nodes.size < NODES_MAX) {
+      const node = this.addNode();
+      this.start(node, this.int(2) === 0);
       fit.push(node.id);
     }
-    const size = Math.min(this.#pick([1, 2, 3, 3, 3, 4, 5, 5]), fit.length);
-    const stay = shuffled(this.#random, configuration.voters.filter(isFit));
+    const size = Math.min(this.pick(this.#sizes), fit.length);
+    const stay = shuffled(this.random, configuration.voters.filter(isFit));
     const come = shuffled(
-      this.#random,
+      this.random,
       fit.filter((id) => !stay.includes(id)),
     );
-    const kept = this.#int(3) === 0 ? this.#int(stay.length + 1) : stay.length;
+    const kept = this.int(3) === 0 ? this.int(stay.length + 1) : stay.length;
     const voters = [...stay.slice(0, kept), ...come].slice(0, size).toSorted();
     if (voters.length === 0) return;
-    const asked = this.#pick([...this.#nodes.values()]);
-    const atMs = this.#queue.nowMs;
+    const asked = this.pick([...this.nodes.values()]);
+    const atMs = this.queue.nowMs;
     this.#targets = this.#targets.filter((target) => target.atMs > atMs - 8_000);
     this.#targets.push({ atMs, voters });
     const client = { name: 'admin', count: 0, known: 0, request: undefined, tries: 0 };
     this.#send(client, asked, {
       kind: 'voters',
       id: `v${this.#changes++}`,
-      deadlineMs: this.#queue.nowMs + 2_000,
+      deadlineMs: this.queue.nowMs + 2_000,
       expected: asked.process?.register.known.configuration?.number ?? configuration.number,
       voters,
     });
@@ -387,36 +327,33 @@ export class Cluster {
 
   /** Somebody hears of the newest epoch that another one knows. */
   #gossip(): void {
-    const [from, to] = [
-      this.#pick([...this.#nodes.values()]),
-      this.#pick([...this.#nodes.values()]),
-    ];
+    const [from, to] = [this.pick([...this.nodes.values()]), this.pick([...this.nodes.values()])];
     const snapshot = from.process?.register.known;
-    if (snapshot !== undefined && !this.#cut(from.id, to.id)) this.#learn(to, snapshot);
+    if (snapshot !== undefined && !this.cut(from.id, to.id)) this.#learn(to, snapshot);
   }
 
   #learn(node: Node, snapshot: Snapshot<Value>): void {
     if (snapshot.index > node.known.index) node.known = snapshot;
     if (node.process !== undefined)
-      this.#stepRegister(node, node.process, { kind: 'learn', snapshot });
+      this.stepRegister(node, node.process, { kind: 'learn', snapshot });
   }
 
   /** Everything runs and reaches everything; an operator vouches for disks that are whole. */
   #mend(): void {
     this.#isMended = true;
-    this.#loss = 0;
-    this.#duplication = 0;
-    this.#late = 0;
-    this.#delayMsMax = 10;
-    this.#cut = () => false;
-    const newest = [...this.#nodes.values()]
+    this.loss = 0;
+    this.duplication = 0;
+    this.late = 0;
+    this.delayMsMax = 10;
+    this.cut = () => false;
+    const newest = [...this.nodes.values()]
       .flatMap((node) => [newestKnown(node), node.process?.register.known ?? node.known])
       .reduce((a, b) => (b.index > a.index ? b : a));
-    for (const node of this.#nodes.values()) {
+    for (const node of this.nodes.values()) {
       node.pausedUntilMs = 0;
       if (node.process?.acceptor.standing === 'waiting' && !node.isDamaged)
         node.process = undefined;
-      if (node.process === undefined) this.#start(node, !node.isDamaged);
+      if (node.process === undefined) this.start(node, !node.isDamaged);
       this.#learn(node, newest);
     }
     const client = {
@@ -427,7 +364,7 @@ export class Cluster {
       tries: 0,
     };
     this.#clients.push(client);
-    this.#queue.after(3_000, () => this.#ask(client));
+    this.queue.after(3_000, () => this.#ask(client));
   }
 
   // Clients.
@@ -435,14 +372,14 @@ export class Cluster {
   #ask(client: Client): void {
     const isLast = client.name === 'last';
     if (this.#isMended && !isLast) return;
-    const node = this.#pick([...this.#nodes.values()]);
-    const deadlineMs = this.#queue.nowMs + this.#pick([500, 1_500, 4_000]);
+    const node = this.pick([...this.nodes.values()]);
+    const deadlineMs = this.queue.nowMs + this.pick([500, 1_500, 4_000]);
     const id = `${client.name}-${client.count++}`;
     const known =
-      this.#random.next() < 0.7 ? (node.process?.register.known.state?.number ?? 1) : client.known;
-    const ahead = !isLast && this.#int(12) === 0 ? known + 1 : known;
-    const expected = this.#isJournal ? -1 : ahead;
-    const isRead = !isLast && this.#int(8) === 0;
+      this.random.next() < 0.7 ? (node.process?.register.known.state?.number ?? 1) : client.known;
+    const ahead = !isLast && this.int(12) === 0 ? known + 1 : known;
+    const expected = this.isJournal ? -1 : ahead;
+    const isRead = !isLast && this.int(8) === 0;
     client.request = isRead
       ? { kind: 'read', id, deadlineMs }
       : { kind: 'write', id, deadlineMs, expected, record: id };
@@ -452,13 +389,13 @@ export class Cluster {
 
   #send(client: Client, node: Node, request: RegisterRequest<string>): void {
     const { process } = node;
-    if (process === undefined || this.#queue.nowMs < node.pausedUntilMs) {
-      this.#queue.after(20, () => this.#unanswered(client, request));
+    if (process === undefined || this.queue.nowMs < node.pausedUntilMs) {
+      this.queue.after(20, () => this.#unanswered(client, request));
       return;
     }
-    this.#checker.asked(request);
+    this.checker.asked(request);
     this.#asking.set(request.id, { client, node: node.id, request });
-    this.#stepRegister(node, process, { kind: 'request', request });
+    this.stepRegister(node, process, { kind: 'request', request });
   }
 
   #answered(id: string, outcome: RegisterOutcome<string>): void {
@@ -466,260 +403,58 @@ export class Cluster {
     if (asked === undefined) return;
     this.#asking.delete(id);
     const { client, request } = asked;
-    this.#checker.answered(request, outcome);
-    this.#mix(`${id} ${outcome.kind}`);
-    this.#count(`${request.kind} ${outcome.kind}`);
+    this.checker.answered(request, outcome);
+    this.mix(`${id} ${outcome.kind}`);
+    this.count(`${request.kind} ${outcome.kind}`);
     if (outcome.kind === 'unknown') {
       this.#unanswered(client, request);
       return;
     }
     if (client.name === 'last' && outcome.kind === 'committed') this.#hasServed = true;
     client.known = Math.max(client.known, outcome.value.number);
-    if (client.name !== 'admin') this.#queue.after(this.#int(150), () => this.#ask(client));
+    if (client.name !== 'admin') this.queue.after(this.int(150), () => this.#ask(client));
   }
 
   /** Asks again, elsewhere, with the same id; or gives up. */
   #unanswered(client: Client, request: RegisterRequest<string>): void {
     if (client.name === 'admin') return;
-    if (client.tries++ > 5 || this.#isJournal) {
-      this.#queue.after(50, () => this.#ask(client));
+    if (client.tries++ > 5 || this.isJournal) {
+      this.queue.after(50, () => this.#ask(client));
       return;
     }
-    const deadlineMs = this.#queue.nowMs + this.#pick([500, 1_500]);
-    const node = this.#pick([...this.#nodes.values()]);
-    this.#queue.after(this.#int(100), () =>
+    const deadlineMs = this.queue.nowMs + this.pick([500, 1_500]);
+    const node = this.pick([...this.nodes.values()]);
+    this.queue.after(this.int(100), () =>
       this.#send(client, node, { ...request, deadlineMs: deadlineMs + 100 }),
     );
   }
 
-  // Nodes.
-
-  #addNode(): Node {
-    const disk = emptyDisk();
-    const node: Node = {
-      id: `n${this.#nodes.size}`,
-      disk,
-      past: [disk],
-      isDamaged: false,
-      known: this.#founding,
-      process: undefined,
-      pausedUntilMs: 0,
-    };
-    this.#nodes.set(node.id, node);
-    return node;
-  }
-
-  #node(id: string): Node {
-    return this.#nodes.get(id) as Node;
-  }
-
-  #start(node: Node, isVouched: boolean): void {
-    this.#count(isVouched ? 'vouched start' : 'start');
-    const process = startProcess(node, this.#parts, {
-      random: this.#random,
-      run: 1 + this.#int(2 ** 40),
-      isJournal: this.#isJournal,
-      batchMax: this.#batchMax,
-    });
-    node.process = process;
-    this.#stepAcceptor(node, process, { kind: 'start', isVouched, nonce: this.#int(2 ** 40) });
-    this.#schedule(node, process);
-  }
-
-  #stepAcceptor(node: Node, process: Process, event: AcceptorEvent<Value>): void {
-    const { acceptor } = process;
-    let before = acceptor.state;
-    const effects = acceptor.step(event, this.#queue.nowMs);
-    for (const effect of effects) this.#performAcceptor(node, process, effect);
-    const writes = effects.filter((effect) => effect.kind === 'write').map(({ write }) => write);
-    for (const [i, write] of writes.entries()) {
-      const after = i === writes.length - 1 ? acceptor.state : written(before, write);
-      this.#checker.changed(node.id, before, write, after);
-      before = after;
-    }
-    this.#sync(node, process);
-    this.#schedule(node, process);
-  }
-
-  #performAcceptor(node: Node, process: Process, effect: AcceptorEffect<Value>): void {
-    if (effect.kind === 'write') process.unsynced.push(effect.write);
-    else if (process.unsynced.length === 0 || this.#parts.answersEarly) this.#leave(node, effect);
-    else process.held.push({ after: process.synced + process.unsynced.length, effect });
-  }
-
-  #sync(node: Node, process: Process): void {
-    const writes = process.unsynced.length;
-    if (process.isSyncing || writes === 0) return;
-    process.isSyncing = true;
-    const takesMs = this.#random.next() * (this.#int(50) === 0 ? 200 : 5);
-    const done = (): void => {
-      if (node.process !== process) return;
-      if (this.#queue.nowMs < node.pausedUntilMs) {
-        this.#queue.at(node.pausedUntilMs, done);
-        return;
-      }
-      process.isSyncing = false;
-      sync(node, process, writes);
-      while (process.held.length > 0 && (process.held[0]?.after ?? 0) <= process.synced)
-        this.#leave(node, (process.held.shift() as { effect: SendEffect }).effect);
-      this.#sync(node, process);
-    };
-    this.#queue.after(takesMs, done);
-  }
-
-  /** An answer of a voter leaves, signed. */
-  #leave(node: Node, { to, message, attests = [] }: SendEffect): void {
-    const signatures = attests.map(({ index, entry: { ballot, value, configuration } }) => {
-      const signature = new Uint8Array(0);
-      this.#signatures.set(
-        signature,
-        statement(node.id, index, ballotKey(ballot), value, configuration),
-      );
-      return { index, signature };
-    });
-    const isSigned = message.kind === 'accepted' && signatures.length > 0;
-    const whole = isSigned ? { ...message, signatures } : message;
-    const isAmbushed = this.#ambushed?.voter === node.id && this.#ambushed.owner === to;
-    if (isAmbushed) this.#ambushed = undefined;
-    if (isAmbushed && this.#ambushVote(node, to))
-      this.#queue.after(250 + this.#int(700), () => this.#deliver(node.id, to, whole));
-    else this.#transmit(node.id, to, whole);
-  }
-
-  #stepRegister(
-    node: Node,
-    process: Process,
-    event: Parameters<Process['register']['step']>[0],
-  ): void {
-    for (const effect of process.register.step(event, this.#queue.nowMs))
-      this.#performRegister(node, effect);
-    this.#schedule(node, process);
-  }
-
-  #performRegister(node: Node, effect: RegisterEffect<string>): void {
-    if (effect.kind === 'send') {
-      this.#transmit(node.id, effect.to, effect.message);
-      if (effect.to === node.id || effect.message.kind !== 'accept' || !this.#isAmbush()) return;
-      if (this.#int(3) === 0) this.#queue.after(this.#int(10), () => this.#crash(node, 0));
-      else this.#ambushAppend(node.id, effect.to);
-    } else if (effect.kind === 'answer') {
-      // Clients go on in a turn of their own.
-      this.#queue.after(0, () => this.#answered(effect.id, effect.outcome));
-    } else {
-      const { snapshot, signatures } = effect;
-      const { index, ballot, state, configuration } = snapshot;
-      const signers = new Set<string>();
-      for (const [voter, signature] of signatures) {
-        const signed = this.#signatures.get(signature);
-        if (signed === statement(voter, index, ballotKey(ballot), state as Value, configuration))
-          signers.add(voter);
-      }
-      const holds = (voter: string): boolean => {
-        const { disk, isDamaged } = this.#node(voter);
-        return isDamaged || disk.log.snapshot.index >= index || hasPosition(disk.log, snapshot);
-      };
-      const isHeld = this.#checker.committed(node.id, snapshot, holds, signers);
-      if (index > node.known.index) node.known = snapshot;
-      // What should not have been committed is not let pass.
-      if (this.#isAmbush() || !isHeld) this.#queue.after(0, () => this.#ambushCommit(snapshot));
-    }
-  }
-
-  #schedule(node: Node, process: Process): void {
-    const wakeMs = Math.max(
-      this.#queue.nowMs + 1,
-      Math.min(process.acceptor.wakeMs, process.register.wakeMs),
-    );
-    if (wakeMs >= process.wakeMs || wakeMs === Infinity) return;
-    process.wakeMs = wakeMs;
-    this.#queue.at(wakeMs, () => this.#tick(node, process, wakeMs));
-  }
-
-  #tick(node: Node, process: Process, wakeMs: number): void {
-    if (node.process !== process || process.wakeMs !== wakeMs) return;
-    if (this.#queue.nowMs < node.pausedUntilMs) {
-      this.#queue.at(node.pausedUntilMs, () => this.#tick(node, process, wakeMs));
-      return;
-    }
-    process.wakeMs = Infinity;
-    this.#stepAcceptor(node, process, { kind: 'tick' });
-    this.#stepRegister(node, process, { kind: 'tick' });
-  }
-
-  // The network.
-
-  #transmit(from: string, to: string, message: Message): void {
-    if (from === to) {
-      this.#queue.after(0, () => this.#deliver(from, to, message));
-      return;
-    }
-    const random = this.#random;
-    if (message.kind === 'accept' || message.kind === 'accepted') this.#busy = from;
-    if (random.next() < this.#loss) return;
-    const copies = random.next() < this.#duplication ? 2 : 1;
-    for (let i = 0; i < copies; i++) {
-      const isLate = random.next() < this.#late;
-      const delayMs = 0.2 + random.next() * (isLate ? this.#lateMsMax : this.#delayMsMax);
-      this.#queue.after(delayMs, () => this.#deliver(from, to, message));
-    }
-  }
-
-  #deliver(from: string, to: string, message: Message): void {
-    const node = this.#nodes.get(to);
-    if (node?.process === undefined || this.#cut(from, to)) return;
-    if (this.#queue.nowMs < node.pausedUntilMs) {
-      this.#queue.at(node.pausedUntilMs + 0.1, () => this.#deliver(from, to, message));
-      return;
-    }
-    this.#mix(`${this.#queue.nowMs} ${from} ${to} ${message.kind}`);
-    switch (message.kind) {
-      case 'promised':
-      case 'accepted':
-      case 'mismatched':
-      case 'refused':
-        this.#stepRegister(node, node.process, { kind: 'message', from, message });
-        break;
-      case 'prepare':
-      case 'accept':
-      case 'register':
-      case 'registered':
-      case 'outdated':
-        this.#stepAcceptor(node, node.process, { kind: 'message', from, message });
-    }
-  }
-
-  // Chance and trace.
-
   #isAmbush(): boolean {
-    return !this.#isMended && this.#random.next() < this.#ambushes;
+    return !this.#isMended && this.random.next() < this.#ambushes;
   }
 
-  #int(below: number): number {
-    return randomInt(this.#random, below);
+  // What the nodes do.
+
+  protected override onOutcome(id: string, outcome: RegisterOutcome<string>): void {
+    this.#answered(id, outcome);
   }
 
-  #pick<T>(items: readonly T[]): T {
-    return items[this.#int(items.length)] as T;
+  protected override onAnswer(voter: Node, to: string): number | undefined {
+    if (this.#ambushed?.voter !== voter.id || this.#ambushed.owner !== to) return undefined;
+    this.#ambushed = undefined;
+    return this.#ambushVote(voter, to) ? 250 + this.int(700) : undefined;
   }
 
-  #count(what: string): void {
-    this.#seen[what] = (this.#seen[what] ?? 0) + 1;
+  protected override onAppend(owner: Node, to: string): void {
+    if (to === owner.id || !this.#isAmbush()) return;
+    if (this.int(3) === 0) this.queue.after(this.int(10), () => this.#crash(owner, 0));
+    else this.#ambushAppend(owner.id, to);
   }
 
-  #mix(text: string): void {
-    let hash = this.#hash;
-    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-    this.#hash = hash;
+  /** What should not have been committed is not let pass. */
+  protected override onCommitted(owner: Node, snapshot: Snapshot<Value>, isHeld: boolean): void {
+    if (this.#isMended) return;
+    if (snapshot.ballot.node !== owner.id) this.#ambushOwner(owner);
+    else if (this.#isAmbush() || !isHeld) this.queue.after(0, () => this.#ambushCommit(snapshot));
   }
-}
-
-function statement(
-  voter: string,
-  index: number,
-  ballot: string,
-  value: Value,
-  configuration: Configuration | undefined,
-): string {
-  const voters = configuration === undefined ? '' : everyVoter(configuration).join();
-  return `${voter} ${index} ${ballot} ${value.number} ${value.record} ${configuration?.number} ${voters}`;
 }

@@ -1,6 +1,6 @@
 /** The cores with one protection switched off each: what the simulator must find wrong. */
 import { type Ballot, compareBallots } from '../../../ring/core/ballot.ts';
-import { type Configuration, majorityOf } from '../../../ring/core/configuration.ts';
+import { type Answer, type Configuration, majorityOf } from '../../../ring/core/configuration.ts';
 import { EpochRegister } from '../../../ring/core/epoch-register.ts';
 import {
   type Entry,
@@ -31,6 +31,24 @@ class Unmatched extends FencedLogAcceptor<Value> {
 class Unregistered extends FencedLogAcceptor<Value> {
   protected override mayVote(): boolean {
     return this.standing !== 'stopped';
+  }
+}
+
+class Trusting extends FencedLogAcceptor<Value> {
+  /** Takes disks that are looked into themselves for whole. */
+  protected override isAttested(
+    configuration: Configuration,
+    answerOf: (node: string) => Answer,
+  ): boolean {
+    const trusted = (node: string): Answer => (answerOf(node) === 'silent' ? 'silent' : 'whole');
+    return super.isAttested(configuration, trusted);
+  }
+}
+
+class Unrecovered extends FencedLogAcceptor<Value> {
+  /** Registers, and goes on with what its disk has. */
+  protected override recover<T>(own: T): T {
+    return own;
   }
 }
 
@@ -118,6 +136,8 @@ export const MUTATIONS: Readonly<Record<string, Parts>> = {
   'configuration-known-before-prepare': { ...PARTS, Owner: Presuming },
   'two-changes-at-once': { ...PARTS, Owner: Impatient },
   'no-boot-registration': { ...PARTS, Acceptor: Unregistered },
+  'registration-without-recovery': { ...PARTS, Acceptor: Unrecovered },
+  'trust-in-those-who-wait': { ...PARTS, Acceptor: Trusting },
   'count-late-votes': { ...PARTS, Owner: Credulous },
   'ballot-reuse-after-restart': { ...PARTS, Owner: Repetitive, reusesRuns: true },
   'retry-without-request-id': { ...PARTS, Register: Forgetful },
