@@ -106,7 +106,7 @@ export class Prober {
   }
 
   lookAt(id: string, nowMs: number): void {
-    this.#urgent.push(id);
+    if (!this.#urgent.includes(id)) this.#urgent.push(id);
     if (this.#probe.isDone) this.#dueMs = nowMs;
   }
 

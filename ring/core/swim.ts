@@ -153,8 +153,9 @@ export class Swim {
     this.#effects = [];
     this.#nowMs = nowMs;
     this.#random = random;
-    const lateMs = event.kind === 'slept' ? Infinity : nowMs - this.#wakeMs;
-    if (lateMs > this.#options.stallMs && this.#options.lifeguard) this.#stoodStill(lateMs); // I4
+    const lateMs = nowMs - this.#wakeMs;
+    if (event.kind === 'slept') this.#stoodStill(Infinity);
+    else if (lateMs > this.#options.stallMs && this.#options.lifeguard) this.#stoodStill(lateMs); // I4
     switch (event.kind) {
       case 'tick':
         this.#tick();
