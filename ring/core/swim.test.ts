@@ -283,6 +283,21 @@ test('I4: who stood still gives the lost time back; who slept asks for news befo
   t.end();
 });
 
+test('a tick that comes a little late does not end both waits of a probe at once', (t) => {
+  const swim = nodeA();
+  tickUntil(swim, 2_000, (to, message) => (message.kind === 'ping' ? [ack(to, message.seq)] : []));
+  let ping: { to: string; message: SwimMessage } | undefined;
+  for (let nowMs = swim.wakeMs; ping?.message.kind !== 'ping'; nowMs = swim.wakeMs)
+    [ping] = sent(swim.step({ kind: 'tick' }, nowMs, random));
+  const lateMs = swim.wakeMs + swimOptions().stallMs;
+  const effects = swim.step({ kind: 'tick' }, lateMs, random);
+  t.ok(sent(effects).some(({ message }) => message.kind === 'ping-req'));
+  swim.step(ack(ping.to, ping.message.seq), lateMs + 1, random);
+  t.equal(swim.member(ping.to)?.state, 'alive', 'the answer that lay there counts');
+  t.equal(swim.healthFactor, 1);
+  t.end();
+});
+
 test('a lost link is a reason to look at once, and no more', (t) => {
   const swim = nodeA(20);
   const answer = (to: string, message: SwimMessage): MessageEvent[] =>
