@@ -1,3 +1,10 @@
+import type { Update } from './swim-message.ts';
+
+/** Whose claim is told; always the claim of the moment. */
+export interface Told {
+  readonly update: Update;
+}
+
 /** News that is being spread: each piece is sent a bounded number of times, the least sent first. */
 export class GossipQueue {
   readonly #pieces = new Map<string, Piece>();
@@ -13,17 +20,18 @@ export class GossipQueue {
   }
 
   /** News about a member; what was waiting about it is older and goes. */
-  add(id: string, isUrgent: boolean): void {
+  add(told: Told, isUrgent: boolean): void {
+    const { id } = told.update;
     const wasUrgent = this.#pieces.get(id)?.isUrgent === true;
     this.forget(id);
-    const piece = { id, isUrgent: isUrgent || wasUrgent, sent: 0 };
+    const piece = { told, isUrgent: isUrgent || wasUrgent, sent: 0 };
     if (piece.isUrgent) this.#urgent++;
     this.#pieces.set(id, piece);
   }
 
   /** More to the news that may be waiting already: told with it, or along with probes. */
-  addTo(id: string): void {
-    if (!this.#pieces.has(id)) this.add(id, false);
+  addTo(told: Told): void {
+    if (!this.#pieces.has(told.update.id)) this.add(told, false);
   }
 
   forget(id: string): void {
@@ -33,18 +41,18 @@ export class GossipQueue {
     if (piece.isUrgent) this.#urgent--;
   }
 
-  /** Whose news goes into the next message. @param sendsMax a piece that was sent this often is dropped. */
-  take(count: number, sendsMax: number): string[] {
-    const chosen: string[] = [];
+  /** What goes into the next message. @param sendsMax a piece that was sent this often is dropped. */
+  take(count: number, sendsMax: number): Update[] {
+    const chosen: Update[] = [];
     // All that were sent less often go, and of those that were sent as often, so many.
     let [often, left] = [sendsMax, 0];
     if (this.#pieces.size > count) [often, left] = this.#threshold(count, sendsMax);
     for (const piece of this.#pieces.values()) {
       if (piece.sent < often || (piece.sent === often && left-- > 0)) {
-        chosen.push(piece.id);
+        chosen.push(piece.told.update);
         piece.sent++;
       }
-      if (piece.sent >= sendsMax) this.forget(piece.id);
+      if (piece.sent >= sendsMax) this.forget(piece.told.update.id);
     }
     return chosen;
   }
@@ -59,7 +67,7 @@ export class GossipQueue {
 }
 
 interface Piece {
-  readonly id: string;
+  readonly told: Told;
   readonly isUrgent: boolean;
   sent: number;
 }

@@ -24,6 +24,8 @@ interface Probe {
   seq: number;
   sentMs: number;
   timeoutMs: number;
+  /** When the answer is late; then others are asked, and have as long again. */
+  endMs: number;
   /** Answered, given up or not there. */
   isDone: boolean;
   /** Others have been asked to probe it too: so many, of which so many said that they try. */
@@ -61,6 +63,7 @@ export class Prober {
     seq: 0,
     sentMs: 0,
     timeoutMs: 0,
+    endMs: 0,
     isDone: true,
     isIndirect: false,
     asked: 0,
@@ -85,10 +88,7 @@ export class Prober {
   }
 
   get wakeMs(): number {
-    let wakeMs = this.#dueMs;
-    const probe = this.#probe;
-    if (!probe.isDone)
-      wakeMs = Math.min(wakeMs, probe.sentMs + probe.timeoutMs * (probe.isIndirect ? 2 : 1));
+    let wakeMs = this.#probe.isDone ? this.#dueMs : this.#probe.endMs;
     for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
     return wakeMs;
   }
@@ -106,7 +106,7 @@ export class Prober {
   }
 
   lookAt(id: string, nowMs: number): void {
-    this.#urgent.push(id);
+    if (!this.#urgent.includes(id)) this.#urgent.push(id);
     if (this.#probe.isDone) this.#dueMs = nowMs;
   }
 
@@ -130,15 +130,15 @@ export class Prober {
     const probe = this.#probe;
     if (!probe.isDone) this.#watch(probe, nowMs);
     if (this.#relays.length > 0) this.#watchRelays(nowMs);
-    if (nowMs < this.#dueMs) return;
+    if (nowMs < this.#dueMs || !probe.isDone) return;
     this.#dueMs = nowMs + this.#options.probeIntervalMs * this.factor;
-    probe.isDone = true;
     const id = this.#next(random);
     if (id === undefined) return;
     probe.id = id;
     probe.seq = ++this.#seq;
     probe.sentMs = nowMs;
     probe.timeoutMs = this.#options.ackTimeoutMs * this.factor;
+    probe.endMs = nowMs + probe.timeoutMs;
     probe.isDone = false;
     probe.isIndirect = false;
     probe.asked = 0;
@@ -177,15 +177,18 @@ export class Prober {
   }
 
   #watch(probe: Probe, nowMs: number): void {
-    const { sentMs, timeoutMs } = probe;
-    if (!probe.isIndirect && nowMs >= sentMs + timeoutMs) {
+    if (nowMs < probe.endMs) return;
+    if (!probe.isIndirect) {
       probe.isIndirect = true;
+      // Of a tick that comes late: it must not end both waits at once.
+      const lateMs = this.#options.lifeguard ? nowMs - probe.endMs : 0;
+      probe.endMs += lateMs + probe.timeoutMs;
       const others = this.#host.others(this.#options.indirectProbes, probe.id);
       probe.asked = others.length;
       for (const id of others)
         this.#host.send(id, { kind: 'ping-req', seq: probe.seq, target: probe.id });
+      if (nowMs < probe.endMs) return;
     }
-    if (nowMs < sentMs + timeoutMs * 2) return;
     probe.isDone = true;
     // Others who try and say so: the fault is not on our side.
     this.ail(probe.asked === 0 ? 1 : Math.max(0, probe.asked - probe.nacks));

@@ -13,7 +13,7 @@ const LOAD_STEP = 0.1;
 
 export class Self {
   /** As it is told to the others. */
-  claim: Update & { readonly facts: Facts };
+  update: Update & { readonly facts: Facts };
   readonly #place: Coordinate = { ...NOWHERE };
   /** Load or coordinate are others than what was told. */
   hasMoved = false;
@@ -23,7 +23,7 @@ export class Self {
 
   constructor(id: string, incarnation: number, facts: OwnFacts) {
     this.#facts = facts;
-    this.claim = { id, state: 'alive', incarnation, facts: { ...facts, incarnation, version: 1 } };
+    this.update = { id, state: 'alive', incarnation, facts: { ...facts, incarnation, version: 1 } };
   }
 
   /** Where it is now; another object each time. */
@@ -36,7 +36,7 @@ export class Self {
     move(this.#place, place, rttMs, random);
     // Places drift, all together: only an estimate that is the worse for the place that was told is a reason to tell.
     const wrongMs = (own: Readonly<Coordinate>): number => Math.abs(distanceMs(own, place) - rttMs);
-    const excessMs = wrongMs(this.claim.facts.coordinate ?? NOWHERE) - wrongMs(this.#place);
+    const excessMs = wrongMs(this.update.facts.coordinate ?? NOWHERE) - wrongMs(this.#place);
     this.#excessMs = this.#excessMs * 0.9 + excessMs * 0.1;
     if (this.#excessMs > Math.max(EXCESS_MIN_MS, rttMs / 2)) this.hasMoved = true;
   }
@@ -51,24 +51,24 @@ export class Self {
   /** @returns true when the others should hear of it at once. */
   describe(facts: OwnFacts): boolean {
     this.#facts = facts;
-    const { load = 0 } = this.claim.facts;
+    const { load = 0 } = this.update.facts;
     if (Math.abs((facts.load ?? 0) - load) >= LOAD_STEP) this.hasMoved = true;
-    return !isAllButVitals(facts, this.claim.facts);
+    return !isAllButVitals(facts, this.update.facts);
   }
 
   /** The claim anew, with what is so now. */
   renew(incarnation: number): void {
-    const { facts: told } = this.claim;
+    const { facts: told } = this.update;
     const version = told.incarnation === incarnation ? told.version + 1 : 1;
     const place = this.#place.error < 1 ? { coordinate: this.coordinate } : {};
     const facts = { ...this.#facts, ...place, incarnation, version };
-    this.claim = { ...this.claim, incarnation, facts };
+    this.update = { ...this.update, incarnation, facts };
     this.hasMoved = false;
     this.#excessMs = 0;
   }
 
   become(state: MemberState): void {
-    this.claim = { ...this.claim, state };
+    this.update = { ...this.update, state };
   }
 }
 

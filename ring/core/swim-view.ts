@@ -19,6 +19,7 @@ export class Roster {
   readonly members: readonly RosterMember[];
   readonly #indexes: Map<string, number>;
   readonly #hashes: Uint32Array;
+  readonly #partitions = new Map<number, Partition>();
   /** Of the members of which something is known. */
   readonly digest: Digest;
   /** Members of which nothing is known. */
@@ -61,6 +62,33 @@ export class Roster {
   partOf(index: number, parts: number): number {
     return (this.#hashes[index] ?? 0) & (parts - 1);
   }
+
+  /** The parts of a digest, made once for each number of them. @param parts a power of two. */
+  partition(parts: number): Partition {
+    let partition = this.#partitions.get(parts);
+    if (partition === undefined) {
+      partition = {
+        members: Array.from({ length: parts }, () => []),
+        sums: new Uint32Array(parts),
+      };
+      for (let index = 0; index < this.members.length; index++) {
+        const part = this.partOf(index, parts);
+        partition.members[part]?.push(index);
+        const known = this.members[index]?.known;
+        const hash = known === undefined ? 0 : this.hash(index, known, known.facts);
+        partition.sums[part] = (partition.sums[part] ?? 0) + spread(hash);
+      }
+      this.#partitions.set(parts, partition);
+    }
+    return partition;
+  }
+}
+
+interface Partition {
+  /** Whose place it is, for each part. */
+  readonly members: readonly number[][];
+  /** Digests of what the roster says of them, modulo 2^32. */
+  readonly sums: Uint32Array;
 }
 
 export const RANK: Record<MemberState, number> = { alive: 0, suspect: 1, dead: 2, left: 3 };
@@ -203,26 +231,33 @@ export class View {
 
   /** Digests of the parts, four bytes each. @param parts a power of two. */
   hashes(parts: number): Uint8Array {
-    const sums = new DataView(new ArrayBuffer(parts * 4));
-    for (let index = 0; index < this.size; index++) {
-      const hash = this.#roster.hash(index, this.updateOf(index), this.factsOf(index));
-      const at = this.#roster.partOf(index, parts) * 4;
-      sums.setUint32(at, (sums.getUint32(at) + spread(hash)) >>> 0);
+    const roster = this.#roster;
+    const sums = roster.partition(parts).sums.slice();
+    for (const [index, { update, facts }] of this.#tracked) {
+      const before = this.#baseline(index);
+      const change =
+        spread(roster.hash(index, update, facts)) -
+        spread(roster.hash(index, before, before.facts));
+      const part = roster.partOf(index, parts);
+      sums[part] = (sums[part] ?? 0) + change;
     }
-    return new Uint8Array(sums.buffer);
+    const bytes = new DataView(new ArrayBuffer(parts * 4));
+    sums.forEach((sum, part) => bytes.setUint32(part * 4, sum));
+    return new Uint8Array(bytes.buffer);
   }
 
   /** What is known of the members in some parts, as it is told whole. @param chosen one bit for each part. */
   updatesIn(parts: number, chosen: Uint8Array): Update[] {
     const updates: Update[] = [];
-    for (let index = 0; index < this.size; index++) {
-      const part = this.#roster.partOf(index, parts);
-      if (((chosen[part >> 3] ?? 0) & (1 << (part & 7))) === 0) continue;
-      const update = this.updateOf(index);
-      const facts = this.factsOf(index);
-      if (update.incarnation === 0) continue; // Known from the roster alone.
-      updates.push(facts === update.facts || facts === undefined ? update : { ...update, facts });
-    }
+    this.#roster.partition(parts).members.forEach((members, part) => {
+      if (((chosen[part >> 3] ?? 0) & (1 << (part & 7))) === 0) return;
+      for (const index of members) {
+        const update = this.updateOf(index);
+        const facts = this.factsOf(index);
+        if (update.incarnation === 0) continue; // Known from the roster alone.
+        updates.push(facts === update.facts || facts === undefined ? update : { ...update, facts });
+      }
+    });
     return updates;
   }
 

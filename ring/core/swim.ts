@@ -23,7 +23,7 @@
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import type { Coordinate } from './swim-coordinate.ts';
-import { GossipQueue } from './swim-gossip.ts';
+import { GossipQueue, type Told } from './swim-gossip.ts';
 import {
   type Facts,
   isNewer,
@@ -141,7 +141,10 @@ export class Swim {
     const host = {
       send: (to: string, request: SwimRequest) => this.#send(to, request),
       others: (count: number, except: string) =>
-        this.#some(count, (index) => this.#isAlive(index) && this.#idOf(index) !== except),
+        this.#some(
+          count,
+          (index) => this.#view.stateOf(index) === 'alive' && this.#idOf(index) !== except,
+        ).map((index) => this.#idOf(index)),
       silent: (silent: string) => this.#suspect(silent),
     };
     const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
@@ -153,8 +156,9 @@ export class Swim {
     this.#effects = [];
     this.#nowMs = nowMs;
     this.#random = random;
-    const lateMs = event.kind === 'slept' ? Infinity : nowMs - this.#wakeMs;
-    if (lateMs > this.#options.stallMs && this.#options.lifeguard) this.#stoodStill(lateMs); // I4
+    const lateMs = nowMs - this.#wakeMs;
+    if (event.kind === 'slept') this.#stoodStill(Infinity);
+    else if (lateMs > this.#options.stallMs && this.#options.lifeguard) this.#stoodStill(lateMs); // I4
     switch (event.kind) {
       case 'tick':
         this.#tick();
@@ -228,7 +232,7 @@ export class Swim {
   }
 
   get #own(): Update & { facts: Facts } {
-    return this.#self.claim;
+    return this.#self.update;
   }
 
   #selfView(): SwimMember {
@@ -252,12 +256,12 @@ export class Swim {
     if (this.#self.hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
       this.#gossipDueMs = nowMs + gossipIntervalMs;
-      for (const id of this.#some(gossipFanout, (index) => this.#view.isUsable(index)))
-        if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
+      for (const index of this.#some(gossipFanout, this.#isUsable))
+        if (this.#gossip.isUrgent) this.#send(this.#idOf(index), { kind: 'gossip' }, index);
     }
     if (nowMs >= this.#syncDueMs) {
       this.#syncDueMs = nowMs + syncIntervalMs;
-      for (const id of this.#some(1, (index) => this.#view.isUsable(index))) this.#compare(id);
+      for (const index of this.#some(1, this.#isUsable)) this.#compare(this.#idOf(index));
     }
     if (nowMs >= this.#reconnectDueMs) {
       this.#reconnectDueMs = nowMs + reconnectIntervalMs;
@@ -280,8 +284,7 @@ export class Swim {
       return;
     }
     this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
-    for (const id of this.#some(AWAKENINGS, (index) => this.#view.isUsable(index)))
-      this.#compare(id);
+    for (const index of this.#some(AWAKENINGS, this.#isUsable)) this.#compare(this.#idOf(index));
     this.#effects.push({ kind: 'slept' });
   }
 
@@ -326,7 +329,11 @@ export class Swim {
     }
     switch (message.kind) {
       case 'ping':
-        this.#send(from, { kind: 'ack', seq: message.seq, coordinate: this.#self.coordinate });
+        this.#send(
+          from,
+          { kind: 'ack', seq: message.seq, coordinate: this.#self.coordinate },
+          index,
+        );
         break;
       case 'ping-req':
         if (this.#view.roster.indexOf(message.target) >= 0)
@@ -394,7 +401,7 @@ export class Swim {
     this.#self.renew(incarnation);
     this.#factsDueMs = this.#nowMs + this.#factsIntervalMs();
     this.#know();
-    this.#spread(this.#own.id, isUrgent);
+    this.#spread(this.#self, isUrgent);
   }
 
   #factsIntervalMs(): number {
@@ -404,9 +411,10 @@ export class Swim {
   #claim(claim: Update, why: string, by?: string): void {
     const index = this.#view.roster.indexOf(claim.id);
     if (index < 0) return; // I5
-    const known = this.#view.updateOf(index);
+    const held = this.#view.get(index);
+    const known = held === undefined ? this.#view.updateOf(index) : held.update;
+    const knownFacts = held === undefined ? known.facts : held.facts;
     const before = known.state;
-    const knownFacts = this.#view.factsOf(index);
     const facts = newest(claim.facts, knownFacts);
     let isUrgent = true;
     if (isNews(claim, known)) {
@@ -425,14 +433,15 @@ export class Swim {
         note(tracked, by === undefined ? mark : { ...mark, by });
       }
     } else {
-      if (this.#confirm(index, claim, known)) this.#gossip.addTo(claim.id);
+      if (this.#confirm(index, claim, known)) this.#gossip.addTo(this.#view.track(index));
       if (facts === knownFacts) return;
       const confirmed = this.#view.updateOf(index);
       this.#view.set(index, toPassOn(confirmed, facts), facts);
       isUrgent = facts === undefined || !isAllButVitals(facts, knownFacts);
     }
-    const { incarnation, state } = this.#view.updateOf(index);
-    if (incarnation > 0) this.#spread(claim.id, isUrgent); // I6
+    const told = this.#view.track(index);
+    const { incarnation, state } = told.update;
+    if (incarnation > 0) this.#spread(told, isUrgent); // I6
     this.#effects.push({ kind: 'member', id: claim.id, state, before });
   }
 
@@ -481,7 +490,7 @@ export class Swim {
     const self = roster.indexOf(this.#own.id);
     const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
     this.#know();
-    if (!isKnown) this.#spread(this.#own.id);
+    if (!isKnown) this.#spread(this.#self);
     const others = strangers.filter((index) => this.#idOf(index) !== this.#own.id);
     for (const index of others) {
       const tracked = this.#view.track(index);
@@ -502,9 +511,9 @@ export class Swim {
   #leave(): void {
     this.#self.become('left');
     this.#know();
-    this.#spread(this.#own.id);
-    for (const id of this.#some(FAREWELLS_MAX, (index) => this.#view.isUsable(index)))
-      this.#send(id, { kind: 'gossip' });
+    this.#spread(this.#self);
+    for (const index of this.#some(FAREWELLS_MAX, this.#isUsable))
+      this.#send(this.#idOf(index), { kind: 'gossip' }, index);
   }
 
   #compare(to: string): void {
@@ -570,16 +579,14 @@ export class Swim {
     return this.#view.alive * 2 <= this.#view.size;
   }
 
-  #isAlive(index: number): boolean {
-    return this.#view.stateOf(index) === 'alive';
-  }
+  readonly #isUsable = (index: number): boolean => this.#view.isUsable(index);
 
   #idOf(index: number): string {
     return this.#view.roster.members[index]?.id ?? '';
   }
 
   /** Up to `count` of the other members that fit, by chance. */
-  #some(count: number, fits: (index: number) => boolean): string[] {
+  #some(count: number, fits: (index: number) => boolean): number[] {
     const { size, roster } = this.#view;
     const self = roster.indexOf(this.#own.id);
     const chosen: number[] = [];
@@ -596,7 +603,7 @@ export class Swim {
       while (chosen.length < count && fitting.length > 0)
         chosen.push(...fitting.splice(randomInt(this.#random, fitting.length), 1));
     }
-    return chosen.map((index) => this.#idOf(index));
+    return chosen;
   }
 
   #someDead(): string | undefined {
@@ -607,14 +614,13 @@ export class Swim {
     return chosen;
   }
 
-  #spread(id: string, isUrgent = true): void {
+  #spread(told: Told, isUrgent = true): void {
     if (!this.#gossip.isUrgent) this.#gossipDueMs = Math.max(this.#gossipDueMs, this.#nowMs);
-    this.#gossip.add(id, isUrgent);
+    this.#gossip.add(told, isUrgent);
   }
 
   /** With news; first of it what the receiver should know of itself (Lifeguard's buddy system). */
-  #send(to: string, request: SwimRequest): void {
-    const index = this.#view.roster.indexOf(to);
+  #send(to: string, request: SwimRequest, index: number = this.#view.roster.indexOf(to)): void {
     const known = index < 0 ? undefined : this.#view.updateOf(index);
     const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
     const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
@@ -623,20 +629,10 @@ export class Swim {
       const { gossipRepeats, gossipUpdatesMax } = this.#options;
       const count = Math.max(gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
       const sendsMax = gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
-      const news: Update[] = isTold ? [known] : [];
-      for (const id of this.#gossip.take(count, sendsMax)) {
-        const update = isTold && id === to ? undefined : this.#news(id);
-        if (update !== undefined) news.push(update);
-      }
-      updates = news;
+      updates = this.#gossip.take(count, sendsMax);
+      if (isTold) updates = [known, ...updates.filter(({ id }) => id !== to)];
     } else if (isTold) updates = [known];
     this.#post(to, request, updates);
-  }
-
-  #news(id: string): Update | undefined {
-    if (id === this.#own.id) return this.#own;
-    const index = this.#view.roster.indexOf(id);
-    return index < 0 ? undefined : this.#view.updateOf(index);
   }
 
   #post(to: string, request: SwimRequest, updates: readonly Update[]): void {

@@ -23,6 +23,8 @@ const LAN: Partial<SwimOptions> = {
 const CURVE = [10, 100, 1_000, 10_000];
 /** Kills per size for the mean time to the first suspicion: more than 1,000 in all. */
 const KILLS = 300;
+/** Each kill is news in the memory of each node. */
+const AT_ONCE_MAX = 60;
 /** Largest lattice of which nearly half is cut off; of a larger one so many nodes are. */
 const HALVED_MAX = 100;
 const CUT_OFF = 10;
@@ -144,9 +146,9 @@ function headline(nodes: number, seed: number): Headline {
   };
 }
 
-/** Milliseconds from kills to the first suspicion of each: up to 3 % of a lattice at once, many lattices. */
+/** Milliseconds from kills to the first suspicion of each: a few of a lattice at once, many lattices. */
 function detections(nodes: number, seed: number): number[] {
-  const atOnce = Math.max(1, Math.floor(nodes * 0.03));
+  const atOnce = Math.min(AT_ONCE_MAX, Math.max(1, Math.floor(nodes * 0.03)));
   const found: number[] = [];
   const random = seededRandom(seed);
   for (let wave = 0; found.length < KILLS; wave++) {
@@ -159,7 +161,7 @@ function detections(nodes: number, seed: number): number[] {
     const watch = new Watch(lattice);
     lattice.run(1_000);
     const victims = new Set<number>();
-    while (victims.size < Math.min(atOnce, KILLS)) victims.add(randomInt(random, nodes));
+    while (victims.size < atOnce) victims.add(randomInt(random, nodes));
     for (const victim of victims)
       lattice.after(1 + randomInt(random, 500), () => watch.kill(victim));
     const isOver = (): boolean =>
@@ -182,7 +184,7 @@ function heal(nodes: number, seed: number): { cut: number; healMs: number } {
   lattice.run(2_000);
   lattice.network.canReach = (from, to) => from < cut === to < cut;
   const isSplit = (): boolean => wrong === 2 * cut * (nodes - cut);
-  lattice.runUntil(isSplit, 60_000);
+  lattice.runUntil(isSplit, 30_000);
   lattice.run(20_000);
   lattice.network.canReach = () => true;
   return { cut, healMs: lattice.runUntil(() => wrong === 0, 60_000) ?? NaN };

@@ -343,7 +343,7 @@ export class SwimLattice {
 
 /** As long as a node's real id. */
 function nodeName(index: number): string {
-  return `n${index.toString(32).padStart(52, 'z')}`;
+  return `n${index.toString(32)}`.padEnd(53, 'z');
 }
 
 function addressOf(index: number): string {
