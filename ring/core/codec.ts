@@ -16,6 +16,8 @@ import { AetherError } from '../../spec/error.ts';
 const DEPTH_MAX = 32;
 /** Entries of one record; more make an engine slow (a record is a dictionary). */
 const RECORD_ENTRIES_MAX = 65_536;
+/** Lists, records and byte strings in one value: each is an object, tens of times larger than its byte on the wire. */
+const OBJECTS_MAX = 131_072;
 
 /** Bytes that are not a value within the limits; nothing was decoded. */
 export class CodecError extends AetherError {
@@ -59,6 +61,7 @@ const PROTO = new TextEncoder().encode('__proto__');
 class Walk {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  #objects = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -78,12 +81,18 @@ class Walk {
       case 0xc3: // true
         return at + 1;
       case 0xc4: // bytes
-      case 0xd9: // text
+        this.#count();
         return this.#skip(at + 2, this.#length(at + 1, 1));
       case 0xc5:
-      case 0xda:
+        this.#count();
         return this.#skip(at + 3, this.#length(at + 1, 2));
       case 0xc6:
+        this.#count();
+        return this.#skip(at + 5, this.#length(at + 1, 4));
+      case 0xd9: // text
+        return this.#skip(at + 2, this.#length(at + 1, 1));
+      case 0xda:
+        return this.#skip(at + 3, this.#length(at + 1, 2));
       case 0xdb:
         return this.#skip(at + 5, this.#length(at + 1, 4));
       case 0xcc: // numbers by width
@@ -153,8 +162,13 @@ class Walk {
 
   /** Each item takes a byte at least: a count beyond the rest of the bytes is a lie. */
   #nest(at: number, itemsMin: number, depth: number): void {
+    this.#count();
     if (depth >= DEPTH_MAX) throw new CodecError(`nesting deeper than ${DEPTH_MAX}`);
     if (itemsMin > this.#bytes.length - at) throw new CodecError('a count beyond the end');
+  }
+
+  #count(): void {
+    if (++this.#objects > OBJECTS_MAX) throw new CodecError(`more than ${OBJECTS_MAX} objects`);
   }
 
   #skip(at: number, length: number): number {

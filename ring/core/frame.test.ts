@@ -1,5 +1,4 @@
 import { test } from 'tap';
-import { randomInt, seededRandom } from '../../spec/random.ts';
 import { decode, encode } from './codec.ts';
 import {
   decodeFrame,
@@ -63,31 +62,13 @@ test('bytes that are not one value within the limits are refused', (t) => {
     'the same, deeper': `91 ${proto}`,
     'lists 33 deep': `${'91'.repeat(33)} 01`,
     'lists 100,000 deep': '91'.repeat(100_000),
+    'a million empty lists': `dd 000f4240 ${'90'.repeat(1_000_000)}`,
+    'a million empty byte strings': `dd 000f4240 ${'c400'.repeat(1_000_000)}`,
   };
   for (const [what, hex] of Object.entries(refused))
     t.throws(() => decode(bytes(hex)), { code: 'ERR_RING_FRAME_MALFORMED' }, what);
   t.ok(Array.isArray(decode(bytes(`${'91'.repeat(32)} 01`))), '32 deep is allowed');
   t.strictSame(decode(bytes('81 aa 5f5f70726f746f5f5f5f 01')), { __proto___: 1 });
-  t.end();
-});
-
-test('mutated bytes are refused or decoded, and nothing else happens', (t) => {
-  const random = seededRandom(4);
-  const good = encode({ list: [1, 'two', { three: new Uint8Array(3) }], n: -5, big: 9n, t: true });
-  let refusals = 0;
-  for (let i = 0; i < 50_000; i++) {
-    const mutant = Uint8Array.from(good.subarray(0, 1 + randomInt(random, good.length)));
-    for (let flips = 1 + randomInt(random, 4); flips > 0; flips--)
-      mutant[randomInt(random, mutant.length)] = randomInt(random, 256);
-    try {
-      decode(mutant);
-    } catch (error) {
-      refusals++;
-      if ((error as { code?: string }).code !== 'ERR_RING_FRAME_MALFORMED') throw error;
-    }
-  }
-  t.ok(refusals > 10_000 && refusals < 50_000, `${refusals} of 50,000 refused`);
-  t.equal(({} as { polluted?: unknown }).polluted, undefined);
   t.end();
 });
 
@@ -108,6 +89,17 @@ test('messages go over in frames', (t) => {
   t.equal(batch.add(chunky), undefined);
   const full = batch.add(chunky);
   t.equal(decodeFrame(full as Uint8Array).length, 1, 'a frame is sent before it grows too long');
+  batch.take();
+
+  const short = encodeMessage({ kind: 'cast', method: 'm', body: null });
+  const crowded: Uint8Array[] = [];
+  for (let i = 0; i < 2_048; i++) {
+    const frame = batch.add(short);
+    if (frame !== undefined) crowded.push(frame);
+  }
+  crowded.push(batch.take() as Uint8Array);
+  const counts = crowded.map((frame) => decodeFrame(frame).length);
+  t.strictSame(counts, [1_024, 1_024], 'nor has it too many messages');
   t.end();
 });
 
@@ -118,6 +110,8 @@ test('a frame of another version, of another form or too long is refused', (t) =
   t.throws(() => decodeFrame(new Uint8Array(FRAME_BYTES_MAX + 1).fill(1)), {
     code: 'ERR_RING_FRAME_TOO_LARGE',
   });
+  const crowd = Array.from({ length: 1_025 }, () => [3, 'm', null]);
+  t.throws(() => decodeFrame(frame(crowd)), { code: 'ERR_RING_FRAME_TOO_LARGE' });
   for (const list of [
     'text',
     {},

@@ -8,7 +8,7 @@
  *             | [3, method, body]          cast: no answer
  *             | [4, stream, last, bytes]   part of a message too long for one frame
  *
- * I1  No frame is longer than FRAME_BYTES_MAX, whoever wrote it.
+ * I1  No frame is longer than FRAME_BYTES_MAX or has more than MESSAGES_MAX messages, whoever wrote it.
  * I2  Whatever a peer sends, the unfinished messages kept for it stay under MESSAGE_BYTES_MAX each,
  *     STREAMS_MAX in number and what it is granted in all; and what they keep from being freed, the
  *     frames that they came in, under a small multiple of that: every part but the last is full.
@@ -23,10 +23,12 @@ export const FRAME_BYTES_MAX: number = 1 << 20;
 /** A longer message travels in parts of this size, so that others get their turn between them. */
 const PART_BYTES_MAX = 256 << 10;
 /** A body of 16 MiB and what stands around it. */
-const MESSAGE_BYTES_MAX = (16 << 20) + (64 << 10);
+export const MESSAGE_BYTES_MAX: number = (16 << 20) + (64 << 10);
 /** Room for one part and its head: frames are kept short so that a control message never waits long. */
 const BATCH_BYTES_MAX = PART_BYTES_MAX + 1024;
 const STREAMS_MAX = 16;
+/** In one frame: what must be decoded at once. */
+const MESSAGES_MAX = 1_024;
 
 export type Message =
   | { kind: 'request'; id: number; method: string; body: unknown }
@@ -89,7 +91,9 @@ export class FrameBatch {
 
   /** @returns a full frame when this message does not fit beside the earlier ones. */
   add(message: Uint8Array): Uint8Array | undefined {
-    const full = this.#bytes + message.length > BATCH_BYTES_MAX ? this.take() : undefined;
+    const isFull =
+      this.#bytes + message.length > BATCH_BYTES_MAX || this.#messages.length === MESSAGES_MAX;
+    const full = isFull ? this.take() : undefined;
     this.#messages.push(message);
     this.#bytes += message.length;
     return full;
@@ -128,6 +132,8 @@ export function decodeFrame(bytes: Uint8Array): Message[] {
   }
   const list = decode(bytes.subarray(1));
   if (!Array.isArray(list)) throw new CodecError('a frame that is not a list of messages');
+  if (list.length > MESSAGES_MAX)
+    throw new FrameTooLargeError(`a frame of ${list.length} messages`);
   return list.map(fromList);
 }
 
