@@ -12,11 +12,11 @@ export const storm: Trial = {
   name: 'storm-10k',
   units: { drainSeconds: 's', startMaxMs: 'ms', started: '1' },
   async measure(folder) {
-    let woken = 0;
+    const count = { woken: 0 };
     const dueMs = Date.now() + NAP_MS;
     const sleeper = workflow('sleeper', async (ctx) => {
       await ctx.sleepUntil('nap', dueMs);
-      await ctx.step('after', () => void woken++);
+      await ctx.step('after', () => void count.woken++);
     });
     const quick = workflow('quick', (ctx) => ctx.step('step', () => 1));
     const store = new SqliteStore(join(folder, 'engine.db'));
@@ -26,10 +26,10 @@ export const storm: Trial = {
     );
     const drained = Promise.all(handles.map((handle) => handle.result())).then(() => Date.now());
     if (Date.now() > dueMs) throw new Error('the timers were due before all runs had started');
-    while (woken === 0) await new Promise((resolve) => void setTimeout(resolve, 1));
+    while (count.woken === 0) await new Promise((resolve) => void setTimeout(resolve, 1));
     let startMaxMs = 0;
     let started = 0;
-    while (woken < SLEEPERS) {
+    while (count.woken < SLEEPERS) {
       const fromMs = performance.now();
       await (await engine.start(quick)).result();
       startMaxMs = Math.max(startMaxMs, performance.now() - fromMs);
