@@ -121,12 +121,13 @@ class Lattice {
     const ms = performance.now() - wokenMs;
     // Whom it accuses after its sleep may show only after its next probes.
     await pause(3_000);
-    const accused = new Set(
-      this.#heard
-        .filter(({ atMs, who, state }) => atMs > stoppedMs && who !== sleeper && state !== 'alive')
-        .map(({ who }) => who),
-    );
-    return [{ ms, missedBy, accused: accused.size }];
+    const blamed = (state: Heard['state']): number =>
+      new Set(
+        this.#heard
+          .filter((each) => each.atMs > stoppedMs && each.who !== sleeper && each.state === state)
+          .map(({ who }) => who),
+      ).size;
+    return [{ ms, missedBy, accused: blamed('suspect'), buried: blamed('dead') }];
   }
 
   /** kill -9, one after the other without waiting for what comes of it. */

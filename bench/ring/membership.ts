@@ -39,6 +39,8 @@ interface Case {
   readonly part: Request['kind'];
   readonly units: Readonly<Record<string, string>>;
   readonly bounds: readonly BoundOf[];
+  /** What must not happen at all, whatever the peer does. */
+  readonly none?: readonly string[];
 }
 
 const times = (factor: number, metric: string): BoundOf => ({
@@ -71,8 +73,9 @@ const CASES: readonly Case[] = [
   },
   {
     part: 'sleep',
-    units: { ms: 'ms', missedBy: '1', accused: '1' },
+    units: { ms: 'ms', missedBy: '1', accused: '1', buried: '1' },
     bounds: [noWorse('ms', 200)],
+    none: ['accused', 'buried'],
   },
   {
     part: 'kill',
@@ -207,7 +210,7 @@ async function measureRound(
 /** Of ours at serf's constants; what could not be measured says why. */
 function boundsOf(
   nodes: number,
-  { part, bounds }: Case,
+  { part, bounds, none = [] }: Case,
   medians: Medians | undefined,
   why: string | undefined,
 ): Bound[] {
@@ -230,21 +233,11 @@ function boundsOf(
       holds: (ours as number) <= most(peers as number),
     };
   });
-  if (part !== 'sleep') return against;
-  const accused = [OURS, `${OURS}${DEFAULTS}`].map(
-    (subject) => medians?.value(part, subject, 'accused') ?? Number.NaN,
-  );
-  const text = `no healthy node accused; measured ${accused.join(' and, at the defaults, ')}`;
-  return [
-    ...against,
-    medians === undefined
-      ? {
-          bench: BENCH,
-          case: name,
-          text: 'no healthy node accused',
-          holds: undefined,
-          ...(why && { why }),
-        }
-      : { bench: BENCH, case: name, text, holds: accused.every((count) => count === 0) },
-  ];
+  const never = none.map((metric): Bound => {
+    const bound = { bench: BENCH, case: name, text: `healthy nodes ${metric}: none` };
+    if (medians === undefined) return { ...bound, holds: undefined, ...(why && { why }) };
+    const measured = medians.value(part, OURS, metric);
+    return { ...bound, text: `${bound.text}; measured ${measured}`, holds: measured === 0 };
+  });
+  return [...against, ...never];
 }
