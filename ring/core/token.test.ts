@@ -242,9 +242,9 @@ test('the verifier is strict', (t) => {
   const proven = [node.publicKey, message, node.sign(message)] as const;
   t.ok(isSigned(...proven));
   for (const part of proven) {
-    part[0] = (part[0] as number) ^ 1;
+    part[0]! ^= 1;
     t.notOk(isSigned(...proven));
-    part[0] = (part[0] as number) ^ 1;
+    part[0]! ^= 1;
   }
   t.ok(isSigned(...proven));
   t.ok(isSoundKey(node.publicKey));
