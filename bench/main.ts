@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const notBenches = new Set(['main', 'medians', 'report']);
+const notBenches = new Set(['apt', 'main', 'medians', 'report']);
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   .map((file) => file.slice(0, -'.ts'.length))

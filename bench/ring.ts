@@ -1,5 +1,5 @@
 /**
- * Placement (ring/balance.ts); and the replicated key-value store over three processes at full
+ * Placement (ring/balance.ts); membership (ring/membership.ts); and the replicated key-value store over three processes at full
  * durability, beside a bare table on the same disk in the same run.
  *
  * The caller is in one of the three nodes. Every put is on two disks before it counts, every get
@@ -16,6 +16,7 @@ import { mintJoinToken, Ring } from '../ring/index.ts';
 import { median, percentile } from './medians.ts';
 import type { Bench, BenchOptions, BenchResult, Bound, Figure } from './report.ts';
 import { balance } from './ring/balance.ts';
+import { membership } from './ring/membership.ts';
 
 const VALUE_BYTES = 256;
 const KEYS = 1_000;
@@ -59,15 +60,14 @@ const METRICS = [
 export const bench: Bench = { name: 'ring', run };
 
 async function run(options: BenchOptions): Promise<BenchResult> {
-  const placement = balance(options);
+  const results = [balance(options), await membership(options)];
   const cases = CASES.filter(
     ({ name }) => options.cases.length === 0 || options.cases.includes(name),
   );
-  if (cases.length === 0) return placement;
-  const storage = await store(options, cases);
+  if (cases.length > 0) results.push(await store(options, cases));
   return {
-    figures: [...placement.figures, ...storage.figures],
-    bounds: [...placement.bounds, ...storage.bounds],
+    figures: results.flatMap((result) => result.figures),
+    bounds: results.flatMap((result) => result.bounds),
   };
 }
 

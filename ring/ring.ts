@@ -337,10 +337,8 @@ export class Ring {
       id,
       address: this.#membership.member(id)?.address ?? known.get(id) ?? address,
     }));
-    for (const { id, address } of roster) {
-      peers.setAddress(id, address);
-      store.setAddress(id, address);
-    }
+    for (const { id, address } of roster) peers.setAddress(id, address);
+    store.setAddresses(roster);
     peers.reviewMembers();
     this.#membership.setRoster(roster);
     if (voter !== undefined) {
@@ -398,7 +396,7 @@ export class Ring {
     const { keeper, peers, store, voter, log } = this.#node;
     if (incarnation > 0) {
       peers.setAddress(id, address);
-      store.setAddress(id, address);
+      store.setAddresses([{ id, address }]);
     }
     if (state !== before) {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);

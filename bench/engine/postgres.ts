@@ -1,22 +1,14 @@
 /** A PostgreSQL of the benchmark's own: data, socket and processes are in its folder and end with it. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { installPackage } from '../apt.ts';
 import { Keeper } from './keeper.ts';
 import type { Backend } from './subject.ts';
 import { readTail } from './tail.ts';
 
 /** Where Debian has its versions. */
 const DEBIAN = '/usr/lib/postgresql';
-const APT_GET = '/usr/bin/apt-get';
 const PACKAGE = 'postgresql-15';
 const START_MS = 30_000;
 
@@ -35,33 +27,13 @@ const SETTINGS: Readonly<Record<string, string>> = {
   checkpoint_timeout: '30min',
 };
 
-/** Debian's scripts ask this whether a service may be started; 101 says no. */
-const SERVICE_POLICY = '/usr/sbin/policy-rc.d';
-
 export function postgresIsInstalled(): boolean {
   return findPrograms() !== undefined;
 }
 
 /** @throws Error why it cannot be installed */
 export function installPostgres(): void {
-  if (process.getuid?.() !== 0 || !existsSync(APT_GET)) {
-    throw new Error(`PostgreSQL can be installed only by root with apt-get; install ${PACKAGE}`);
-  }
-  const isOurs = !existsSync(SERVICE_POLICY);
-  if (isOurs) writeFileSync(SERVICE_POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    const install = (): boolean => aptGet('install', '--yes', '--no-install-recommends', PACKAGE);
-    if (!install() && !(aptGet('update') && install())) {
-      throw new Error(`apt-get could not install ${PACKAGE}`);
-    }
-  } finally {
-    if (isOurs) rmSync(SERVICE_POLICY);
-  }
-}
-
-function aptGet(...args: string[]): boolean {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  return spawnSync(APT_GET, ['-qq', ...args], { env, stdio: ['ignore', 'ignore', 2] }).status === 0;
+  installPackage(PACKAGE);
 }
 
 /** @throws Error why it does not start */

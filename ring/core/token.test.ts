@@ -238,6 +238,15 @@ test('the verifier is strict', (t) => {
   const message = randomBytes(20);
   t.ok(isSigned(node.publicKey, message, node.sign(message)));
   t.notOk(isSigned(node.publicKey, randomBytes(20), node.sign(message)));
+  // What was proven before says nothing of anything else.
+  const proven = [node.publicKey, message, node.sign(message)] as const;
+  t.ok(isSigned(...proven));
+  for (const part of proven) {
+    part[0]! ^= 1;
+    t.notOk(isSigned(...proven));
+    part[0]! ^= 1;
+  }
+  t.ok(isSigned(...proven));
   t.ok(isSoundKey(node.publicKey));
   for (const weak of SMALL_ORDER) {
     t.notOk(isSoundKey(weak));

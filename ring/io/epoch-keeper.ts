@@ -25,6 +25,9 @@ export class EpochKeeper {
   #signed: SignedEpoch | undefined;
   #epoch: Epoch | undefined;
   #participants: ReadonlySet<string> = new Set();
+  /** By node: the number it has heard by then. */
+  readonly #offersUnderWay = new Map<string, Promise<number>>();
+  readonly #offersWaiting = new Map<string, Promise<void>>();
   #pulling: Promise<void> = Promise.resolve();
   #isPulling = false;
   #changed: (epoch: Epoch, before: Epoch | undefined) => void = () => {};
@@ -138,11 +141,35 @@ export class EpochKeeper {
     return this.isParticipant(node) || this.#store.addresses().has(node);
   }
 
-  async #offer(peers: Peers, node: string): Promise<void> {
+  /**
+   * Over once the node has heard the epoch that is newest by then, or cannot be told now. One offer to a node is under way
+   * at a time and one waits, however many ask for it: while a hundred join, a hundred epochs follow on each other.
+   */
+  #offer(peers: Peers, node: string): Promise<void> {
+    const waiting = this.#offersWaiting.get(node) ?? this.#offerNext(peers, node);
+    this.#offersWaiting.set(node, waiting);
+    return waiting;
+  }
+
+  async #offerNext(peers: Peers, node: string): Promise<void> {
+    const heard = await this.#offersUnderWay.get(node);
+    this.#offersWaiting.delete(node);
+    if (heard === this.number) return;
+    const offer = this.#tell(peers, node);
+    this.#offersUnderWay.set(node, offer);
+    await offer;
+    if (this.#offersUnderWay.get(node) === offer) this.#offersUnderWay.delete(node);
+  }
+
+  /** @returns the number of the epoch that the node has heard; 0: it did not take it. */
+  async #tell(peers: Peers, node: string): Promise<number> {
+    const { number } = this;
     try {
       await peers.call(node, OFFER, this.#signed, { timeoutMs: OFFER_TIMEOUT_MS });
+      return number;
     } catch (error) {
       this.#log.debug({ node, error: errorBody(error) }, 'an epoch was not taken');
+      return 0;
     }
   }
 

@@ -119,14 +119,17 @@ export class RingStore {
     return this.#addresses;
   }
 
-  setAddress(node: string, address: string): void {
-    if (this.#addresses.get(node) === address) return;
-    this.#addresses.set(node, address);
-    this.#database
-      .prepare(
-        'INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address',
-      )
-      .run(node, address);
+  /** All or none, in one write. */
+  setAddresses(peers: readonly { id: string; address: string }[]): void {
+    const moved = peers.filter(({ id, address }) => this.#addresses.get(id) !== address);
+    if (moved.length === 0) return;
+    const keep = this.#database.prepare(
+      'INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address',
+    );
+    this.#database.transaction(() => {
+      for (const { id, address } of moved) keep.run(id, address);
+    })();
+    for (const { id, address } of moved) this.#addresses.set(id, address);
   }
 
   #value(name: string): unknown {

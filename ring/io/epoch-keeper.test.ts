@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type Test, test } from 'tap';
+import { latticeId, nodeId } from '../../spec/id.ts';
+import { silentLog } from '../../spec/log.ts';
+import type { Epoch, EpochMember } from '../core/epoch.ts';
+import { foundingEpoch, withMember } from '../core/epoch-change.ts';
+import {
+  certificateMessage,
+  encodeEpoch,
+  epochMessage,
+  openEpoch,
+  type SignedEpoch,
+  toSignedEpoch,
+} from '../core/epoch-record.ts';
+import { EpochKeeper } from './epoch-keeper.ts';
+import { keyFromSeed, type SigningKey } from './keys.ts';
+import type { Peers } from './peers.ts';
+import { RingStore } from './ring-store.ts';
+
+const key = (name: string): SigningKey => keyFromSeed(createHash('sha256').update(name).digest());
+const idOf = (name: string): string => nodeId(key(name).publicKey);
+const lattice = latticeId(key('root').publicKey);
+
+const member = (name: string): EpochMember => ({
+  id: idOf(name),
+  name,
+  address: `${name}:1`,
+  roles: ['compute'],
+  weight: 0,
+  tokens: [],
+});
+
+function signed(epoch: Epoch): SignedEpoch {
+  const record = encodeEpoch(epoch);
+  const certificate = { node: idOf('a'), issuer: key('issuer').publicKey };
+  const signature = key('root').sign(certificateMessage(lattice, certificate));
+  return {
+    record,
+    signatures: [{ node: idOf('a'), signature: key('a').sign(epochMessage(record)) }],
+    certificates: [{ ...certificate, signature }],
+  };
+}
+
+const first = withMember(foundingEpoch(lattice, member('a')), member('b'));
+const second = withMember(first, member('c'));
+const third = withMember(second, member('d'));
+
+function openKeeper(t: Test): EpochKeeper {
+  const store = new RingStore(join(t.testdir(), 'ring.db'));
+  t.teardown(() => store.close());
+  store.setLattice(lattice);
+  const keeper = new EpochKeeper(store, silentLog);
+  keeper.adopt(signed(first), lattice);
+  return keeper;
+}
+
+/** Offers to node b, answered when the test says so, by number of the epoch; the others answer at once. */
+class Offers {
+  readonly numbers: number[] = [];
+  readonly #answers: ((error?: Error) => void)[] = [];
+
+  get peers(): Peers {
+    const call = async (node: string, _method: string, body: unknown): Promise<void> => {
+      if (node !== idOf('b')) return;
+      this.numbers.push(openEpoch(toSignedEpoch(body), lattice).number);
+      await new Promise<void>((done, fail) => {
+        this.#answers.push((error) => (error === undefined ? done() : fail(error)));
+      });
+    };
+    return { self: idOf('a'), call } as unknown as Peers;
+  }
+
+  async answer(error?: Error): Promise<void> {
+    while (this.#answers.length === 0) await setImmediate();
+    this.#answers.shift()?.(error);
+  }
+}
+
+test('offers to a node under way and to come carry the newest epoch once', async (t) => {
+  const keeper = openKeeper(t);
+  const offers = new Offers();
+  const spread = (): Promise<void> => keeper.spread(offers.peers, [idOf('b')]);
+  const begun = spread();
+  await offers.answer();
+  await begun;
+  t.strictSame(offers.numbers, [first.number]);
+
+  const before = spread();
+  while (offers.numbers.length < 2) await setImmediate();
+  keeper.compare(offers.peers, idOf('b'), 1);
+  keeper.adopt(signed(second), lattice);
+  const waiting = [spread(), spread()];
+  keeper.adopt(signed(third), lattice);
+  await offers.answer();
+  await before;
+  await offers.answer();
+  await Promise.all(waiting);
+  t.strictSame(offers.numbers, [first.number, first.number, third.number]);
+});
+
+test('who has just heard of the newest epoch is not told again', async (t) => {
+  const keeper = openKeeper(t);
+  const offers = new Offers();
+  const both = [keeper.spread(offers.peers, []), keeper.spread(offers.peers, [])];
+  while (offers.numbers.length === 0) await setImmediate();
+  both.push(keeper.spread(offers.peers, []));
+  await offers.answer();
+  await Promise.all(both);
+  t.strictSame(offers.numbers, [first.number]);
+
+  // Whoever has lost what it heard is told again later.
+  const again = keeper.spread(offers.peers, []);
+  await offers.answer();
+  await again;
+  t.strictSame(offers.numbers, [first.number, first.number]);
+});
+
+test('an offer that was not taken is made again by whoever waits', async (t) => {
+  const keeper = openKeeper(t);
+  const offers = new Offers();
+  const failed = keeper.spread(offers.peers, []);
+  while (offers.numbers.length === 0) await setImmediate();
+  const waiting = keeper.spread(offers.peers, []);
+  await offers.answer(new Error('no connection'));
+  await failed;
+  await offers.answer();
+  await waiting;
+  t.strictSame(offers.numbers, [first.number, first.number]);
+});
