@@ -181,26 +181,57 @@ test('B1: who starts again votes once enough others have answered; what it had i
   t.equal(vouched.node.standing, 'voting', 'at once');
 });
 
+/** A store whose writes the test decides on. */
+function governed(govern: () => Promise<void>): (store: AcceptorStore) => AcceptorStore {
+  return (store) => ({
+    create: (group, state) => store.create(group, state),
+    load: (group) => store.load(group),
+    write: async (group, writes) => {
+      await govern();
+      await store.write(group, writes);
+    },
+    close: () => store.close(),
+  });
+}
+
+test('L6: nothing is said before it is on disk', async (t) => {
+  const hall = new Hall(t);
+  const [a, b] = ['a', 'b'].map((name) => hall.open(name)) as [Member, Member];
+  const disk = Promise.withResolvers<void>();
+  let isSlow = false;
+  const c = hall.open('c', { wrap: governed(() => (isSlow ? disk.promise : Promise.resolve())) });
+  await change(a, [a, b, c]);
+  hall.away.add(b.id);
+  isSlow = true;
+  const asked = { kind: 'write', expected: numberOf(a), record: 'kept' } as const;
+  const outcome = await a.node.ask(asked, { timeoutMs: 300, id: 'one' });
+  t.strictSame(outcome, { kind: 'unknown' });
+  disk.resolve();
+  t.match(await a.node.ask(asked, { timeoutMs: TIMEOUT_MS, id: 'one' }), { kind: 'committed' });
+});
+
 test('L6: a voter whose disk fails says nothing more; the others go on', async (t) => {
   const hall = new Hall(t);
   const [a, b] = ['a', 'b'].map((name) => hall.open(name)) as [Member, Member];
   let isFailing = false;
-  const wrap = (store: AcceptorStore): AcceptorStore => ({
-    create: (group, state) => store.create(group, state),
-    load: (group) => store.load(group),
-    write: (group, writes) =>
-      isFailing ? Promise.reject(new Error('no space left')) : store.write(group, writes),
-    close: () => store.close(),
-  });
-  const c = hall.open('c', { wrap });
+  let writes = 0;
+  const fail = (): Promise<void> => {
+    writes++;
+    return isFailing ? Promise.reject(new Error('no space left')) : Promise.resolve();
+  };
+  const c = hall.open('c', { wrap: governed(fail) });
   await change(a, [a, b, c]);
   isFailing = true;
   t.match(await write(a, 'on two'), { kind: 'committed' });
   t.match(await write(b, 'on two again'), { kind: 'committed' });
-  t.equal(c.node.standing, 'stopped');
+  while (c.node.standing !== 'stopped') await new Promise((wake) => setImmediate(wake));
+  // The disk works again, but what the voter believes is not on it.
+  isFailing = false;
+  writes = 0;
   hall.away.add(b.id);
   const asked = { kind: 'write', expected: numberOf(a), record: 'on one' } as const;
   t.strictSame(await a.node.ask(asked, { timeoutMs: 500 }), { kind: 'unknown' });
+  t.equal(writes, 0);
 });
 
 test('what has not the form of a message is dropped, and a closed register says so', async (t) => {
