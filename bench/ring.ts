@@ -15,6 +15,7 @@ import Database from 'better-sqlite3';
 import { mintJoinToken, Ring } from '../ring/index.ts';
 import { median, percentile } from './medians.ts';
 import type { Bench, BenchOptions, BenchResult, Bound, Figure } from './report.ts';
+import { attacks } from './ring/attacks.ts';
 import { balance } from './ring/balance.ts';
 
 const VALUE_BYTES = 256;
@@ -59,7 +60,12 @@ const METRICS = [
 export const bench: Bench = { name: 'ring', run };
 
 async function run(options: BenchOptions): Promise<BenchResult> {
-  const placement = balance(options);
+  const exact = balance(options);
+  const attacked = await attacks(options);
+  const placement = {
+    figures: [...exact.figures, ...attacked.figures],
+    bounds: [...exact.bounds, ...attacked.bounds],
+  };
   const cases = CASES.filter(
     ({ name }) => options.cases.length === 0 || options.cases.includes(name),
   );
