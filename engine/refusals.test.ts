@@ -31,6 +31,22 @@ const refused: Record<string, { body: Body; code: string }> = {
     body: (ctx) => ctx.step('a', () => 1, { retry: { attempts: 0 } }),
     code: 'ERR_ENGINE_RETRY_POLICY',
   },
+  'a step without a function': {
+    body: (ctx) => ctx.step('a', undefined as never),
+    code: 'ERR_ENGINE_STEP_OPTIONS',
+  },
+  'a step without a name': {
+    body: (ctx) => ctx.step((() => 1) as never, undefined as never),
+    code: 'ERR_ENGINE_STEP_OPTIONS',
+  },
+  'what a step does on cancel': {
+    body: (ctx) => ctx.step('a', () => 1, { onCancel: 'drop' as 'wait' }),
+    code: 'ERR_ENGINE_STEP_OPTIONS',
+  },
+  'what becomes of a child': {
+    body: (ctx) => ctx.child(good, undefined, { onParentClose: 'kill' as 'cancel' }),
+    code: 'ERR_ENGINE_START_OPTIONS',
+  },
   'the options of a compensation': {
     body: async (ctx) => ctx.compensate('a', () => {}, { retry: { initial: 'soon' } }),
     code: 'ERR_DURATION',
@@ -82,6 +98,29 @@ for (const [what, value] of Object.entries<unknown>({
     await t.rejects(engine.get('x').describe(), { code: 'ERR_ENGINE_NOT_FOUND' });
   });
 }
+
+test('a word that is none of those of an option is refused, and ends no run', async (t) => {
+  const waits = workflow('waits', (ctx) => ctx.receive('go'));
+  const engine = await open(t, waits, good);
+  const existing = await engine.start(waits, undefined, { id: 'open' });
+  const { runId } = await existing.describe();
+  await (await engine.start(good, undefined, { id: 'closed' })).result();
+  const onConflict = 'terminate' as 'fail';
+  await t.rejects(engine.start(waits, undefined, { id: 'open', onConflict }), {
+    code: 'ERR_ENGINE_START_OPTIONS',
+    message: /onConflict.*"terminate"/,
+    hint: /'terminate-existing'/,
+  });
+  const onClosed = 'again' as 'fail';
+  await t.rejects(engine.start(good, undefined, { id: 'closed', onClosed }), {
+    code: 'ERR_ENGINE_START_OPTIONS',
+  });
+  const overlap = 'replace' as 'skip';
+  await t.rejects(engine.schedules.create('s', { every: '1h', workflow: good, overlap }), {
+    code: 'ERR_ENGINE_SCHEDULE',
+  });
+  t.match(await engine.get('open').describe(), { runId, status: 'running' });
+});
 
 test('an id comes back from the disk as it was given, or is refused', async (t) => {
   const path = `${t.testdir({})}/engine.db`;
