@@ -1,7 +1,7 @@
 import { type Test, test } from 'tap';
 import { SqliteStore } from './io/sqlite.ts';
 import type { AnyWorkflow } from './core/contract.ts';
-import { Engine, workflow, type WorkflowContext } from './index.ts';
+import { Engine, type EngineOptions, workflow, type WorkflowContext } from './index.ts';
 import { MemoryStore } from './testing.ts';
 
 type Body = (ctx: WorkflowContext) => Promise<unknown>;
@@ -98,6 +98,27 @@ for (const [what, value] of Object.entries<unknown>({
     await t.rejects(engine.get('x').describe(), { code: 'ERR_ENGINE_NOT_FOUND' });
   });
 }
+
+test('an engine is refused that could not do its work', async (t) => {
+  const store = new MemoryStore();
+  const other = workflow('good', async () => 'other');
+  const wrong: Record<string, object> = {
+    'store is not a store': { workflows: [good] },
+    'workflows is not a list': { store },
+    'concurrency is 0': { store, workflows: [good], concurrency: 0 },
+    'historyEvents is NaN': { store, workflows: [good], limits: { historyEvents: Number.NaN } },
+    'a function in the list': { store, workflows: [async () => 1] },
+    'workflow "good" version "1" is listed with two bodies': { store, workflows: [good, other] },
+  };
+  for (const [message, options] of Object.entries(wrong)) {
+    await t.rejects(Engine.open(options as EngineOptions), {
+      code: 'ERR_ENGINE_OPTIONS',
+      message: new RegExp(message),
+      hint: /./,
+    });
+  }
+  await (await Engine.open({ store, workflows: [good, good] })).close();
+});
 
 test('a word that is none of those of an option is refused, and ends no run', async (t) => {
   const waits = workflow('waits', (ctx) => ctx.receive('go'));
