@@ -325,7 +325,9 @@ export class Engine {
     const copy = (value: unknown, what: string): unknown =>
       this.#payloads.copy(value, `${what} of query "${name}"`);
     const own = copy(argument, 'argument');
-    return this.#executor.visit(record, (run) => copy(run.handlers.query(name, own), 'result'));
+    return this.#executor.visit(record, (run) =>
+      copy(run.handlers.query(name, own, run.stuck), 'result'),
+    );
   }
 
   async #update(

@@ -120,6 +120,35 @@ test('an engine is refused that could not do its work', async (t) => {
   await (await Engine.open({ store, workflows: [good, good] })).close();
 });
 
+test('a query that a stuck run has no handler for says why it is stuck', async (t) => {
+  const foreign = workflow('foreign', () => new Promise(() => {}));
+  const engine = await open(t, foreign);
+  const handle = await engine.start(foreign);
+  await t.rejects(handle.query('q'), {
+    code: 'ERR_ENGINE_QUERY',
+    message: /"q"; the run is stuck: /,
+  });
+});
+
+test('an update without a handler is refused with those that there are', async (t) => {
+  const waits = workflow('waits', async (ctx) => {
+    ctx.onUpdate('raise', () => {});
+    await ctx.receive('go');
+  });
+  const engine = await open(t, waits);
+  await t.rejects((await engine.start(waits)).update('rise'), {
+    code: 'ERR_ENGINE_UPDATE_REJECTED',
+    hint: /raise/,
+  });
+});
+
+test('a wait that was too long names its time with the unit', async (t) => {
+  const waits = workflow('waits', (ctx) => ctx.receive('go'));
+  const engine = await open(t, waits);
+  const handle = await engine.start(waits);
+  await t.rejects(handle.result({ timeout: 1 }), { message: 'no answer within 1 ms' });
+});
+
 test('a word that is none of those of an option is refused, and ends no run', async (t) => {
   const waits = workflow('waits', (ctx) => ctx.receive('go'));
   const engine = await open(t, waits, good);
