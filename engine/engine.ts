@@ -1,6 +1,7 @@
 /** The engine as programs see it: start, find, talk to and replay workflows. */
 import type { Clock } from '../spec/clock.ts';
 import { durationMs } from '../spec/duration.ts';
+import { AetherError } from '../spec/error.ts';
 import { silentLog } from '../spec/log.ts';
 import type { AnyWorkflow, InputOf, OutputOf, StartOptions, WaitOptions } from './core/contract.ts';
 import { UpdateRejectedError } from './core/errors.ts';
@@ -35,6 +36,7 @@ import type {
 } from './options.ts';
 import { replay } from './replay.ts';
 import { type Schedules, scheduleWorkflow, WorkflowSchedules } from './schedules.ts';
+import type { Store } from './store.ts';
 import { Registry } from './workflow.ts';
 
 export type StartArgs<I> = unknown extends I
@@ -65,6 +67,7 @@ export class Engine {
 
   /** Use `Engine.open`. */
   protected constructor(options: EngineOptions) {
+    checkOptions(options);
     this.#options = options;
     this.#registry = new Registry([...options.workflows, scheduleWorkflow]);
     const metrics = new EngineMetrics({
@@ -132,7 +135,7 @@ export class Engine {
     });
   }
 
-  /** Opens the store and goes on with every open run. @throws StoreLockedError, StoreCorruptError */
+  /** Opens the store and goes on with every open run. @throws StoreLockedError, StoreCorruptError, AetherError ERR_ENGINE_OPTIONS */
   static async open(options: EngineOptions): Promise<Engine> {
     const engine = new Engine(options);
     await engine.begin();
@@ -322,7 +325,9 @@ export class Engine {
     const copy = (value: unknown, what: string): unknown =>
       this.#payloads.copy(value, `${what} of query "${name}"`);
     const own = copy(argument, 'argument');
-    return this.#executor.visit(record, (run) => copy(run.handlers.query(name, own), 'result'));
+    return this.#executor.visit(record, (run) =>
+      copy(run.handlers.query(name, own, run.stuck), 'result'),
+    );
   }
 
   async #update(
@@ -344,18 +349,41 @@ export class Engine {
   }
 }
 
-/** @throws RangeError */
+/** @throws AetherError ERR_ENGINE_OPTIONS */
+function checkOptions({ store, workflows, concurrency, limits = {} }: EngineOptions): void {
+  // Programs in JavaScript leave out what the types ask for.
+  if (typeof (store as Store | undefined)?.open !== 'function')
+    throw refusal('store is not a store', "pass one, such as new SqliteStore('engine.db')");
+  if (!Array.isArray(workflows))
+    throw refusal('workflows is not a list', 'pass what workflow() gave: workflows: [order]');
+  for (const [name, value] of Object.entries({ concurrency, ...limits })) {
+    if (value === undefined || value >= 1) continue;
+    throw refusal(`${name} is ${value}`, 'it is a number from 1; leave it out for the default');
+  }
+}
+
+/** @throws AetherError ERR_ENGINE_OPTIONS, ERR_DURATION */
 function retentionMs({ retention, queues = {} }: EngineOptions): number | undefined {
   if (retention === undefined) return undefined;
   const ms = durationMs(retention);
   if (ms < RETENTION_MS_MIN)
-    throw new RangeError(`retention is at least a minute, not ${retention}`);
+    throw refusal(`retention is ${retention}`, "it is at least '1m'; leave it out to keep all");
   for (const [name, { rate }] of Object.entries(queues)) {
     // After a restart, what counts for a rate is read from the store.
-    if (rate !== undefined && ms < durationMs(rate.per))
-      throw new RangeError(`retention ${retention} is shorter than the rate of queue "${name}"`);
+    if (rate === undefined || ms >= durationMs(rate.per)) continue;
+    throw refusal(
+      `retention ${retention} is shorter than the rate of queue "${name}"`,
+      `keep runs for at least ${rate.per}`,
+    );
   }
   return ms;
+}
+
+function refusal(why: string, hint: string): AetherError {
+  return new AetherError(`not the options of an engine: ${why}`, {
+    code: 'ERR_ENGINE_OPTIONS',
+    hint,
+  });
 }
 
 function pendingOf(run: Run): PendingOperation[] {

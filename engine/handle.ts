@@ -49,6 +49,7 @@ export async function wait<T>(
 ): Promise<T> {
   if (signal === undefined && timeout === undefined) return begin();
   const timeoutMs = timeout === undefined ? undefined : durationMs(timeout);
+  const asked = typeof timeout === 'number' ? `${timeout} ms` : timeout;
   if (signal?.aborted === true) throw abortReason(signal);
   const over = new AbortController();
   const ended = Promise.withResolvers<never>();
@@ -60,7 +61,7 @@ export async function wait<T>(
   const cancelTimer =
     timeoutMs === undefined
       ? undefined
-      : clock.after(timeoutMs, () => end(new TimeoutError(`no answer within ${timeout}`)));
+      : clock.after(timeoutMs, () => end(new TimeoutError(`no answer within ${asked}`)));
   signal?.addEventListener('abort', abort, { once: true });
   try {
     // The race looks at both, so that what fails after the other is no unhandled rejection.

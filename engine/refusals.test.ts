@@ -1,7 +1,7 @@
 import { type Test, test } from 'tap';
 import { SqliteStore } from './io/sqlite.ts';
 import type { AnyWorkflow } from './core/contract.ts';
-import { Engine, workflow, type WorkflowContext } from './index.ts';
+import { Engine, type EngineOptions, workflow, type WorkflowContext } from './index.ts';
 import { MemoryStore } from './testing.ts';
 
 type Body = (ctx: WorkflowContext) => Promise<unknown>;
@@ -30,6 +30,22 @@ const refused: Record<string, { body: Body; code: string }> = {
   'the retry policy of a step': {
     body: (ctx) => ctx.step('a', () => 1, { retry: { attempts: 0 } }),
     code: 'ERR_ENGINE_RETRY_POLICY',
+  },
+  'a step without a function': {
+    body: (ctx) => ctx.step('a', undefined as never),
+    code: 'ERR_ENGINE_STEP_OPTIONS',
+  },
+  'a step without a name': {
+    body: (ctx) => ctx.step((() => 1) as never, undefined as never),
+    code: 'ERR_ENGINE_STEP_OPTIONS',
+  },
+  'what a step does on cancel': {
+    body: (ctx) => ctx.step('a', () => 1, { onCancel: 'drop' as 'wait' }),
+    code: 'ERR_ENGINE_STEP_OPTIONS',
+  },
+  'what becomes of a child': {
+    body: (ctx) => ctx.child(good, undefined, { onParentClose: 'kill' as 'cancel' }),
+    code: 'ERR_ENGINE_START_OPTIONS',
   },
   'the options of a compensation': {
     body: async (ctx) => ctx.compensate('a', () => {}, { retry: { initial: 'soon' } }),
@@ -82,6 +98,79 @@ for (const [what, value] of Object.entries<unknown>({
     await t.rejects(engine.get('x').describe(), { code: 'ERR_ENGINE_NOT_FOUND' });
   });
 }
+
+test('an engine is refused that could not do its work', async (t) => {
+  const store = new MemoryStore();
+  const other = workflow('good', async () => 'other');
+  const wrong: Record<string, object> = {
+    'store is not a store': { workflows: [good] },
+    'workflows is not a list': { store },
+    'concurrency is 0': { store, workflows: [good], concurrency: 0 },
+    'historyEvents is NaN': { store, workflows: [good], limits: { historyEvents: Number.NaN } },
+    'a function in the list': { store, workflows: [async () => 1] },
+    'workflow "good" version "1" is listed with two bodies': { store, workflows: [good, other] },
+  };
+  for (const [message, options] of Object.entries(wrong)) {
+    await t.rejects(Engine.open(options as EngineOptions), {
+      code: 'ERR_ENGINE_OPTIONS',
+      message: new RegExp(message),
+      hint: /./,
+    });
+  }
+  await (await Engine.open({ store, workflows: [good, good] })).close();
+});
+
+test('a query that a stuck run has no handler for says why it is stuck', async (t) => {
+  const foreign = workflow('foreign', () => new Promise(() => {}));
+  const engine = await open(t, foreign);
+  const handle = await engine.start(foreign);
+  await t.rejects(handle.query('q'), {
+    code: 'ERR_ENGINE_QUERY',
+    message: /"q"; the run is stuck: /,
+  });
+});
+
+test('an update without a handler is refused with those that there are', async (t) => {
+  const waits = workflow('waits', async (ctx) => {
+    ctx.onUpdate('raise', () => {});
+    await ctx.receive('go');
+  });
+  const engine = await open(t, waits);
+  await t.rejects((await engine.start(waits)).update('rise'), {
+    code: 'ERR_ENGINE_UPDATE_REJECTED',
+    hint: /raise/,
+  });
+});
+
+test('a wait that was too long names its time with the unit', async (t) => {
+  const waits = workflow('waits', (ctx) => ctx.receive('go'));
+  const engine = await open(t, waits);
+  const handle = await engine.start(waits);
+  await t.rejects(handle.result({ timeout: 1 }), { message: 'no answer within 1 ms' });
+});
+
+test('a word that is none of those of an option is refused, and ends no run', async (t) => {
+  const waits = workflow('waits', (ctx) => ctx.receive('go'));
+  const engine = await open(t, waits, good);
+  const existing = await engine.start(waits, undefined, { id: 'open' });
+  const { runId } = await existing.describe();
+  await (await engine.start(good, undefined, { id: 'closed' })).result();
+  const onConflict = 'terminate' as 'fail';
+  await t.rejects(engine.start(waits, undefined, { id: 'open', onConflict }), {
+    code: 'ERR_ENGINE_START_OPTIONS',
+    message: /onConflict.*"terminate"/,
+    hint: /'terminate-existing'/,
+  });
+  const onClosed = 'again' as 'fail';
+  await t.rejects(engine.start(good, undefined, { id: 'closed', onClosed }), {
+    code: 'ERR_ENGINE_START_OPTIONS',
+  });
+  const overlap = 'replace' as 'skip';
+  await t.rejects(engine.schedules.create('s', { every: '1h', workflow: good, overlap }), {
+    code: 'ERR_ENGINE_SCHEDULE',
+  });
+  t.match(await engine.get('open').describe(), { runId, status: 'running' });
+});
 
 test('an id comes back from the disk as it was given, or is refused', async (t) => {
   const path = `${t.testdir({})}/engine.db`;

@@ -144,13 +144,16 @@ test('who has the handle of a forgotten run hears of what goes on for it, and of
 test('a retention that would forget what counts for the rate of a queue is refused', async (t) => {
   const queues = { slow: { rate: { limit: 1, per: '1d' } } };
   const options = { store: new MemoryStore(), workflows: [quick], queues };
-  await t.rejects(Engine.open({ ...options, retention: '23h' }), RangeError);
+  await t.rejects(Engine.open({ ...options, retention: '23h' }), {
+    code: 'ERR_ENGINE_OPTIONS',
+    message: /retention 23h .*"slow"/,
+  });
   await (await Engine.open({ ...options, retention: '1d' })).close();
 });
 
 test('a retention so short that results would go before they are read is refused', async (t) => {
-  await t.rejects(
-    Engine.open({ store: new MemoryStore(), workflows: [quick], retention: '59s' }),
-    RangeError,
-  );
+  await t.rejects(Engine.open({ store: new MemoryStore(), workflows: [quick], retention: '59s' }), {
+    code: 'ERR_ENGINE_OPTIONS',
+    hint: /'1m'/,
+  });
 });

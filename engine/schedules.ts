@@ -2,6 +2,7 @@
 import { AetherError } from '../spec/error.ts';
 import type { Clock } from '../spec/clock.ts';
 import { type Duration, durationMs } from '../spec/duration.ts';
+import { checkChoice } from './core/choice.ts';
 import type { AnyWorkflow } from './core/contract.ts';
 import { AlreadyExistsError, NotFoundError } from './core/errors.ts';
 import { argsHash } from './core/payload.ts';
@@ -192,11 +193,14 @@ function hashOf(rule: ScheduleRule): string {
   return argsHash(rule, 'rule of a schedule', sha256);
 }
 
+const OVERLAP = ['skip', 'buffer-one', 'cancel-other', 'allow-all'];
+
 /** @throws AetherError ERR_ENGINE_SCHEDULE, ERR_DURATION */
 function ruleOf(spec: ScheduleSpec): ScheduleRule {
   const { cron, every, zone = 'UTC', input, overlap = 'skip', catchup = CATCHUP_MS } = spec;
   if ((cron === undefined) === (every === undefined))
     throw refusal('it needs cron or every, not both');
+  checkChoice('overlap', overlap, OVERLAP, 'ERR_ENGINE_SCHEDULE');
   const everyMs = every === undefined ? undefined : durationMs(every);
   if (everyMs === 0) throw refusal('every is 0');
   return {

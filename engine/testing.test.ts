@@ -73,3 +73,17 @@ test('a wait for a step that hangs ends too, in real time', async (t) => {
   await byHand.advance(24 * HOUR_MS - 1);
   await Promise.all([t.rejects(waiting, TimeoutError), byHand.advance(1)]);
 });
+
+test('a run that is stuck says why, so that a test that waits for it does', async (t) => {
+  const { args: said } = t.capture(console, 'error');
+  const calls = workflow('calls', async () => Date.now());
+  const engine = await open(t, { workflows: [calls] });
+  const handle = await engine.start(calls, undefined, { id: 'c1' });
+  t.equal((await handle.describe()).status, 'stuck');
+  t.match(said(), [
+    [
+      'run stuck',
+      { workflowId: 'c1', reason: /Date\.now/, hint: /ctx\.now/, at: /testing\.test\.ts/ },
+    ],
+  ]);
+});

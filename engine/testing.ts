@@ -1,6 +1,7 @@
 /** `aether/engine/testing`: an engine in memory whose time is a number. */
 import type { Clock } from '../spec/clock.ts';
 import { type Duration, durationMs } from '../spec/duration.ts';
+import { type Log, silentLog } from '../spec/log.ts';
 import { seededRandom } from '../spec/random.ts';
 import { Engine } from './engine.ts';
 import { systemClock } from './io/machine-clock.ts';
@@ -10,6 +11,7 @@ import type { EngineOptions } from './options.ts';
 
 export { MemoryStore } from './io/memory.ts';
 
+/** `log` by default prints what is an error, such as a run that is stuck. */
 export type TestEngineOptions = Omit<EngineOptions, 'store' | 'clock'> & {
   /** Of the jitter of retries. Default 1. */
   seed?: number;
@@ -22,6 +24,8 @@ export type TestEngineOptions = Omit<EngineOptions, 'store' | 'clock'> & {
   skipTime?: boolean;
 };
 
+/** Who waits for a run that is stuck waits for ever: a test that hangs has the reason in its output. */
+const testLog: Log = { ...silentLog, error: (fields, message) => console.error(message, fields) };
 const START_AT = Date.UTC(2030, 0, 1);
 /** Turns of the event loop that must pass without work before time jumps, so that a test's next call comes first. */
 const QUIET_TURNS = 3;
@@ -33,7 +37,7 @@ export class TestEngine extends Engine {
 
   private constructor(options: TestEngineOptions, store: MemoryStore, clock: VirtualClock) {
     const { strict = true, seed = 1 } = options;
-    super({ ...options, strict, store, clock, random: seededRandom(seed) });
+    super({ log: testLog, ...options, strict, store, clock, random: seededRandom(seed) });
     this.#testOptions = options;
     this.#store = store;
     this.clock = clock;

@@ -21,10 +21,13 @@ export function workflow<I, O>(
 export class Registry {
   readonly #versions = new Map<string, Map<string, Definition<unknown, unknown>>>();
 
+  /** @throws AetherError ERR_ENGINE_OPTIONS */
   constructor(workflows: readonly AnyWorkflow[]) {
     for (const one of workflows) {
-      if (!('body' in one)) throw new TypeError(`${one.name} was not made by workflow()`);
+      if (typeof one !== 'object' || !('body' in one)) throw notOne(one);
       const versions = this.#versions.get(one.name) ?? new Map<string, never>();
+      const listed: unknown = versions.get(one.version);
+      if (listed !== undefined && listed !== one) throw listedTwice(one);
       versions.delete(one.version);
       versions.set(one.version, one as Definition<unknown, unknown>);
       this.#versions.set(one.name, versions);
@@ -61,4 +64,19 @@ export class Registry {
       hint: `list it in EngineOptions.workflows beside the new one; registered: ${known}`,
     });
   }
+}
+
+function notOne(value: unknown): AetherError {
+  const what = typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+  return new AetherError(`${what} in the list of workflows was not made by workflow()`, {
+    code: 'ERR_ENGINE_OPTIONS',
+    hint: "write workflow('name', async (ctx, input) => …), and list what it gives",
+  });
+}
+
+function listedTwice({ name, version }: AnyWorkflow): AetherError {
+  return new AetherError(`workflow "${name}" version "${version}" is listed with two bodies`, {
+    code: 'ERR_ENGINE_OPTIONS',
+    hint: "give one of them another name, or a version: workflow(name, body, { version: '2' })",
+  });
 }

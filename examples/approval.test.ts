@@ -46,6 +46,7 @@ test('an answer in time ends it; a late one is for who is asked then', async (t)
 test('the command asks and ends; a second one answers', async (t) => {
   const state = stateFolder(t);
   const run = (...args: string[]) => runExample('approval', [...args, '--state', state]);
+  t.match(await run('aprove'), { code: 2, said: [] }, 'a slip of the pen asks nobody');
   t.match(await run('reject'), { code: 0, said: [/^nobody waits for an answer/] });
   t.match(await run('ask'), {
     code: 0,

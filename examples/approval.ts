@@ -54,7 +54,13 @@ async function main(): Promise<void> {
     allowPositionals: true,
   });
   const { state = join(tmpdir(), 'aether-approval'), patience } = values;
-  const answer = ANSWERS[positionals[0] ?? 'ask'];
+  const [command = 'ask'] = positionals;
+  const answer = ANSWERS[command];
+  if (answer === undefined && command !== 'ask') {
+    console.error(`${command} is none of ask, approve and reject`);
+    process.exitCode = 2;
+    return;
+  }
   mkdirSync(state, { recursive: true });
 
   const store = new SqliteStore(join(state, 'engine.db'));

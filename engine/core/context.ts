@@ -12,13 +12,14 @@ import type {
   WorkflowContext,
 } from './contract.ts';
 import { checkedAttributes } from './attributes.ts';
+import { checkChoice } from './choice.ts';
 import { CancelledError, TimeoutError } from './errors.ts';
 import type { Attributes, ParentLink } from './event.ts';
 import type { Operation } from './operation.ts';
 import { argsHash } from './payload.ts';
 import { Continuation, type Run } from './run.ts';
 import type { Scope } from './scope.ts';
-import { checkStepOptions } from './step-options.ts';
+import { checkStep } from './step-options.ts';
 
 /** What a body's operations reach outside of its run; called from steps only. */
 export interface Outside {
@@ -36,6 +37,8 @@ export interface ChildStart {
   /** Trace of the parent, as a W3C traceparent. */
   readonly trace?: string;
 }
+
+const ON_PARENT_CLOSE = ['cancel', 'terminate', 'abandon'];
 
 /** Every other error may pass: the start is tried again. */
 const START_REFUSED = [
@@ -74,7 +77,7 @@ export class RunContext<I> implements WorkflowContext<I> {
     fn: (step: StepContext) => T | Promise<T>,
     options: StepOptions<T> = {},
   ): Promise<T> {
-    checkStepOptions(options);
+    checkStep(name, fn, options);
     const hash = argsHash(options.input, `input of step "${name}"`, this.#digest);
     const step = { fn, options: options as StepOptions<unknown>, attempt: 1 };
     return this.#run.schedule(this.#scope, 'step', name, { hash, step }) as Promise<T>;
@@ -150,6 +153,7 @@ export class RunContext<I> implements WorkflowContext<I> {
     options: StartOptions & { onParentClose?: ParentLink['onClose'] },
   ): Promise<ChildHandle<CO>> {
     const { onParentClose: onClose = 'cancel', ...startOptions } = options;
+    checkChoice('onParentClose', onClose, ON_PARENT_CLOSE, 'ERR_ENGINE_START_OPTIONS');
     const { name } = workflow;
     const { workflowId, runId } = this;
     const { trace } = this.#run.started;
@@ -223,7 +227,7 @@ export class RunContext<I> implements WorkflowContext<I> {
     undo: (step: StepContext) => void | Promise<void>,
     options: StepOptions<void> = {},
   ): void {
-    checkStepOptions(options);
+    checkStep(name, undo, options);
     this.#run.saga.add({ name, fn: undo, options });
   }
 

@@ -43,12 +43,15 @@ export class Handlers {
     this.#updates.set(name, handler);
   }
 
-  /** @throws QueryError */
-  query(name: string, argument: unknown): unknown {
+  /** @param stuck why the body did not get further, if it is stuck: it may register a handler there. @throws QueryError */
+  query(name: string, argument: unknown, stuck?: Error): unknown {
     const handler = this.#queries.get(name);
     if (handler === undefined) {
-      const known = [...this.#queries.keys()].join(', ') || 'none';
-      throw new QueryError(`no handler for query "${name}"`, { hint: `registered: ${known}` });
+      const why = stuck === undefined ? '' : `; the run is stuck: ${stuck.message}`;
+      throw new QueryError(`no handler for query "${name}"${why}`, {
+        hint: `registered: ${namesOf(this.#queries)}`,
+        cause: stuck,
+      });
     }
     this.#querying = true; // H2
     try {
@@ -75,7 +78,11 @@ export class Handlers {
   /** Whether an update would be taken now (H3). @throws UpdateRejectedError */
   validateUpdate(name: string, argument: unknown): void {
     const handler = this.#updates.get(name);
-    if (handler === undefined) throw new UpdateRejectedError(`no handler for update "${name}"`);
+    if (handler === undefined) {
+      throw new UpdateRejectedError(`no handler for update "${name}"`, {
+        hint: `registered: ${namesOf(this.#updates)}`,
+      });
+    }
     try {
       handler.validate?.(argument);
     } catch (error) {
@@ -105,4 +112,8 @@ export class Handlers {
     }
     if (this.#cancelled !== undefined) throw this.#cancelled;
   }
+}
+
+function namesOf(handlers: ReadonlyMap<string, unknown>): string {
+  return [...handlers.keys()].join(', ') || 'none';
 }

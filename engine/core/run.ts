@@ -291,7 +291,7 @@ export class Run {
     }
     if (this.#stuck !== undefined || this.#closing !== undefined) return undefined;
     if (!this.#delivering) {
-      this.#fail(foreignAwait(`${describeEvent(command)} came from outside of any event`));
+      this.#fail(foreignAwait(`${describeEvent(command)} came from outside of the body: ${STRAY}`));
       this.ports.onStray?.();
       return undefined;
     }
@@ -604,6 +604,8 @@ export class Run {
     return { events: this.#tape.take(), ...this.#operations.take() };
   }
 }
+
+const STRAY = 'from within a step or callback, or after the body awaited something else';
 
 /** A stuck run begins once it is mended: its journal does not grow meanwhile. */
 export function mayCallBody(run: Run): boolean {

@@ -90,6 +90,12 @@ export function openFile(path: string, durability: Durability): Database.Databas
         cause: error,
       });
     }
+    if ((error as { code?: string }).code === 'SQLITE_NOTADB') {
+      throw new StoreCorruptError(`${path} is not a database, or its first page is damaged`, {
+        hint: 'name another file, or restore this one from a backup',
+        cause: error,
+      });
+    }
     throw error;
   }
 }

@@ -158,6 +158,15 @@ test('a file of a later schema is refused', async (t) => {
   await t.rejects(new SqliteStore(path).open(), { code: 'ERR_ENGINE_STORE_VERSION' });
 });
 
+test('a file that is no database is refused by its name', async (t) => {
+  const path = tempFile(t);
+  writeFileSync(path, JSON.stringify({ text: 'not a database'.repeat(100) }));
+  await t.rejects(new SqliteStore(path).open(), {
+    code: 'ERR_ENGINE_STORE_CORRUPT',
+    message: `${path} is not a database, or its first page is damaged`,
+  });
+});
+
 test('each single flipped bit of an entry is found when it is read', async (t) => {
   const path = tempFile(t);
   const store = await opened(t, path);

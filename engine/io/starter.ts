@@ -3,6 +3,7 @@ import { durationMs } from '../../spec/duration.ts';
 import { AetherError } from '../../spec/error.ts';
 import type { Clock } from '../../spec/clock.ts';
 import { checkedAttributes } from '../core/attributes.ts';
+import { checkChoice } from '../core/choice.ts';
 import type { StartOptions } from '../core/contract.ts';
 import { AlreadyExistsError, NotFoundError, PayloadTypeError } from '../core/errors.ts';
 import type { OutsideEvent, ParentLink, StartedEvent } from '../core/event.ts';
@@ -177,8 +178,13 @@ export class Starter {
   }
 }
 
+const ON_CONFLICT = ['use-existing', 'fail', 'terminate-existing'];
+const ON_CLOSED = ['use-existing', 'restart-if-failed', 'restart', 'fail'];
+
 /** @throws AetherError ERR_ENGINE_START_OPTIONS */
-function checkOptions({ id, priority = 0 }: StartOptions): void {
+function checkOptions({ id, priority = 0, onConflict, onClosed }: StartOptions): void {
+  checkChoice('onConflict', onConflict, ON_CONFLICT, 'ERR_ENGINE_START_OPTIONS');
+  checkChoice('onClosed', onClosed, ON_CLOSED, 'ERR_ENGINE_START_OPTIONS');
   // A store keeps text as UTF-8: half of a surrogate pair would come back as another id.
   const isText = id === undefined || (typeof id === 'string' && id.isWellFormed());
   if (isText && Number.isFinite(priority)) return;
