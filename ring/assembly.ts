@@ -9,6 +9,7 @@ import { certificateMessage } from './core/epoch-record.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
+import { type TransportLimits, transportLimits } from './core/transport-limits.ts';
 import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
 import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
 import { createCertificate } from './io/certificate.ts';
@@ -45,6 +46,8 @@ export interface RingOptions {
   random?: Random;
   log?: Log;
   swim?: Partial<SwimOptions>;
+  /** What others may make this node do. */
+  limits?: Partial<TransportLimits>;
 }
 
 /** What a node stands on, before it takes part. */
@@ -77,6 +80,7 @@ export async function assemble(
 ): Promise<Assembly> {
   const { clock = systemClock, random = systemRandom, log = silentLog, data } = options;
   const swim = swimOptions(options.swim);
+  const limits = transportLimits(options.limits);
   checkOptions(options);
 
   held.adopt(holdDataFolder(data), (folder) => folder.release());
@@ -99,6 +103,7 @@ export async function assemble(
     certificate: createCertificate(key),
     clock,
     log,
+    limits,
     hello: () => {
       const lattice = store.lattice();
       return { epoch: keeper.number, ...(lattice === undefined ? {} : { lattice }) };

@@ -13,6 +13,7 @@ import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
 import { toJoinRequest } from './core/token.ts';
 import { IdentityError } from './io/certificate.ts';
 import { Membership } from './io/membership.ts';
+import type { TransportCounts } from './io/peers.ts';
 import { KeyValueStore } from './kv.ts';
 import { JOIN, JOIN_TIMEOUT_MS } from './join.ts';
 import { type Rpc, RpcError } from './rpc.ts';
@@ -190,6 +191,11 @@ export class Ring {
     }
     this.#facts = facts;
     this.#membership.setFacts(this.#facts);
+  }
+
+  /** What the transport has received, refused and dropped, and what is open now. */
+  transport(): TransportCounts {
+    return this.#node.peers.counts();
   }
 
   /** @returns ends it. */

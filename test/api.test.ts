@@ -152,6 +152,8 @@ test('apps, their particles, flows, logs and figures', async (t) => {
     /aether_exchanges_total\{from="world",to="tiny\/web",verdict="allowed",status="200"\} 1/,
   );
   t.match(metrics, /aether_members\{state="alive"\} 1/);
+  t.match(metrics, /aether_ring_over_rate_total\{class="guest"\} 0/);
+  t.match(metrics, /aether_ring_links\{state="members"\} 0/);
   t.match(metrics, /^aether_engine_runs_closed_total\{workflow="\S+",status="completed"\} \d+$/m);
   const invoke = { method: 'POST', json: { export: 'nothing' } } as const;
   await t.rejects(api.call('/particles/tiny/web/invoke', invoke), {

@@ -1,11 +1,13 @@
 /** What a node counts, in the text form of Prometheus. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Flow } from '../../datapath/index.ts';
+import type { TransportCounts } from '../../ring/index.ts';
 
 export interface MetricSources {
   /** Members by state. */
   members: () => Record<string, number>;
   epoch: () => number;
+  transport: () => TransportCounts;
   /** Instances by state. */
   instances: () => Record<string, number>;
   /** What the engine counts, in the same text form. */
@@ -43,6 +45,7 @@ export class Metrics {
       registers,
       collect: () => epoch.set(sources.epoch()),
     });
+    transport(sources.transport, registers);
   }
 
   observe(flow: Flow): void {
@@ -55,6 +58,62 @@ export class Metrics {
     const text = (await this.#registry.metrics()) + this.#engine();
     return { contentType: this.#registry.contentType, text };
   }
+}
+
+function transport(read: () => TransportCounts, registers: Registry[]): void {
+  const count = <K extends string>(
+    name: string,
+    help: string,
+    label: string,
+    values: (counts: TransportCounts) => Record<K, number>,
+  ): void => {
+    const counter: Counter = new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect: () => {
+        counter.reset();
+        for (const [key, value] of Object.entries<number>(values(read())))
+          counter.inc({ [label]: key }, value);
+      },
+    });
+  };
+  count('aether_ring_received_total', 'Messages from peers', 'class', (of) => of.received);
+  count(
+    'aether_ring_over_rate_total',
+    'Messages from peers above their rate: casts dropped, calls refused',
+    'class',
+    (of) => of.overRate,
+  );
+  count(
+    'aether_ring_unsent_total',
+    'Messages to peers that found a full queue or no connection',
+    'class',
+    (of) => of.unsent,
+  );
+  count(
+    'aether_ring_refused_total',
+    'Connections refused or closed for others, by reason',
+    'reason',
+    (of) => of.refused,
+  );
+  byState('aether_ring_links', 'Connections by state', () => read().open, registers);
+  const queued: Gauge = new Gauge({
+    name: 'aether_ring_queued_bytes',
+    help: 'Bytes that wait to be sent to peers',
+    registers,
+    collect: () => queued.set(read().queuedBytes),
+  });
+  const rests: Counter = new Counter({
+    name: 'aether_ring_rests_total',
+    help: 'Times that a peer above its rate was not read from for a while',
+    registers,
+    collect: () => {
+      rests.reset();
+      rests.inc(read().rests);
+    },
+  });
 }
 
 function byState(

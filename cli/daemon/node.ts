@@ -166,6 +166,7 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   const metrics = new Metrics({
     members: () => Object.fromEntries(tally(ring.members().map(({ state }) => state))),
     epoch: () => ring.epoch().number,
+    transport: () => ring.transport(),
     instances: () => Object.fromEntries(tally(lifecycle.host.list().map(({ state }) => state))),
     engine: () => engine.metrics(),
   });

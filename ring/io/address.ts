@@ -36,3 +36,16 @@ export function dialableHost(host: string): string {
     .find((address) => !address.internal && address.family === family && address.scopeid !== 1);
   return outward?.address ?? (host === '::' ? '::1' : '127.0.0.1');
 }
+
+/**
+ * Whose address it is, to count by: an IPv4 address, or the /64 of an IPv6 one, which is what one site has (RFC 6177).
+ */
+export function originOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined || !address.includes(':')) return mapped ?? address;
+  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
+  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
+  const [first, last] = [groups(head), groups(tail ?? '')];
+  const zeros = tail === undefined ? 0 : 8 - first.length - last.length;
+  return [...first, ...Array.from({ length: zeros }, () => '0'), ...last].slice(0, 4).join(':');
+}

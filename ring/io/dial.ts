@@ -6,16 +6,10 @@ import { WebSocket } from 'ws';
 import { AetherError } from '../../spec/error.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
 import { isErrorBody, rebuildError } from '../core/remote-error.ts';
+import type { Lane } from '../core/traffic.ts';
 import { parseAddress } from './address.ts';
 import { certifiedNode, IdentityError } from './certificate.ts';
-import {
-  HANDSHAKE_TIMEOUT_MS,
-  type Hello,
-  helloHeaders,
-  parseHello,
-  SUBPROTOCOL,
-} from './hello.ts';
-import type { Lane } from './link.ts';
+import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
 
 const REFUSAL_LENGTH_MAX = 8_192;
 
@@ -29,6 +23,8 @@ export interface DialOptions {
   /** PEM. */
   certificate: string;
   hello: Hello;
+  /** From the first byte to the open WebSocket. */
+  timeoutMs: number;
   /** Gives up. */
   signal: AbortSignal;
 }
@@ -43,7 +39,10 @@ export interface Dialled {
  * @throws IdentityError ERR_RING_IDENTITY when another than `node` answers.
  * @throws AetherError what the peer refused us with, or ERR_RING_UNREACHABLE.
  */
-export async function dial(options: DialOptions): Promise<Dialled> {
+export async function dial(given: DialOptions): Promise<Dialled> {
+  // Who answers one byte at a time is not waited for.
+  const signal = AbortSignal.any([given.signal, AbortSignal.timeout(given.timeoutMs)]);
+  const options = { ...given, signal };
   const tls = await connectTls(options);
   const giveUp = (): unknown => tls.destroy();
   options.signal.addEventListener('abort', giveUp);
@@ -73,7 +72,6 @@ function connectTls(options: DialOptions): Promise<TLSSocket> {
       rejectUnauthorized: false,
       minVersion: 'TLSv1.3',
       secureOptions: constants.SSL_OP_NO_TICKET,
-      timeout: HANDSHAKE_TIMEOUT_MS,
     });
     const unreachable = (why: string): void => {
       socket.destroy();
@@ -85,15 +83,13 @@ function connectTls(options: DialOptions): Promise<TLSSocket> {
       );
     };
     socket.once('error', (error) => unreachable(error.message));
-    socket.once('timeout', () => unreachable('no answer'));
     socket.once('close', () => unreachable('it hung up'));
-    const giveUp = (): void => unreachable('this node stops');
+    const giveUp = (): void => unreachable('no answer in time');
     options.signal.addEventListener('abort', giveUp);
     socket.once('close', () => options.signal.removeEventListener('abort', giveUp));
     socket.once('secureConnect', () => {
       options.signal.removeEventListener('abort', giveUp);
-      socket.removeAllListeners('timeout').removeAllListeners('close').removeAllListeners('error');
-      socket.setTimeout(0).setNoDelay(true);
+      socket.removeAllListeners('close').removeAllListeners('error').setNoDelay(true);
       done(socket);
     });
   });
@@ -106,7 +102,6 @@ function openWebSocket(
   return new Promise((done, fail) => {
     const socket = new WebSocket(`wss://${options.address}/${options.lane}`, SUBPROTOCOL, {
       createConnection: () => tls,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       maxPayload: FRAME_BYTES_MAX * 2,
       perMessageDeflate: false,
       headers: helloHeaders(options.hello),

@@ -1,8 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** From the first byte to the open WebSocket. */
-export const HANDSHAKE_TIMEOUT_MS = 5_000;
-
 export const SUBPROTOCOL = 'aether.1';
 
 /** What both sides say of themselves as their WebSocket opens. */

@@ -1,9 +1,11 @@
 /**
  * One socket to one proven peer: messages in and out, batched into one write per turn of the loop.
  *
- * Whatever breaks the format closes this socket, with the reason, and nothing else.
+ * Whatever breaks the format closes this socket, with the reason, and nothing else. Nothing is read while messages
+ * wait here or the peer is over its rates, so that what it sends too much waits at its own end.
  */
 import type { WebSocket } from 'ws';
+import type { Clock } from '../../spec/clock.ts';
 import { AetherError } from '../../spec/error.ts';
 import {
   decodeFrame,
@@ -14,17 +16,21 @@ import {
   type Message,
   Reassembly,
 } from '../core/frame.ts';
-
-/** Control carries membership and short calls; bulk what would keep them waiting. */
-export type Lane = 'control' | 'bulk';
+import type { Lane } from '../core/traffic.ts';
 
 /** Bytes that wait to be written; more are refused. */
 const QUEUE_BYTES_MAX: Record<Lane, number> = { control: 8 << 20, bulk: 64 << 20 };
 /** How long a peer may take to answer our closing. */
 const CLOSE_GRACE_MS = 1_000;
+/** Messages of one link that are handled before others have their turn. */
+const TURN_MESSAGES_MAX = 64;
 
 export interface LinkEvents {
   message(link: Link, message: Message): void;
+  /** So many bytes have come in a frame; 0: a ping or its answer. */
+  frame(link: Link, bytes: number): void;
+  /** How long the peer is not to be read from; 0 = it may go on. */
+  restMs(link: Link): number;
   /** What unfinished messages of the peer may have in all. */
   unfinishedBytesMax(link: Link): number;
   /** Once. @param why the close code and reason, or the error. */
@@ -37,6 +43,12 @@ export class Link {
   /** Fulfilled once the socket is gone. */
   readonly closed: Promise<void>;
   readonly #socket: WebSocket;
+  readonly #events: LinkEvents;
+  readonly #clock: Clock;
+  /** What came and waits to be handled, in order: frames that one read brought. */
+  #inbox: Message[] = [];
+  #nextTurn: NodeJS.Immediate | undefined;
+  #cancelRest: (() => void) | undefined;
   readonly #batch = new FrameBatch();
   readonly #reassembly = new Reassembly();
   #flush: NodeJS.Immediate | undefined;
@@ -45,24 +57,39 @@ export class Link {
   #isOpen = true;
   #fault: string | undefined;
 
-  constructor(socket: WebSocket, peer: string, lane: Lane, events: LinkEvents) {
+  constructor(socket: WebSocket, peer: string, lane: Lane, events: LinkEvents, clock: Clock) {
     this.peer = peer;
     this.lane = lane;
     this.#socket = socket;
+    this.#events = events;
+    this.#clock = clock;
     socket.on('message', (data, isBinary) => {
-      if (this.#isOpen) this.#receive(data as Buffer, isBinary, events);
+      if (this.#isOpen) this.#receive(data as Buffer, isBinary);
     });
+    for (const beat of ['ping', 'pong'] as const) {
+      socket.on(beat, () => {
+        if (!this.#isOpen) return;
+        events.frame(this, 0);
+        this.#rest();
+      });
+    }
     socket.on('error', (error) => {
       this.#fault ??= error.message;
     });
     this.closed = new Promise((done) => {
       socket.once('close', (code, reason) => {
         this.#isOpen = false;
+        this.#stopReading();
         if (this.#flush !== undefined) clearImmediate(this.#flush);
         events.down(this, this.#fault ?? `closed with ${code} ${reason.toString()}`.trimEnd());
         done();
       });
     });
+  }
+
+  /** Bytes that wait to be written. */
+  get queuedBytes(): number {
+    return this.#queuedBytes + this.#socket.bufferedAmount;
   }
 
   get isOpen(): boolean {
@@ -75,8 +102,8 @@ export class Link {
    * @returns false when the link is down or its queue is full: nothing will be sent.
    */
   send(message: Uint8Array): boolean {
-    const waiting = this.#queuedBytes + this.#socket.bufferedAmount;
-    if (!this.#isOpen || waiting + message.length > QUEUE_BYTES_MAX[this.lane]) return false;
+    const wanted = this.queuedBytes + message.length;
+    if (!this.#isOpen || wanted > QUEUE_BYTES_MAX[this.lane]) return false;
     if (isLong(message))
       for (const part of encodeParts(this.#streams++, message)) this.#queue(part);
     else this.#queue(message);
@@ -88,7 +115,9 @@ export class Link {
     this.#write(this.#batch.take());
     this.#isOpen = false;
     this.#fault ??= reason;
+    this.#stopReading();
     this.#socket.close(code, reason);
+    this.#socket.resume(); // Its answer to that is still read.
     const grace = setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
     this.#socket.once('close', () => clearTimeout(grace));
   }
@@ -107,16 +136,60 @@ export class Link {
     if (frame !== undefined && this.#isOpen) this.#socket.send(frame);
   }
 
-  #receive(data: Buffer, isBinary: boolean, events: LinkEvents): void {
-    try {
+  #receive(data: Buffer, isBinary: boolean): void {
+    this.#orClose(() => {
       if (!isBinary) throw new AetherError('a text frame', { code: 'ERR_RING_FRAME_MALFORMED' });
-      for (const message of decodeFrame(data)) {
-        const whole =
-          message.kind === 'part'
-            ? this.#reassembly.add(message, events.unfinishedBytesMax(this))
-            : message;
-        if (whole !== undefined && this.#isOpen) events.message(this, whole);
-      }
+      this.#events.frame(this, data.length);
+      for (const message of decodeFrame(data)) this.#inbox.push(message);
+      if (this.#nextTurn === undefined) this.#handle();
+    });
+  }
+
+  #handle(): void {
+    for (const message of this.#inbox.splice(0, TURN_MESSAGES_MAX)) {
+      if (!this.#isOpen) return;
+      const whole =
+        message.kind === 'part'
+          ? this.#reassembly.add(message, this.#events.unfinishedBytesMax(this))
+          : message;
+      if (whole !== undefined) this.#events.message(this, whole);
+    }
+    if (!this.#isOpen) return;
+    if (this.#inbox.length === 0) {
+      this.#rest();
+      return;
+    }
+    this.#socket.pause();
+    this.#nextTurn = setImmediate(() => {
+      this.#nextTurn = undefined;
+      this.#orClose(() => this.#handle());
+    });
+  }
+
+  /** Reads on, at once or after a rest. */
+  #rest(): void {
+    if (this.#nextTurn !== undefined || this.#cancelRest !== undefined) return;
+    const restMs = this.#events.restMs(this);
+    if (restMs <= 0) {
+      if (this.#socket.isPaused) this.#socket.resume();
+      return;
+    }
+    this.#socket.pause();
+    this.#cancelRest = this.#clock.after(Math.ceil(restMs), () => {
+      this.#cancelRest = undefined;
+      this.#rest();
+    });
+  }
+
+  #stopReading(): void {
+    this.#inbox = [];
+    if (this.#nextTurn !== undefined) clearImmediate(this.#nextTurn);
+    this.#cancelRest?.();
+  }
+
+  #orClose(work: () => void): void {
+    try {
+      work();
     } catch (error) {
       if (!AetherError.is(error)) throw error;
       // RFC 6455 §7.4.1: 1009 message too big, 1007 inconsistent data.

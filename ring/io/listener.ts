@@ -1,33 +1,25 @@
 /**
  * Where peers come in: TLS 1.3 that asks for their certificate, then one WebSocket each.
  *
- * A caller has no name until its handshakes are done, so until then it costs little: it has a
- * deadline, and only so many may be under way. When more come, the oldest gives way: a flood then
- * starves itself, and an honest peer, which is done in milliseconds, still gets through.
+ * A caller has no name until its handshakes are done; `callers.ts` says what it may cost until then.
  */
 import { constants } from 'node:crypto';
-import { createServer, type Server } from 'node:https';
+import { createServer as createSecureServer } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
+import type { Clock } from '../../spec/clock.ts';
 import { AetherError, errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
-import type { HostPort } from './address.ts';
+import type { Lane } from '../core/traffic.ts';
+import type { TransportLimits } from '../core/transport-limits.ts';
+import { type HostPort, originOf } from './address.ts';
+import { type CallerCounts, Callers } from './callers.ts';
 import { certifiedNode } from './certificate.ts';
-import {
-  HANDSHAKE_TIMEOUT_MS,
-  type Hello,
-  helloHeaders,
-  parseHello,
-  SUBPROTOCOL,
-} from './hello.ts';
-import type { Lane } from './link.ts';
-
-/** Handshakes under way at once. */
-const PENDING_MAX = 256;
+import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
 
 export interface ListenerOptions extends HostPort {
   /** PEM. */
@@ -35,10 +27,13 @@ export interface ListenerOptions extends HostPort {
   /** PEM. */
   certificate: string;
   log: Log;
+  clock: Clock;
+  limits: TransportLimits;
   hello(): Hello;
   /** @throws AetherError to refuse the caller; it gets the error. */
   accept(peer: string, lane: Lane, hello: Hello): void;
-  opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello): void;
+  /** @param origin the caller's address, as `originOf` says it. */
+  opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello, origin: string): void;
 }
 
 /** The address cannot be listened on. Nothing was opened. */
@@ -49,19 +44,18 @@ export class ListenError extends AetherError {
 export class Listener {
   readonly address: HostPort;
   readonly #server: Server;
-  /** Sockets without a proven peer, oldest first, by the port pair's far end. */
-  readonly #pending: Map<string, Socket>;
+  readonly #callers: Callers;
 
-  private constructor(server: Server, host: string, pending: Map<string, Socket>) {
+  private constructor(server: Server, host: string, callers: Callers) {
     this.#server = server;
-    this.#pending = pending;
+    this.#callers = callers;
     this.address = { host, port: (server.address() as AddressInfo).port };
   }
 
   /** @throws ListenError ERR_PORT_IN_USE or ERR_LISTEN. */
   static async open(options: ListenerOptions): Promise<Listener> {
-    const { host, port } = options;
-    const pending = new Map<string, Socket>();
+    const { host, port, limits } = options;
+    const callers = new Callers(limits, options.clock);
     const sockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -75,7 +69,7 @@ export class Listener {
         lines.push(`${name}: ${value}`);
     });
 
-    const server = createServer({
+    const secure = createSecureServer({
       key: options.key,
       cert: options.certificate,
       requestCert: true,
@@ -83,20 +77,16 @@ export class Listener {
       rejectUnauthorized: false,
       minVersion: 'TLSv1.3',
       secureOptions: constants.SSL_OP_NO_TICKET,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      headersTimeout: HANDSHAKE_TIMEOUT_MS,
-      requestTimeout: HANDSHAKE_TIMEOUT_MS,
       maxHeaderSize: 4_096,
     });
-    server.on('connection', (socket: Socket) => holdPending(pending, socket));
-    server.on('tlsClientError', (error, socket) => {
+    secure.on('tlsClientError', (error, socket) => {
       options.log.debug({ error: error.message }, 'a TLS handshake failed');
       socket.destroy();
     });
-    server.on('request', (_request, response) => {
+    secure.on('request', (_request, response) => {
       response.writeHead(426, { connection: 'close' }).end();
     });
-    server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+    secure.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
       const caller = request.socket as TLSSocket;
       stream.on('error', () => stream.destroy());
       let peer: string;
@@ -112,40 +102,35 @@ export class Listener {
         return;
       }
       sockets.handleUpgrade(request, stream, head, (socket) => {
-        pending.delete(farEnd(caller));
-        options.opened(socket, peer, lane, hello);
+        callers.known(caller);
+        options.opened(socket, peer, lane, hello, originOf(caller.remoteAddress ?? ''));
       });
+    });
+    // Who is not taken costs no TLS.
+    const server = createServer((socket) => {
+      if (callers.hold(socket)) secure.emit('connection', socket);
     });
     await listen(server, host, port);
     // Such as too many open files: those that are open go on.
     server.on('error', (error) => options.log.error({ error }, 'a connection was not taken'));
-    return new Listener(server, host, pending);
+    return new Listener(server, host, callers);
+  }
+
+  /** Connections that were not taken, and why. */
+  get refused(): CallerCounts {
+    return this.#callers.counts;
+  }
+
+  /** Handshakes under way. */
+  get pending(): number {
+    return this.#callers.pending;
   }
 
   /** Ends the handshakes under way; open links are their owner's to close. */
   async close(): Promise<void> {
-    for (const socket of this.#pending.values()) socket.destroy();
-    await new Promise((done) => {
-      this.#server.close(done);
-      this.#server.closeAllConnections();
-    });
+    this.#callers.close();
+    await new Promise((done) => this.#server.close(done));
   }
-}
-
-function holdPending(pending: Map<string, Socket>, socket: Socket): void {
-  const end = farEnd(socket);
-  pending.set(end, socket);
-  const deadline = setTimeout(() => {
-    if (pending.get(end) === socket) socket.destroy();
-  }, HANDSHAKE_TIMEOUT_MS);
-  socket.once('close', () => {
-    clearTimeout(deadline);
-    if (pending.get(end) === socket) pending.delete(end);
-  });
-  if (pending.size <= PENDING_MAX) return;
-  const [oldest] = pending;
-  oldest?.[1].destroy();
-  pending.delete(oldest?.[0] ?? '');
 }
 
 /** @throws AetherError ERR_RING_PROTOCOL. */
@@ -157,10 +142,6 @@ function laneOf({ url, headers }: IncomingMessage): Lane {
     code: 'ERR_RING_PROTOCOL',
     hint: 'bring both nodes to the same release',
   });
-}
-
-function farEnd(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
 function refuse(stream: Duplex, error: unknown): void {

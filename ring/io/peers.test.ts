@@ -3,65 +3,13 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect as connectTls } from 'node:tls';
-import { type Test, test } from 'tap';
+import { test } from 'tap';
 import { WebSocket } from 'ws';
 import { AetherError } from '../../spec/error.ts';
-import { nodeId } from '../../spec/id.ts';
-import { silentLog } from '../../spec/log.ts';
 import { encode } from '../core/codec.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
-import { formatAddress } from './address.ts';
 import { createCertificate } from './certificate.ts';
-import { HANDSHAKE_TIMEOUT_MS } from './hello.ts';
-import { keyFromSeed, type SigningKey } from './keys.ts';
-import { Peers, type PeersOptions } from './peers.ts';
-import { systemClock } from '../../spec/system-clock.ts';
-
-const key = (number: number): SigningKey => keyFromSeed(new Uint8Array(32).fill(number));
-const idOf = (number: number): string => nodeId(key(number).publicKey);
-const pem = (signer: SigningKey): string => signer.secret.export({ format: 'pem', type: 'pkcs8' });
-
-/** Members are nodes 1 to 9. */
-const members = new Set(Array.from({ length: 9 }, (_, i) => idOf(i + 1)));
-const TIMEOUT = { timeoutMs: 10_000 };
-
-interface Opened {
-  peers: Peers;
-  address: string;
-}
-
-async function open(t: Test, number: number, change: Partial<PeersOptions> = {}): Promise<Opened> {
-  const peers = new Peers({
-    self: idOf(number),
-    key: pem(key(number)),
-    certificate: createCertificate(key(number)),
-    clock: systemClock,
-    log: silentLog,
-    hello: () => ({ lattice: 'lone', epoch: 1 }),
-    isMember: (node) => members.has(node),
-    linkUp: () => {},
-    ...change,
-  });
-  const address = formatAddress(await peers.listen({ host: '127.0.0.1', port: 0 }));
-  t.teardown(() => peers.close());
-  return { peers, address };
-}
-
-async function pair(t: Test): Promise<[Opened, Opened]> {
-  const [one, two] = await Promise.all([open(t, 1), open(t, 2)]);
-  one.peers.setAddress(two.peers.self, two.address);
-  two.peers.setAddress(one.peers.self, one.address);
-  return [one, two];
-}
-
-/** A WebSocket of a node that does not keep the rules. */
-function raw(address: string, number: number, path = '/control'): WebSocket {
-  return new WebSocket(`wss://${address}${path}`, 'aether.1', {
-    key: pem(key(number)),
-    cert: createCertificate(key(number)),
-    rejectUnauthorized: false,
-  });
-}
+import { frame, hostPort, idOf, key, open, pair, pem, raw, TIMEOUT } from './peers.testkit.ts';
 
 test('calls go over and come back, with errors rebuilt', async (t) => {
   const [one, two] = await pair(t);
@@ -223,7 +171,6 @@ test('what is no frame closes that socket with the reason, and no other', async 
   const [one, two] = await pair(t);
   one.peers.serve('echo', (body) => body);
   await two.peers.call(one.peers.self, 'echo', null, TIMEOUT);
-  const frame = (value: unknown): Uint8Array => Buffer.concat([Buffer.from([1]), encode(value)]);
   const attacks: [what: string, send: Uint8Array | string, code: number, reason: RegExp][] = [
     ['garbage', new Uint8Array([1, 0xc1, 0xff]), 1007, /ERR_RING_FRAME_MALFORMED/],
     ['nothing', new Uint8Array(), 1007, /ERR_RING_FRAME_VERSION/],
@@ -236,6 +183,13 @@ test('what is no frame closes that socket with the reason, and no other', async 
       Buffer.from('0191930 3a16d81a95f5f70726f746f5f5f80'.replace(' ', ''), 'hex'),
       1007,
       /__proto__/,
+    ],
+    ['an extension type', frame([]).with(1, 0xd6), 1007, /0xd6/],
+    [
+      'too many messages',
+      frame(Array.from({ length: 1_025 }, () => [3, 'm', null])),
+      1009,
+      /1025 messages/,
     ],
     ['depth', new Uint8Array(10_000).fill(0x91).with(0, 1), 1007, /deeper/],
     ['too long', new Uint8Array(FRAME_BYTES_MAX + 1).fill(1), 1009, /ERR_RING_FRAME_TOO_LARGE/],
@@ -254,16 +208,16 @@ test('what is no frame closes that socket with the reason, and no other', async 
 });
 
 test('guests hold little memory, and give way to newer ones', async (t) => {
-  const { address, peers } = await open(t, 1);
+  const { address, peers } = await open(t, 1, { limits: { guestsMax: 16, guestsPerIpMax: 16 } });
   peers.serveGuests('join', () => 'welcome');
-  const guest = async (): Promise<WebSocket> => {
-    const socket = raw(address, 10);
+  const guest = async (number: number): Promise<WebSocket> => {
+    const socket = raw(address, number);
     socket.on('error', () => {});
     t.teardown(() => socket.terminate());
     await once(socket, 'open');
     return socket;
   };
-  const greedy = await guest();
+  const greedy = await guest(10);
   for (let stream = 0; stream < 6; stream++) {
     const part = [4, stream, false, new Uint8Array(256 << 10)];
     greedy.send(Buffer.concat([Buffer.from([1]), encode([part])]));
@@ -271,12 +225,12 @@ test('guests hold little memory, and give way to newer ones', async (t) => {
   t.equal((await once(greedy, 'close'))[0], 1009, 'too much that is unfinished');
 
   const deaf: WebSocket[] = [];
-  for (let i = 0; i < 80; i++) {
-    const socket = await guest();
+  for (let i = 0; i < 20; i++) {
+    const socket = await guest(11 + i);
     socket.pause(); // It will not answer when it is asked to go.
     deaf.push(socket);
   }
-  const gone = deaf.slice(0, 16).map((socket) => {
+  const gone = deaf.slice(0, 4).map((socket) => {
     socket.resume();
     return once(socket, 'close');
   });
@@ -309,7 +263,8 @@ test('an answer counts only from the node that was asked', async (t) => {
 });
 
 test('a flood of callers without a name does not take the node down', async (t) => {
-  const [one, two] = await pair(t);
+  const limits = { handshakeTimeoutMs: 2_000, handshakesPerIpMax: 64 };
+  const [one, two] = await pair(t, { limits });
   one.peers.serve('echo', (body) => body);
   const flood: Socket[] = [];
   t.teardown(() => flood.forEach((socket) => socket.destroy()));
@@ -324,12 +279,10 @@ test('a flood of callers without a name does not take the node down', async (t) 
     return performance.now() - startMs;
   });
   t.equal(await two.peers.call(one.peers.self, 'echo', 'through', TIMEOUT), 'through');
-  t.ok(((await heldMs[1]) ?? NaN) < HANDSHAKE_TIMEOUT_MS, 'the oldest gives way to the newest');
+  t.ok(
+    ((await heldMs[1]) ?? NaN) < limits.handshakeTimeoutMs,
+    'the oldest gives way to the newest',
+  );
   await Promise.all(heldMs);
   t.pass('who stays without a name is sent off');
 });
-
-function hostPort(address: string): { host: string; port: number } {
-  const [host = '', port] = address.split(':');
-  return { host, port: Number(port) };
-}

@@ -9,24 +9,31 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../../spec/clock.ts';
 import { AetherError, type ErrorBody, errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
-import { encodeMessage, isLong, type Message } from '../core/frame.ts';
+import { Crowd } from '../core/crowd.ts';
+import { encodeMessage, isLong, type Message, MESSAGE_BYTES_MAX } from '../core/frame.ts';
 import { rebuildError } from '../core/remote-error.ts';
+import { classOf, type Lane, Traffic, type TrafficClass } from '../core/traffic.ts';
+import { type TransportLimits, transportLimits } from '../core/transport-limits.ts';
 import { type CallOptions, type Rpc, RpcError, type RpcHandler } from '../rpc.ts';
 import type { HostPort } from './address.ts';
+import type { CallerCounts } from './callers.ts';
 import { dial, type Dialled } from './dial.ts';
 import type { Hello } from './hello.ts';
-import { type Lane, Link } from './link.ts';
+import { Link, type LinkEvents } from './link.ts';
 import { Listener } from './listener.ts';
 
 /** Longer messages go by the bulk lane. */
 const CONTROL_BYTES_MAX = 16 << 10;
 /** Requests of one peer that are being answered. */
 const SERVING_MAX = 4_096;
-const GUESTS_MAX = 64;
 /** Verifying what a guest says costs milliseconds: it may not ask for more of them. */
 const GUEST_CALLS_MAX = 16;
+/** Of any kind: who was let in a moment ago gossips before all have heard of it. */
+const GUEST_MESSAGES_MAX = 256;
 /** Of unfinished messages: an epoch of a large lattice. */
 const GUEST_BYTES_MAX = 1 << 20;
+/** Of unfinished messages: an honest sender finishes one before it begins the next. */
+const MEMBER_BYTES_MAX = MESSAGE_BYTES_MAX * 2;
 const GUEST_TIMEOUT_MS = 60_000;
 
 export interface PeersOptions {
@@ -41,6 +48,26 @@ export interface PeersOptions {
   isMember(node: string): boolean;
   /** A link to the peer has opened; `hello` is what it said of itself. */
   linkUp(node: string, hello: Hello): void;
+  limits?: Partial<TransportLimits>;
+}
+
+/** What the transport counts; counters only grow. */
+export interface TransportCounts extends Pick<
+  Traffic,
+  'received' | 'overRate' | 'unsent' | 'rests'
+> {
+  /** Connections that were not taken, and why. */
+  refused: CallerCounts & { guests: number; links: number };
+  /** Now: handshakes under way, links of members and of others, bytes that wait to be written. */
+  open: { handshakes: number; members: number; guests: number };
+  queuedBytes: number;
+}
+
+interface Guest {
+  link: Link;
+  origin: string;
+  calls: number;
+  messages: number;
 }
 
 interface PendingCall {
@@ -60,17 +87,41 @@ export class Peers implements Rpc {
   readonly #dialling = new Map<string, Promise<Link>>();
   readonly #calls = new Map<number, PendingCall>();
   readonly #serving = new Map<string, number>();
-  /** How often each has called, oldest guest first. */
-  readonly #guests = new Map<Link, number>();
+  readonly #limits: TransportLimits;
+  readonly #traffic: Traffic;
+  readonly #guests = new Map<Link, Guest>();
+  readonly #guestCrowd: Crowd<Guest>;
+  /** Of links that others opened. */
+  readonly #origins = new WeakMap<Link, string>();
+  readonly #linkEvents: LinkEvents;
+  /** Links that gave way to newer ones. */
+  readonly #gaveWay = { guests: 0, links: 0 };
   #linkDown: (node: string, why: string) => void = () => {};
   #lastCall = 0;
-  #droppedCasts = 0;
   readonly #stopping = new AbortController();
   #listener: Listener | undefined;
 
   constructor(options: PeersOptions) {
     this.self = options.self;
     this.#options = options;
+    this.#limits = transportLimits(options.limits);
+    const { guestsMax, guestsPerIpMax } = this.#limits;
+    this.#traffic = new Traffic(this.#limits, options.clock.monotonicMs());
+    this.#guestCrowd = new Crowd(guestsMax, guestsPerIpMax);
+    this.#linkEvents = {
+      message: (from, message) => this.#receive(from, message),
+      frame: (from, bytes) => {
+        const nowMs = options.clock.monotonicMs();
+        const payer = this.#payerOf(from);
+        if (bytes > 0) this.#traffic.frame(payer, from.lane, bytes, nowMs);
+        else this.#traffic.admit(payer, this.#classOf(from, 'cast'), nowMs);
+      },
+      restMs: (from) =>
+        this.#traffic.restMs(this.#payerOf(from), from.lane, options.clock.monotonicMs()),
+      unfinishedBytesMax: (from) =>
+        options.isMember(from.peer) ? MEMBER_BYTES_MAX : GUEST_BYTES_MAX,
+      down: (gone, why) => this.#down(gone, why),
+    };
   }
 
   /** @throws ListenError. @returns where: port 0 becomes a free one. */
@@ -78,15 +129,31 @@ export class Peers implements Rpc {
     this.#listener = await Listener.open({
       ...this.#options,
       ...where,
+      limits: this.#limits,
       accept: (peer, lane, hello) => this.#accept(peer, lane, hello),
-      opened: (socket, peer, lane, hello) => this.#opened(socket, peer, lane, hello),
+      opened: (socket, peer, lane, hello, origin) =>
+        this.#opened(socket, peer, lane, hello, origin),
     });
     return this.#listener.address;
   }
 
-  /** Casts that found no way or a full queue. */
-  get droppedCasts(): number {
-    return this.#droppedCasts;
+  counts(): TransportCounts {
+    const { received, overRate, unsent, rests } = this.#traffic;
+    const links = [...this.#links.values()].flatMap((each) => Array.from(each));
+    const callers = this.#listener?.refused ?? { overRate: 0, gaveWay: 0, late: 0 };
+    return {
+      received: { ...received },
+      overRate: { ...overRate },
+      unsent: { ...unsent },
+      rests,
+      refused: { ...callers, ...this.#gaveWay },
+      open: {
+        handshakes: this.#listener?.pending ?? 0,
+        members: links.length - this.#guests.size,
+        guests: this.#guests.size,
+      },
+      queuedBytes: links.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0),
+    };
   }
 
   serve(method: string, handler: RpcHandler): void {
@@ -155,15 +222,15 @@ export class Peers implements Rpc {
     const message = encodeMessage({ kind: 'cast', method, body });
     const open = this.#openLink(node, 'control');
     if (open === undefined) void this.#castLater(node, message);
-    else if (!open.send(message)) this.#droppedCasts++;
+    else if (!open.send(message)) this.#traffic.unsent.cast++;
   }
 
   async #castLater(node: string, message: Uint8Array): Promise<void> {
     try {
       const link = await this.#link(node, 'control');
-      if (!link.send(message)) this.#droppedCasts++;
+      if (!link.send(message)) this.#traffic.unsent.cast++;
     } catch {
-      this.#droppedCasts++;
+      this.#traffic.unsent.cast++;
     }
   }
 
@@ -174,6 +241,7 @@ export class Peers implements Rpc {
 
   /** Who is a member no more is a guest from now on. */
   reviewMembers(): void {
+    this.#traffic.review((node) => this.#options.isMember(node));
     for (const [node, links] of this.#links) {
       if (this.#options.isMember(node)) continue;
       for (const link of links) if (!this.#guests.has(link)) this.#holdGuest(link);
@@ -215,7 +283,9 @@ export class Peers implements Rpc {
   ): Promise<unknown> {
     const answered = new Promise<unknown>((done, fail) => {
       this.#calls.set(id, { link, done, fail });
-      if (!link.send(message)) fail(this.#unreachable(link.peer, 'its queue is full'));
+      if (link.send(message)) return;
+      this.#traffic.unsent[this.#classOf(link, 'request')]++;
+      fail(this.#unreachable(link.peer, 'its queue is full'));
     });
     return this.#within(timeoutMs, answered, () => this.#timeout(link.peer, method)).finally(() =>
       this.#calls.delete(id),
@@ -294,7 +364,8 @@ export class Peers implements Rpc {
     const hello = this.#options.hello();
     const expected = node === undefined ? {} : { node };
     const { signal } = this.#stopping;
-    return dial({ address, lane, key, certificate, hello, signal, ...expected });
+    const { handshakeTimeoutMs: timeoutMs } = this.#limits;
+    return dial({ address, lane, key, certificate, hello, timeoutMs, signal, ...expected });
   }
 
   #accept(peer: string, lane: Lane, hello: Hello): void {
@@ -310,41 +381,53 @@ export class Peers implements Rpc {
     if (lane === 'bulk' && !this.#options.isMember(peer)) throw notMember(peer);
   }
 
-  #opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello): void {
+  #opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello, origin: string): void {
     const link = this.#adopt(socket, peer, lane);
+    this.#origins.set(link, origin);
     if (!this.#options.isMember(peer)) this.#holdGuest(link);
     if (lane === 'control') this.#options.linkUp(peer, hello);
   }
 
   #holdGuest(link: Link): void {
-    const [oldest] = this.#guests.keys();
-    if (this.#guests.size >= GUESTS_MAX && oldest !== undefined) {
-      // At once: while one takes its time to close, the next ones must give way too.
-      this.#guests.delete(oldest);
-      oldest.close(1013, 'ERR_RING_BUSY: too many guests');
+    const guest: Guest = { link, origin: this.#origins.get(link) ?? '', calls: 0, messages: 0 };
+    const oldest = this.#guestCrowd.add(guest, guest.origin);
+    if (oldest !== undefined) {
+      this.#gaveWay.guests++;
+      oldest.link.close(1013, 'ERR_RING_BUSY: too many guests');
     }
-    this.#guests.set(link, 0);
+    this.#guests.set(link, guest);
     const cancel = this.#options.clock.after(GUEST_TIMEOUT_MS, () => {
+      this.#guestCrowd.delete(guest, guest.origin);
       this.#guests.delete(link);
       if (!this.#options.isMember(link.peer)) link.close(1008, 'ERR_RING_NOT_MEMBER');
     });
     void link.closed.finally(() => {
       cancel();
+      this.#guestCrowd.delete(guest, guest.origin);
       this.#guests.delete(link);
     });
   }
 
   #adopt(socket: WebSocket, peer: string, lane: Lane): Link {
-    const link = new Link(socket, peer, lane, {
-      message: (from, message) => this.#receive(from, message),
-      unfinishedBytesMax: (from) =>
-        this.#options.isMember(from.peer) ? Number.POSITIVE_INFINITY : GUEST_BYTES_MAX,
-      down: (gone, why) => this.#down(gone, why),
-    });
+    const link = new Link(socket, peer, lane, this.#linkEvents, this.#options.clock);
     const links = this.#links.get(peer) ?? new Set();
     this.#links.set(peer, links.add(link));
+    const [oldest, ...newer] = [...links].filter((each) => each.lane === lane && each.isOpen);
+    if (newer.length >= this.#limits.linksPerPeerMax) {
+      this.#gaveWay.links++;
+      oldest?.close(1013, 'ERR_RING_BUSY: too many links of one node');
+    }
     if (this.#stopping.signal.aborted) link.close(1001, 'the node stops');
     return link;
+  }
+
+  /** Whose buckets count: the peer's own if it is a member or this node called it, else those of all guests (none). */
+  #payerOf(link: Link): string | undefined {
+    return this.#options.isMember(link.peer) || !this.#origins.has(link) ? link.peer : undefined;
+  }
+
+  #classOf(link: Link, kind: Message['kind']): TrafficClass {
+    return classOf(kind, link.lane, this.#payerOf(link) === undefined);
   }
 
   #down(link: Link, why: string): void {
@@ -365,10 +448,17 @@ export class Peers implements Rpc {
   }
 
   #receive(link: Link, message: Message): void {
+    const isMember = this.#options.isMember(link.peer);
+    const isInRate = this.#traffic.admit(
+      this.#payerOf(link),
+      this.#classOf(link, message.kind),
+      this.#options.clock.monotonicMs(),
+    );
+    if (!isMember && this.#isWearing(link, message)) return;
     switch (message.kind) {
       case 'request':
-        if (this.#isWearing(link)) return;
-        void this.#answer(link, message.id, message.method, message.body);
+        if (isInRate) void this.#answer(link, message.id, message.method, message.body);
+        else this.#send(link, encodeRefusal(message.id, errorBody(tooMany())));
         return;
       case 'answer':
         this.#pending(link, message.id)?.done(message.body);
@@ -377,21 +467,30 @@ export class Peers implements Rpc {
         this.#pending(link, message.id)?.fail(rebuildError(message.error));
         return;
       case 'cast':
-        if (!this.#options.isMember(link.peer)) return;
-        this.#castHandlers.get(message.method)?.(message.body, link.peer);
+        if (isMember && isInRate) this.#hear(message.method, message.body, link.peer);
         return;
       case 'part': // The link puts parts together.
         return;
     }
   }
 
-  /** Ends the link to a guest that has called too often. */
-  #isWearing(link: Link): boolean {
-    if (this.#options.isMember(link.peer)) return false;
-    const calls = (this.#guests.get(link) ?? 0) + 1;
-    if (this.#guests.has(link)) this.#guests.set(link, calls);
-    if (calls <= GUEST_CALLS_MAX) return false;
-    link.close(1008, 'ERR_RING_BUSY: a guest calls too often');
+  /** Whatever a peer sends, what its handler makes of it ends here. */
+  #hear(method: string, body: unknown, from: string): void {
+    try {
+      this.#castHandlers.get(method)?.(body, from);
+    } catch (error) {
+      this.#options.log.error({ method, from, error }, 'a cast failed here');
+    }
+  }
+
+  /** Ends the link to a guest that has said too much. */
+  #isWearing(link: Link, { kind }: Message): boolean {
+    const guest = this.#guests.get(link);
+    if (guest === undefined) return false;
+    guest.messages++;
+    if (kind === 'request') guest.calls++;
+    if (guest.calls <= GUEST_CALLS_MAX && guest.messages <= GUEST_MESSAGES_MAX) return false;
+    link.close(1008, 'ERR_RING_BUSY: a guest says too much');
     return true;
   }
 
@@ -408,8 +507,7 @@ export class Peers implements Rpc {
     let reply: Uint8Array;
     try {
       if (!this.#options.isMember(from) && !this.#guestMethods.has(method)) throw notMember(from);
-      if (serving > SERVING_MAX)
-        throw new RpcError('too many calls at once', { code: 'ERR_RING_BUSY' });
+      if (serving > SERVING_MAX) throw tooMany();
       const answer = await this.#handle(method, body, from);
       reply = encodeMessage({ kind: 'answer', id, body: answer });
     } catch (error) {
@@ -426,12 +524,22 @@ export class Peers implements Rpc {
   /** By the way the request came; a long one by the bulk lane when there is a way for it. */
   async #reply(link: Link, reply: Uint8Array): Promise<void> {
     if (link.lane === 'bulk' || !isLong(reply) || !this.#options.isMember(link.peer)) {
-      link.send(reply);
+      this.#send(link, reply);
       return;
     }
-    const bulk = await this.#link(link.peer, 'bulk').catch(() => link);
-    bulk.send(reply);
+    this.#send(await this.#link(link.peer, 'bulk').catch(() => link), reply);
   }
+
+  #send(link: Link, reply: Uint8Array): void {
+    if (!link.send(reply)) this.#traffic.unsent[this.#classOf(link, 'answer')]++;
+  }
+}
+
+function tooMany(): RpcError {
+  return new RpcError('too many calls', {
+    code: 'ERR_RING_BUSY',
+    hint: 'nothing was done; ask again in a moment',
+  });
 }
 
 export function notMember(node: string): AetherError {

@@ -1,0 +1,110 @@
+/**
+ * What each peer may send: token buckets for messages and bytes, and the count of what was over them.
+ *
+ * Members have buckets of their own; all who are no members share one set, so that many keys are worth no more than one.
+ * They outlive connections: who comes anew has no fresh burst.
+ */
+import type { Message } from './frame.ts';
+import { TokenBucket } from './token-bucket.ts';
+import type { TransportLimits } from './transport-limits.ts';
+
+/** Control carries membership and short calls; bulk what would keep them waiting. */
+export type Lane = 'control' | 'bulk';
+
+/** What is counted and limited apart; `guest` is all that who is no member sends. */
+export type TrafficClass = 'cast' | 'call' | 'bulk' | 'guest';
+
+interface Buckets {
+  cast: TokenBucket;
+  call: TokenBucket;
+  bulk: TokenBucket;
+  controlBytes: TokenBucket;
+  bulkBytes: TokenBucket;
+}
+
+export type Tally = Record<TrafficClass, number>;
+
+export class Traffic {
+  readonly #limits: TransportLimits;
+  readonly #members = new Map<string, Buckets>();
+  readonly #guestMessages: TokenBucket;
+  readonly #guestBytes: TokenBucket;
+  /** Messages that came. */
+  readonly received: Tally = { cast: 0, call: 0, bulk: 0, guest: 0 };
+  /** Of these, over the rate: casts dropped, calls refused. */
+  readonly overRate: Tally = { cast: 0, call: 0, bulk: 0, guest: 0 };
+  /** Messages that were to be sent and found a full queue or no way. */
+  readonly unsent: Tally = { cast: 0, call: 0, bulk: 0, guest: 0 };
+  /** How often a peer was not read from for a while. */
+  rests = 0;
+
+  constructor(limits: TransportLimits, nowMs: number) {
+    this.#limits = limits;
+    const { guestMessagesPerSecond, guestBytesPerSecond } = limits;
+    this.#guestMessages = this.#bucket(guestMessagesPerSecond, nowMs);
+    this.#guestBytes = this.#bucket(guestBytesPerSecond, nowMs);
+  }
+
+  /** @param peer none: who is no member. */
+  frame(peer: string | undefined, lane: Lane, bytes: number, nowMs: number): void {
+    if (peer === undefined) this.#guestBytes.charge(bytes, nowMs);
+    else this.#of(peer, nowMs)[lane === 'bulk' ? 'bulkBytes' : 'controlBytes'].charge(bytes, nowMs);
+  }
+
+  /** Counts one message. @returns false when it is over the rate. */
+  admit(peer: string | undefined, traffic: TrafficClass, nowMs: number): boolean {
+    this.received[traffic]++;
+    const bucket =
+      peer === undefined || traffic === 'guest'
+        ? this.#guestMessages
+        : this.#of(peer, nowMs)[traffic];
+    if (bucket.charge(1, nowMs)) return true;
+    this.overRate[traffic]++;
+    return false;
+  }
+
+  /** How long the peer is not to be read from: until what it owes is paid. */
+  restMs(peer: string | undefined, lane: Lane, nowMs: number): number {
+    let debts: TokenBucket[];
+    if (peer === undefined) {
+      debts = [this.#guestMessages, this.#guestBytes];
+    } else {
+      const { cast, call, bulk, controlBytes, bulkBytes } = this.#of(peer, nowMs);
+      debts = lane === 'bulk' ? [bulk, bulkBytes] : [cast, call, bulk, controlBytes];
+    }
+    const owedMs = Math.max(...debts.map((bucket) => bucket.debtMs(nowMs)));
+    if (owedMs > 0) this.rests++;
+    return owedMs;
+  }
+
+  /** Keeps the buckets of members only. */
+  review(isMember: (peer: string) => boolean): void {
+    for (const peer of this.#members.keys()) if (!isMember(peer)) this.#members.delete(peer);
+  }
+
+  #of(peer: string, nowMs: number): Buckets {
+    const known = this.#members.get(peer);
+    if (known !== undefined) return known;
+    const limits = this.#limits;
+    const buckets: Buckets = {
+      cast: this.#bucket(limits.castsPerSecond, nowMs),
+      call: this.#bucket(limits.callsPerSecond, nowMs),
+      bulk: this.#bucket(limits.bulkPerSecond, nowMs),
+      controlBytes: this.#bucket(limits.controlBytesPerSecond, nowMs),
+      bulkBytes: this.#bucket(limits.bulkBytesPerSecond, nowMs),
+    };
+    this.#members.set(peer, buckets);
+    return buckets;
+  }
+
+  #bucket(perSecond: number, nowMs: number): TokenBucket {
+    return new TokenBucket(perSecond, Math.max(1, perSecond * this.#limits.burstSeconds), nowMs);
+  }
+}
+
+/** Which class a message is of. */
+export function classOf(kind: Message['kind'], lane: Lane, isGuest: boolean): TrafficClass {
+  if (isGuest) return 'guest';
+  if (kind === 'cast') return 'cast';
+  return lane === 'bulk' || kind === 'part' ? 'bulk' : 'call';
+}

@@ -1,0 +1,91 @@
+import { AetherError } from '../../spec/error.ts';
+
+/** What others may make a node do. Defaults suit full-mesh lattices, also with all nodes on one machine. */
+export interface TransportLimits {
+  /** From the first byte of a connection to its open WebSocket. Milliseconds, 100 to 60,000. */
+  handshakeTimeoutMs: number;
+  /** Handshakes under way at once; the oldest of the address that has most gives way. 8 to 65,536. */
+  handshakesMax: number;
+  /** Of these from one address; the oldest gives way. 1 to 65,536. */
+  handshakesPerIpMax: number;
+  /** Connections taken from one address per second; others are closed unheard. 1 to 100,000. */
+  handshakesPerIpPerSecond: number;
+  /** So many may come at once after a quiet time. 1 to 100,000. */
+  handshakeBurstPerIp: number;
+  /** Open links of peers that are no members; the oldest of the address that has most gives way. 1 to 4,096. */
+  guestsMax: number;
+  /** Of these from one address; the oldest gives way. 1 to 4,096. */
+  guestsPerIpMax: number;
+  /** Open links of one member, on each lane; the oldest gives way. 2 to 64. */
+  linksPerPeerMax: number;
+  /** Casts (membership) of one member; others are dropped. 1 to 1,000,000. */
+  castsPerSecond: number;
+  /** Calls and answers of one member on the control lane; calls beyond are refused. 1 to 10,000,000. */
+  callsPerSecond: number;
+  /** Bytes of one member on the control lane; then it is not read from for a while. 2²⁰ to 2³⁴. */
+  controlBytesPerSecond: number;
+  /** Messages and parts of one member on the bulk lane; as calls. 1 to 10,000,000. */
+  bulkPerSecond: number;
+  /** Bytes of one member on the bulk lane; as on the control lane. 2²⁰ to 2³⁴. */
+  bulkBytesPerSecond: number;
+  /** Messages of all who are no members together; calls beyond are refused. 1 to 1,000,000. */
+  guestMessagesPerSecond: number;
+  /** Bytes of all who are no members together; as on the control lane. 2²⁰ to 2³⁴. */
+  guestBytesPerSecond: number;
+  /** What may come at once after a quiet time, as a time at these rates. Seconds, 0.1 to 60. */
+  burstSeconds: number;
+}
+
+const DEFAULTS: TransportLimits = {
+  handshakeTimeoutMs: 5_000,
+  handshakesMax: 256,
+  handshakesPerIpMax: 128,
+  handshakesPerIpPerSecond: 64,
+  handshakeBurstPerIp: 1_024,
+  guestsMax: 128,
+  guestsPerIpMax: 64,
+  linksPerPeerMax: 4,
+  castsPerSecond: 1_000,
+  callsPerSecond: 50_000,
+  controlBytesPerSecond: 64 << 20,
+  bulkPerSecond: 20_000,
+  bulkBytesPerSecond: 256 << 20,
+  guestMessagesPerSecond: 50,
+  guestBytesPerSecond: 4 << 20,
+  burstSeconds: 2,
+};
+
+/** A frame at least. */
+const BYTES: [number, number] = [1 << 20, 2 ** 34];
+const RANGES: Record<keyof TransportLimits, [least: number, most: number]> = {
+  handshakeTimeoutMs: [100, 60_000],
+  handshakesMax: [8, 65_536],
+  handshakesPerIpMax: [1, 65_536],
+  handshakesPerIpPerSecond: [1, 100_000],
+  handshakeBurstPerIp: [1, 100_000],
+  guestsMax: [1, 4_096],
+  guestsPerIpMax: [1, 4_096],
+  linksPerPeerMax: [2, 64],
+  castsPerSecond: [1, 1_000_000],
+  callsPerSecond: [1, 10_000_000],
+  controlBytesPerSecond: BYTES,
+  bulkPerSecond: [1, 10_000_000],
+  bulkBytesPerSecond: BYTES,
+  guestMessagesPerSecond: [1, 1_000_000],
+  guestBytesPerSecond: BYTES,
+  burstSeconds: [0.1, 60],
+};
+
+/** @throws AetherError ERR_RING_OPTION naming the option that is out of its range. */
+export function transportLimits(given: Partial<TransportLimits> = {}): TransportLimits {
+  const limits = { ...DEFAULTS, ...given };
+  for (const [name, [least, most]] of Object.entries(RANGES)) {
+    const value = limits[name as keyof TransportLimits];
+    if (value >= least && value <= most) continue;
+    throw new AetherError(`limits.${name} is out of its range`, {
+      code: 'ERR_RING_OPTION',
+      hint: `set limits.${name} to a number from ${least} to ${most}`,
+    });
+  }
+  return limits;
+}

@@ -1,0 +1,109 @@
+/**
+ * Connections whose caller is not known yet.
+ *
+ * They cost little: each has a deadline, so many may be under way and so many may come from an address, in all and
+ * per second. Those of the flooding address give way first.
+ */
+import type { Socket } from 'node:net';
+import type { Clock } from '../../spec/clock.ts';
+import { Crowd } from '../core/crowd.ts';
+import { TokenBucket } from '../core/token-bucket.ts';
+import type { TransportLimits } from '../core/transport-limits.ts';
+import { originOf } from './address.ts';
+
+/** Addresses of which a rate is remembered; the longest known are forgotten. */
+const ORIGINS_MAX = 8_192;
+
+export interface CallerCounts {
+  /** Over the rate of their address. */
+  overRate: number;
+  /** Gave way to others. */
+  gaveWay: number;
+  /** Not done in time. */
+  late: number;
+}
+
+export class Callers {
+  readonly counts: CallerCounts = { overRate: 0, gaveWay: 0, late: 0 };
+  readonly #limits: TransportLimits;
+  readonly #clock: Clock;
+  readonly #pending: Crowd<Socket>;
+  readonly #rates = new Map<string, TokenBucket>();
+  /** By what the TLS socket and the TCP socket of one connection have in common: its far end. */
+  readonly #settle = new Map<string, () => void>();
+
+  constructor(limits: TransportLimits, clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#pending = new Crowd(limits.handshakesMax, limits.handshakesPerIpMax);
+  }
+
+  /** Handshakes under way. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** A connection has come. @returns false when it was closed at once. */
+  hold(socket: Socket): boolean {
+    if (socket.remoteAddress === undefined) {
+      socket.destroy(); // Gone already.
+      return false;
+    }
+    const origin = originOf(socket.remoteAddress);
+    if (!this.#rate(origin).tryTake(1, this.#clock.monotonicMs())) {
+      this.counts.overRate++;
+      socket.destroy();
+      return false;
+    }
+    const end = farEnd(socket);
+    const settle = (): void => {
+      cancel();
+      this.#pending.delete(socket, origin);
+      if (this.#settle.get(end) === settle) this.#settle.delete(end);
+    };
+    const cancel = this.#clock.after(this.#limits.handshakeTimeoutMs, () => {
+      this.counts.late++;
+      socket.destroy();
+    });
+    this.#settle.set(end, settle);
+    socket.once('close', settle);
+    const oldest = this.#pending.add(socket, origin);
+    if (oldest !== undefined) {
+      this.counts.gaveWay++;
+      oldest.destroy();
+    }
+    return true;
+  }
+
+  /** The caller on this connection is known now. */
+  known(socket: Socket): void {
+    this.#settle.get(farEnd(socket))?.();
+  }
+
+  /** Closes all. */
+  close(): void {
+    for (const socket of this.#pending) socket.destroy();
+  }
+
+  #rate(origin: string): TokenBucket {
+    const known = this.#rates.get(origin);
+    if (known !== undefined) return known;
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#rates.size >= ORIGINS_MAX) this.#forget(nowMs);
+    const { handshakesPerIpPerSecond, handshakeBurstPerIp } = this.#limits;
+    const rate = new TokenBucket(handshakesPerIpPerSecond, handshakeBurstPerIp, nowMs);
+    this.#rates.set(origin, rate);
+    return rate;
+  }
+
+  /** Forgets whose rate is as if it were new; when there are none, the longest known. */
+  #forget(nowMs: number): void {
+    for (const [origin, rate] of this.#rates) if (rate.isFull(nowMs)) this.#rates.delete(origin);
+    const [longest] = this.#rates.keys();
+    if (this.#rates.size >= ORIGINS_MAX && longest !== undefined) this.#rates.delete(longest);
+  }
+}
+
+function farEnd(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}
