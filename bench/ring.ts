@@ -15,6 +15,7 @@ import Database from 'better-sqlite3';
 import { mintJoinToken, Ring } from '../ring/index.ts';
 import { median, percentile } from './medians.ts';
 import type { Bench, BenchOptions, BenchResult, Bound, Figure } from './report.ts';
+import { attacks } from './ring/attacks.ts';
 import { balance } from './ring/balance.ts';
 import { membership } from './ring/membership.ts';
 
@@ -60,7 +61,7 @@ const METRICS = [
 export const bench: Bench = { name: 'ring', run };
 
 async function run(options: BenchOptions): Promise<BenchResult> {
-  const results = [balance(options), await membership(options)];
+  const results = [balance(options), await membership(options), await attacks(options)];
   const cases = CASES.filter(
     ({ name }) => options.cases.length === 0 || options.cases.includes(name),
   );

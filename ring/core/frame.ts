@@ -23,7 +23,7 @@ export const FRAME_BYTES_MAX: number = 1 << 20;
 /** A longer message travels in parts of this size, so that others get their turn between them. */
 const PART_BYTES_MAX = 256 << 10;
 /** A body of 16 MiB and what stands around it. */
-const MESSAGE_BYTES_MAX = (16 << 20) + (64 << 10);
+export const MESSAGE_BYTES_MAX: number = (16 << 20) + (64 << 10);
 /** Room for one part and its head: frames are kept short so that a control message never waits long. */
 const BATCH_BYTES_MAX = PART_BYTES_MAX + 1024;
 const STREAMS_MAX = 16;

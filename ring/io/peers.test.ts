@@ -263,7 +263,7 @@ test('an answer counts only from the node that was asked', async (t) => {
 });
 
 test('a flood of callers without a name does not take the node down', async (t) => {
-  const limits = { handshakeTimeoutMs: 2_000, handshakesPerIpMax: 64 };
+  const limits = { handshakeTimeoutMs: 2_000, handshakesPerIpMax: 64, handshakeBurstPerIp: 2_000 };
   const [one, two] = await pair(t, { limits });
   one.peers.serve('echo', (body) => body);
   const flood: Socket[] = [];

@@ -1,0 +1,221 @@
+/**
+ * What an attack costs honest nodes: calls and quorum reads of members while strangers and a member flood, beside
+ * the same without an attack, in the same run.
+ *
+ * The node that is attacked, the honest member and the attacker are a process each.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
+import { WebSocket } from 'ws';
+import { encode } from '../../ring/core/codec.ts';
+import { mintJoinToken, Ring } from '../../ring/index.ts';
+import { createCertificate } from '../../ring/io/certificate.ts';
+import { keyFromSeed, readKeyFile, type SigningKey } from '../../ring/io/keys.ts';
+import { Medians, percentile } from '../medians.ts';
+import type { BenchOptions, BenchResult, Bound, Figure } from '../report.ts';
+
+const BENCH = 'ring';
+/** First arguments of this file as a process of its own. */
+const ROLES = { target: 'attack-target', attacker: 'attack-attacker' };
+const KINDS = ['connections', 'joins', 'slow', 'casts', 'calls', 'pings', 'dense'] as const;
+type Kind = (typeof KINDS)[number];
+const RATIO_MAX = 2;
+const CALLERS = 4;
+const WARM_UP_MS = 500;
+/** Loopback has many addresses. */
+const ELSEWHERE = '127.0.0.66';
+
+/** The cases `attack-KIND` that are wanted: `p99Ms` and `rssMiB` of `aether` beside those of `quiet`. */
+export async function attacks(options: BenchOptions): Promise<BenchResult> {
+  const kinds = KINDS.filter(
+    (kind) =>
+      options.cases.length === 0 ||
+      options.cases.some((each) => each === 'attack' || each === `attack-${kind}`),
+  );
+  if (kinds.length === 0) return { figures: [], bounds: [] };
+  const folder = mkdtempSync(join(process.env['AETHER_BENCH_DIR'] ?? '/var/tmp', 'aether-bench-'));
+  const target = fork(import.meta.filename, [ROLES.target, join(folder, 'target')]);
+  let honest: Ring | undefined;
+  const medians = new Medians();
+  try {
+    const [{ address, id, tokens }] = (await once(target, 'message')) as [Ready];
+    honest = await Ring.open({ data: join(folder, 'honest'), join: [address], token: tokens[0] });
+    const taken = { data: join(folder, 'taken'), join: [address], token: tokens[1] };
+    await (await Ring.open({ ...taken, roles: ['compute'] })).close();
+    for (let round = 1; round <= options.rounds; round++) {
+      for (const kind of kinds) {
+        options.progress(`round ${round}/${options.rounds}: attack-${kind}`);
+        for (const subject of ['quiet', 'aether'] as const) {
+          const args = [ROLES.attacker, kind, address, join(folder, 'taken', 'node.key')];
+          const attacker = subject === 'quiet' ? undefined : fork(import.meta.filename, args);
+          if (attacker !== undefined) await once(attacker, 'message');
+          const p99Ms = await measure(honest, id, options.secondsPerCase);
+          medians.add(kind, subject, 'p99Ms', p99Ms);
+          medians.add(kind, subject, 'rssMiB', rssOf(target));
+          if (attacker !== undefined) await end(attacker);
+        }
+      }
+    }
+  } finally {
+    await honest?.close();
+    await end(target);
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return report(kinds, medians);
+}
+
+interface Ready {
+  address: string;
+  id: string;
+  tokens: [string, string];
+}
+
+function report(kinds: readonly Kind[], medians: Medians): BenchResult {
+  const figures: Figure[] = [];
+  const bounds: Bound[] = [];
+  for (const kind of kinds) {
+    const name = `attack-${kind}`;
+    for (const [metric, unit] of [
+      ['p99Ms', 'ms'],
+      ['rssMiB', 'MiB'],
+    ] as const) {
+      for (const subject of ['aether', 'quiet'])
+        figures.push({
+          bench: BENCH,
+          case: name,
+          subject,
+          metric,
+          value: medians.value(kind, subject, metric),
+          unit,
+        });
+      const ratio = medians.value(kind, 'aether', metric) / medians.value(kind, 'quiet', metric);
+      bounds.push({
+        bench: BENCH,
+        case: name,
+        text: `${metric} at most ${RATIO_MAX} times that without an attack; measured ${ratio.toFixed(2)}`,
+        holds: ratio <= RATIO_MAX,
+      });
+    }
+  }
+  return { figures, bounds };
+}
+
+/** Closed loop of calls to the node under attack. @returns p99, milliseconds. */
+async function measure(ring: Ring, node: string, seconds: number): Promise<number> {
+  const latencies: number[] = [];
+  const fromMs = performance.now() + WARM_UP_MS;
+  const untilMs = fromMs + seconds * 1_000;
+  const callers = Array.from({ length: CALLERS }, async () => {
+    while (performance.now() < untilMs) {
+      const startedMs = performance.now();
+      await ring.rpc.call(node, 'bench.echo', 'body', { timeoutMs: 30_000 });
+      if (startedMs >= fromMs) latencies.push(performance.now() - startedMs);
+    }
+  });
+  await Promise.all(callers);
+  return percentile(latencies, 0.99);
+}
+
+/** @returns resident memory of the process, MiB. */
+function rssOf(process_: ChildProcess): number {
+  const status = readFileSync(`/proc/${process_.pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+async function serveTarget(data: string): Promise<void> {
+  const ring = await Ring.open({ data });
+  ring.rpc.serve('bench.echo', (body) => body);
+  const tokens = [mintJoinToken(data), mintJoinToken(data)];
+  process.send?.({ address: ring.address, id: ring.id, tokens });
+}
+
+/** Floods without end. */
+async function attack(kind: Kind, address: string, keyFile: string): Promise<void> {
+  const [host = '', port] = address.split(':');
+  const from = { host, port: Number(port), localAddress: ELSEWHERE };
+  const credentials = (key: SigningKey): { key: string; cert: string } => ({
+    key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
+    cert: createCertificate(key),
+  });
+  const webSocket = (key: SigningKey): WebSocket => {
+    const options = { ...credentials(key), ...from, rejectUnauthorized: false };
+    const tls = connectTls(options);
+    tls.on('error', () => {});
+    const socket = new WebSocket(`wss://${address}/control`, 'aether.1', {
+      createConnection: () => tls,
+    });
+    return socket.on('error', () => {});
+  };
+  const ended = (socket: Socket | WebSocket): Promise<void> =>
+    new Promise((done) => void socket.once('close', () => done()));
+  const frame = (messages: unknown): Uint8Array =>
+    Buffer.concat([Buffer.from([1]), encode(messages)]);
+  const again = (count: number, once_: (i: number) => Promise<void>): void => {
+    for (let i = 0; i < count; i++)
+      void (async () => {
+        for (let n = i; ; n += count) {
+          await once_(n);
+          await new Promise((wake) => setImmediate(wake));
+        }
+      })();
+  };
+  /** As one member, as fast as the socket takes it, and anew when it is closed. */
+  const member = (send: (socket: WebSocket, sent: () => void) => void): void =>
+    again(1, async () => {
+      const socket = webSocket(readKeyFile(keyFile));
+      const closed = ended(socket);
+      const next = (): void => {
+        if (socket.readyState === WebSocket.OPEN) send(socket, next);
+      };
+      socket.once('open', next);
+      await closed;
+    });
+
+  if (kind === 'connections' || kind === 'slow') {
+    again(kind === 'slow' ? 500 : 50, async () => {
+      const socket = connectTcp(from);
+      socket.on('error', () => {}).resume();
+      if (kind === 'slow') socket.write(Buffer.from([0x16, 3, 1, 2, 0, 1]));
+      await ended(socket);
+    });
+  } else if (kind === 'joins') {
+    again(8, async (n) => {
+      const seed = new Uint8Array(32).fill(7);
+      new DataView(seed.buffer).setUint32(0, n);
+      const socket = webSocket(keyFromSeed(seed));
+      const closed = ended(socket);
+      socket.once('open', () => socket.send(frame([[0, 1, 'join', {}]])));
+      socket.once('message', () => socket.terminate());
+      await closed;
+    });
+  } else if (kind === 'pings') {
+    member((socket, sent) => {
+      for (let i = 0; i < 100; i++) socket.ping(Buffer.alloc(100));
+      setImmediate(sent);
+    });
+  } else {
+    const one = { casts: [3, 'swim', [1, []]], calls: [0, 1, 'bench.echo', 'x'], dense: null };
+    const flood =
+      kind === 'dense'
+        ? frame([[3, 'swim', Array.from({ length: 1_000_000 }, () => null)]])
+        : frame(Array.from({ length: 1_024 }, () => one[kind]));
+    member((socket, sent) => socket.send(flood, () => setImmediate(sent)));
+  }
+  process.on('disconnect', () => process.exit());
+  setTimeout(() => process.send?.('under way'), WARM_UP_MS);
+}
+
+const [role, ...args] = process.argv.slice(2);
+if (role === ROLES.target) await serveTarget(args[0] ?? '');
+if (role === ROLES.attacker) await attack(args[0] as Kind, args[1] ?? '', args[2] ?? '');
