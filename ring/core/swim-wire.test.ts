@@ -213,3 +213,10 @@ test('whatever arrives is refused or harmless', (t) => {
   t.equal(swim.members().length, 8);
   t.end();
 });
+
+test('a coordinate of other numbers is no coordinate', (t) => {
+  const ack = (part: unknown): unknown => [1, [1, 2, 1, 1, [], null, [part, 0, 0, 0, 0]]];
+  t.ok(fromWire(ack(1)));
+  for (const part of [1n, 0.5, Number.NaN, '1', null]) t.equal(fromWire(ack(part)), undefined);
+  t.end();
+});

@@ -244,6 +244,7 @@ function toCoordinate(value: unknown): Coordinate | undefined {
   const fits = (value as unknown[]).every(
     (part) => Number.isSafeInteger(part) && Math.abs(part as number) <= HUNDREDTHS_MAX,
   );
+  if (!fits) return undefined;
   const [x, y, z, height, error] = (value as number[]).map((part) => part / 100) as [
     number,
     number,
@@ -251,7 +252,7 @@ function toCoordinate(value: unknown): Coordinate | undefined {
     number,
     number,
   ];
-  return fits && height >= 0 && error >= 0 ? { x, y, z, height, error } : undefined;
+  return height >= 0 && error >= 0 ? { x, y, z, height, error } : undefined;
 }
 
 function isText(value: unknown): value is string {

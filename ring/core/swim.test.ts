@@ -507,3 +507,20 @@ test('an option out of its range is refused by name', (t) => {
   t.throws(() => swimOptions({ stallMs: 6_000 }), { code: 'ERR_RING_OPTION' });
   t.end();
 });
+
+test('nobody is buried under a number that it cannot refute', async (t) => {
+  const swim = nodeA(4);
+  const far = 2 ** 48 - 1;
+  const before = swim.member('b');
+  swim.step(said('d', { id: 'b', state: 'dead', incarnation: far }), 10, random);
+  t.match(swim.member('b'), { state: 'alive', incarnation: before?.incarnation });
+  const effects = swim.step(said('d', { id: 'a', state: 'dead', incarnation: far }), 11, random);
+  t.notOk(
+    effects.some(({ kind }) => kind === 'incarnation'),
+    'nor does it answer',
+  );
+  swim.step(said('d', { id: 'b', state: 'dead', incarnation: 1_000 }), 12, random);
+  t.match(swim.member('b'), { state: 'dead' }, 'what it can refute is believed');
+  swim.step(said('b', { id: 'b', state: 'alive', incarnation: 2 ** 30 }), 13, random);
+  t.match(swim.member('b'), { state: 'alive' }, 'and it may say of itself what it likes');
+});

@@ -20,6 +20,8 @@
  * I7  A node that sees most members down, and meets one that sees most alive, was cut off: what it concluded
  *     about the others meanwhile is worth nothing, and is forgotten as by a restart. So who comes back makes
  *     the lattice refute nothing but its own death, whatever its size.
+ * I8  What others say of a member may be ahead of what is known of it, but not so far that a few claims use up
+ *     the numbers with which it could refute them.
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import type { Coordinate } from './swim-coordinate.ts';
@@ -100,6 +102,8 @@ const NOTHING: readonly Update[] = [];
 const BACKLOG_SHARE = 8;
 /** So large a lattice tells load and coordinates as often as `factsIntervalMs` says; a larger one less often. */
 const FACTS_MEMBERS = 25;
+/** More refutations and restarts than a member has between two times that one hears of it. */
+const INCARNATION_JUMP_MAX = 2 ** 20;
 
 export class Swim {
   readonly #options: SwimOptions;
@@ -378,9 +382,18 @@ export class Swim {
   }
 
   #hear(claim: Update, from: string): void {
+    if (claim.id !== from && this.#isTooFar(claim)) return; // I8
     if (claim.id === this.#own.id) this.#hearOfSelf(claim);
     else if (claim.id === from) this.#claim(claim, 'it says so itself');
     else this.#claim(claim, 'says so', from);
+  }
+
+  #isTooFar({ id, incarnation, facts }: Update): boolean {
+    const highest = Math.max(incarnation, facts?.incarnation ?? 0);
+    if (highest <= INCARNATION_JUMP_MAX) return false;
+    const index = this.#view.roster.indexOf(id);
+    const known = index < 0 ? 0 : this.#view.updateOf(index).incarnation;
+    return highest > (id === this.#own.id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
   }
 
   #hearOfSelf(claim: Update): void {
