@@ -64,11 +64,19 @@ async function ask(on: LatticeNode, path: string): Promise<string> {
   return `${answer.status} ${(await answer.text()).trim()}`;
 }
 
+/** What keeps this process alive. What runs in the next turn of the event loop anyhow does not count. */
+function held(): string[] {
+  return process
+    .getActiveResourcesInfo()
+    .filter((kind) => kind !== 'Immediate')
+    .toSorted();
+}
+
 test('a start that fails at any step leaves nothing open, and the folder of use', async (t) => {
   const data = join(folder(t), 'node');
   const first = await startNode({ data });
   await first.close();
-  const before = process.getActiveResourcesInfo().toSorted();
+  const before = held();
   const good = new Map(
     ['effects.db', 'engine.db'].map((name) => [name, readFileSync(join(data, name))]),
   );
@@ -83,7 +91,7 @@ test('a start that fails at any step leaves nothing open, and the folder of use'
   }
   mkdirSync(join(data, 'taken'));
   await t.rejects(startNode({ data, api: join(data, 'taken') }), { code: 'ERR_ADDRESS' });
-  t.same(process.getActiveResourcesInfo().toSorted(), before, 'threads, sockets and timers');
+  t.same(held(), before, 'threads, sockets and timers');
   const again = await node(t, { data });
   t.equal(again.id, first.id);
 });
