@@ -10,7 +10,7 @@ import {
   type Workflow,
   type WorkflowContext,
 } from './index.ts';
-import { MemoryStore, TestEngine } from './testing.ts';
+import { MemoryStore, TestEngine, VirtualClock } from './testing.ts';
 
 type Body = (ctx: WorkflowContext) => Promise<unknown>;
 
@@ -219,7 +219,9 @@ test('a delayed run whose code is missing costs nothing, and begins once it is t
   };
   const gone = workflow('gone', async () => 'begun');
   const other = workflow('other', async () => 'other');
-  const first = await Engine.open({ store, workflows: [gone] });
+  // Its time stands still, so that the delay ends in the next engine and not before.
+  const clock = new VirtualClock(0, false);
+  const first = await Engine.open({ store, workflows: [gone], clock });
   const delayed = await first.start(gone, undefined, { id: 'id', delay: 1 });
   const { runId } = await delayed.describe();
   await first.close();
