@@ -6,7 +6,7 @@ import type { Epoch, EpochMember } from './core/epoch.ts';
 import { joining, participants } from './core/epoch-change.ts';
 import type { SignedEpoch } from './core/epoch-record.ts';
 import { HashRing } from './core/hash-ring.ts';
-import type { SwimMember } from './core/swim.ts';
+import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';

@@ -3,9 +3,80 @@
  * so by a probe of its own (Lifeguard's dogpile: Dadgar, Phillips, Currey, DSN-W 2018).
  */
 import type { SwimOptions } from './swim-options.ts';
+import type { Tracked, View } from './swim-view.ts';
+
+/** Those who are suspect, and when their time is over. */
+export class Suspicions {
+  readonly #options: SwimOptions;
+  readonly #view: View;
+  readonly #suspects = new Set<Tracked>();
+  /** The next one's end, or earlier. */
+  #deadlineMs = Infinity;
+
+  constructor(options: SwimOptions, view: View) {
+    this.#options = options;
+    this.#view = view;
+  }
+
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  /** How many accusers count beside the first. */
+  get needed(): number {
+    return confirmationsNeeded(this.#options, this.#view.usable);
+  }
+
+  begin(suspect: Tracked, nowMs: number): void {
+    suspect.suspectedMs = nowMs;
+    this.#suspects.add(suspect);
+    this.limit(suspect, nowMs);
+  }
+
+  end(suspect: Tracked): void {
+    suspect.deadlineMs = Infinity;
+    this.#suspects.delete(suspect);
+  }
+
+  /** Its time anew, by how many accuse it now. */
+  limit(suspect: Tracked, nowMs: number): void {
+    const { incarnation, accusers } = suspect.update;
+    const needed = incarnation === 0 ? 0 : this.needed;
+    const forMs = suspicionMs(this.#options, this.#view.size, needed, accusers?.length ?? 1);
+    suspect.deadlineMs = Math.max(nowMs, suspect.suspectedMs + forMs);
+    this.#deadlineMs = Math.min(this.#deadlineMs, suspect.deadlineMs);
+  }
+
+  /** Gives lost time back to all; Infinity: all begin anew. */
+  giveBack(lostMs: number, nowMs: number): void {
+    for (const suspect of this.#suspects) {
+      if (suspect.deadlineMs === Infinity) continue;
+      suspect.suspectedMs = lostMs === Infinity ? nowMs : suspect.suspectedMs + lostMs;
+      this.limit(suspect, nowMs);
+    }
+  }
+
+  /** Those whose time is over; they stay suspects until `end`. */
+  overdue(nowMs: number): Tracked[] {
+    let nextMs = Infinity;
+    const over: Tracked[] = [];
+    for (const suspect of this.#suspects) {
+      if (suspect.deadlineMs <= nowMs) over.push(suspect);
+      else nextMs = Math.min(nextMs, suspect.deadlineMs);
+    }
+    this.#deadlineMs = nextMs;
+    return over;
+  }
+
+  /** Forgets those who are not of the view's roster. */
+  rosterChanged(): void {
+    for (const suspect of this.#suspects)
+      if (this.#view.roster.indexOf(suspect.update.id) < 0) this.#suspects.delete(suspect);
+  }
+}
 
 /** Confirmations that count: none where there are too few others to give them. */
-export function confirmationsNeeded(options: SwimOptions, usable: number): number {
+function confirmationsNeeded(options: SwimOptions, usable: number): number {
   const { lifeguard, confirmations } = options;
   // Neither the suspect nor its first accuser confirms.
   return lifeguard && usable - 2 >= confirmations ? confirmations : 0;
@@ -16,7 +87,7 @@ export function confirmationsNeeded(options: SwimOptions, usable: number): numbe
  * @param needed see `confirmationsNeeded`.
  * @param accusers nodes that accuse it, at least 1.
  */
-export function suspicionMs(
+function suspicionMs(
   options: SwimOptions,
   members: number,
   needed: number,

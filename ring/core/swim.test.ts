@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import { seededRandom } from '../../spec/random.ts';
-import { Swim, type SwimEffect } from './swim.ts';
+import { Swim } from './swim.ts';
+import type { SwimEffect } from './swim-event.ts';
 import type { SwimMessage, Update } from './swim-message.ts';
 import type { OwnFacts } from './swim-self.ts';
 import { type SwimOptions, swimOptions } from './swim-options.ts';

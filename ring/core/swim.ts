@@ -25,7 +25,9 @@
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import type { Coordinate } from './swim-coordinate.ts';
+import type { SwimEffect, SwimEvent } from './swim-event.ts';
 import { GossipQueue, type Told } from './swim-gossip.ts';
+import { memberOf, type SwimMember } from './swim-member.ts';
 import {
   type Facts,
   isNewer,
@@ -37,55 +39,11 @@ import {
 } from './swim-message.ts';
 import type { SwimOptions } from './swim-options.ts';
 import { Prober } from './swim-probe.ts';
+import { sample } from './swim-sample.ts';
 import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
-import { confirmationsNeeded, suspicionMs } from './swim-suspicion.ts';
-import {
-  differences,
-  type Mark,
-  newest,
-  note,
-  partsOf,
-  RANK,
-  Roster,
-  type Tracked,
-  View,
-} from './swim-view.ts';
-
-export type SwimEvent =
-  | { kind: 'tick' }
-  | { kind: 'message'; from: string; message: SwimMessage }
-  /** Who may be a member; others are forgotten. */
-  | { kind: 'roster'; roster: Roster }
-  /** The connection to a member broke: look at once, believe nothing yet. */
-  | { kind: 'link-lost'; id: string }
-  /** What this node says of itself has changed. */
-  | { kind: 'facts'; facts: OwnFacts }
-  /** The machine was asleep, as a clock shows that goes on meanwhile. */
-  | { kind: 'slept' }
-  | { kind: 'leave' };
-
-export type SwimEffect =
-  | { kind: 'send'; to: string; message: SwimMessage }
-  /** A member's state, incarnation or facts are others now. `before`: none, it is new. */
-  | { kind: 'member'; id: string; state: MemberState; before: MemberState | undefined }
-  /** The own incarnation is another now: keep it, so that a restart begins above it. */
-  | { kind: 'incarnation'; incarnation: number }
-  /** This node has slept: what it held for a time, it may hold no more. */
-  | { kind: 'slept' };
-
-/** A member as this node sees it. */
-export interface SwimMember {
-  id: string;
-  state: MemberState;
-  incarnation: number;
-  /** Where it is dialled first. */
-  address: string;
-  facts?: Facts;
-  /** Round trip: of direct probes, smoothed, or estimated by coordinates; milliseconds. */
-  rttMs?: number;
-  /** What led to its state, oldest first. */
-  trail: { atMs: number; text: string }[];
-}
+import { Suspicions } from './swim-suspicion.ts';
+import { comparison, syncAnswers } from './swim-sync.ts';
+import { newest, note, RANK, Roster, View } from './swim-view.ts';
 
 /** New members that are asked for their view at once; of the others gossip brings word. */
 const GREETINGS_MAX = 8;
@@ -93,8 +51,6 @@ const GREETINGS_MAX = 8;
 const FAREWELLS_MAX = 16;
 /** Members that are asked for news after sleep. */
 const AWAKENINGS = 3;
-/** Updates in one message of a sync. */
-const SYNC_UPDATES_MAX = 1_000;
 /** In a lattice of so many members at most, measured round trips are kept; in a larger one coordinates estimate them. */
 const ROUND_TRIPS_MEMBERS = 300;
 const NOTHING: readonly Update[] = [];
@@ -110,11 +66,9 @@ export class Swim {
   readonly #view = new View(new Roster([]));
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
-  readonly #suspects = new Set<Tracked>();
+  readonly #suspicions: Suspicions;
   readonly #roundTrips = new Map<string, number>();
   readonly #self: Self;
-  /** The next suspicion's end, or earlier. */
-  #deadlineMs = Infinity;
   #gossipDueMs: number;
   #syncDueMs: number;
   #reconnectDueMs: number;
@@ -134,6 +88,7 @@ export class Swim {
   ) {
     const { id, incarnation, facts } = self;
     this.#options = options;
+    this.#suspicions = new Suspicions(options, this.#view);
     this.#self = new Self(id, incarnation, facts);
     this.#nowMs = nowMs;
     this.#random = random;
@@ -210,22 +165,9 @@ export class Swim {
   member(id: string): SwimMember | undefined {
     if (id === this.#own.id) return this.#selfView();
     const index = this.#view.roster.indexOf(id);
-    const known = this.#view.roster.members[index];
-    if (known === undefined) return undefined;
-    const { state, incarnation } = this.#view.updateOf(index);
-    const facts = this.#view.factsOf(index);
-    const rttMs = this.#roundTrips.get(id) ?? this.#self.estimateMs(facts);
-    return {
-      id,
-      state,
-      incarnation,
-      address: facts?.addresses[0] ?? known.address,
-      ...(facts === undefined ? {} : { facts }),
-      ...(rttMs === undefined ? {} : { rttMs }),
-      trail: (this.#view.get(index)?.trail ?? []).map(({ atMs, ...mark }) => {
-        return { atMs, text: textOf(mark) };
-      }),
-    };
+    if (index < 0) return undefined;
+    const rttMs = this.#roundTrips.get(id) ?? this.#self.estimateMs(this.#view.factsOf(index));
+    return memberOf(this.#view, index, rttMs);
   }
 
   /** As `member(id).state`, without the rest. */
@@ -249,13 +191,13 @@ export class Swim {
     let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
     if (this.#self.hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
-    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
+    return Math.max(this.#nowMs, Math.min(wakeMs, this.#suspicions.deadlineMs));
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
     const { gossipIntervalMs, gossipFanout, syncIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#deadlineMs) this.#judge();
+    if (nowMs >= this.#suspicions.deadlineMs) this.#judge();
     this.#prober.tick(nowMs, this.#random);
     if (this.#self.hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
@@ -277,11 +219,7 @@ export class Swim {
   #stoodStill(lateMs: number): void {
     const { probeIntervalMs, sleepMs } = this.#options;
     const hasSlept = lateMs > sleepMs;
-    for (const suspect of this.#suspects) {
-      if (suspect.deadlineMs === Infinity) continue;
-      suspect.suspectedMs = hasSlept ? this.#nowMs : suspect.suspectedMs + lateMs;
-      this.#setDeadline(suspect);
-    }
+    this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs);
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
     if (!hasSlept) {
       this.#prober.startOver(this.#nowMs);
@@ -294,16 +232,10 @@ export class Swim {
 
   /** Ends the suspicions whose time is over. */
   #judge(): void {
-    let nextMs = Infinity;
-    for (const suspect of this.#suspects) {
-      if (suspect.deadlineMs > this.#nowMs) {
-        nextMs = Math.min(nextMs, suspect.deadlineMs);
-        continue;
-      }
-      const { id, incarnation } = suspect.update;
+    for (const { update } of this.#suspicions.overdue(this.#nowMs)) {
+      const { id, incarnation } = update;
       this.#claim({ id, state: 'dead', incarnation }, 'it did not refute the suspicion');
     }
-    this.#deadlineMs = nextMs;
   }
 
   #suspect(id: string): void {
@@ -313,10 +245,7 @@ export class Swim {
     if (state === 'suspect' && incarnation === 0) {
       // Known from the roster alone, it was suspect from the start; now the clock runs.
       const tracked = this.#view.track(index);
-      if (tracked.deadlineMs < Infinity) return;
-      tracked.suspectedMs = this.#nowMs;
-      this.#suspects.add(tracked);
-      this.#setDeadline(tracked);
+      if (tracked.deadlineMs === Infinity) this.#suspicions.begin(tracked, this.#nowMs);
       return;
     }
     const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#own.id] };
@@ -433,14 +362,8 @@ export class Swim {
     if (isNews(claim, known)) {
       // I1
       const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
-      if (claim.state === 'suspect') {
-        tracked.suspectedMs = this.#nowMs;
-        this.#suspects.add(tracked);
-        this.#setDeadline(tracked);
-      } else {
-        tracked.deadlineMs = Infinity;
-        this.#suspects.delete(tracked);
-      }
+      if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
+      else this.#suspicions.end(tracked);
       if (before !== claim.state || tracked.trail.length === 0) {
         const mark = { atMs: this.#nowMs, state: claim.state, why };
         note(tracked, by === undefined ? mark : { ...mark, by });
@@ -463,30 +386,15 @@ export class Swim {
     const isSame = claim.state === 'suspect' && known.state === 'suspect';
     if (!isSame || claim.incarnation !== known.incarnation || known.incarnation === 0) return false;
     const accusers = known.accusers ?? [];
-    const most = this.#confirmationsNeeded() + 1;
+    const most = this.#suspicions.needed + 1;
     if (accusers.length >= most) return false;
     const more = (claim.accusers ?? []).filter((id) => !accusers.includes(id));
     if (more.length === 0) return false;
     const all = [...accusers, ...more].slice(0, most);
     const tracked = this.#view.track(index);
     tracked.update = { ...known, accusers: all };
-    this.#setDeadline(tracked);
+    this.#suspicions.limit(tracked, this.#nowMs);
     return true;
-  }
-
-  #confirmationsNeeded(): number {
-    return confirmationsNeeded(this.#options, this.#view.usable);
-  }
-
-  #setDeadline(suspect: Tracked): void {
-    const forMs = suspicionMs(
-      this.#options,
-      this.#view.size,
-      suspect.update.incarnation === 0 ? 0 : this.#confirmationsNeeded(),
-      suspect.update.accusers?.length ?? 1,
-    );
-    suspect.deadlineMs = Math.max(this.#nowMs, suspect.suspectedMs + forMs);
-    this.#deadlineMs = Math.min(this.#deadlineMs, suspect.deadlineMs);
   }
 
   #setRoster(roster: Roster): void {
@@ -498,8 +406,7 @@ export class Swim {
       if (id !== this.#own.id) this.#gossip.forget(id);
       this.#roundTrips.delete(id);
     }
-    for (const suspect of this.#suspects)
-      if (roster.indexOf(suspect.update.id) < 0) this.#suspects.delete(suspect);
+    this.#suspicions.rosterChanged();
     const self = roster.indexOf(this.#own.id);
     const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
     this.#know();
@@ -530,44 +437,13 @@ export class Swim {
   }
 
   #compare(to: string): void {
-    const { digest, alive } = this.#view;
-    this.#post(to, { kind: 'sync', step: 'compare', alive, digest }, []);
+    this.#post(to, comparison(this.#view), []);
   }
 
   #sync(from: string, message: SyncRequest): void {
-    const view = this.#view;
     if (message.step === 'compare' || message.step === 'hashes') this.#yield(message.alive); // I7
-    switch (message.step) {
-      case 'compare': {
-        const [first, second] = view.digest;
-        const isSame = message.digest[0] === first && message.digest[1] === second;
-        const hashes = isSame ? new Uint8Array() : view.hashes(partsOf(view.size));
-        this.#post(from, { kind: 'sync', step: 'hashes', alive: view.alive, hashes }, []);
-        return;
-      }
-      case 'hashes': {
-        const parts = message.hashes.length / 4;
-        if (parts === 0) return;
-        const differing = differences(view.hashes(parts), message.hashes);
-        this.#tell(from, { kind: 'sync', step: 'ask', parts, differing }, parts, differing);
-        return;
-      }
-      case 'ask': {
-        const { parts, differing } = message;
-        this.#tell(from, { kind: 'sync', step: 'tell' }, parts, differing);
-        return;
-      }
-      case 'tell':
-        return;
-    }
-  }
-
-  /** What is known of the members in those parts, the first of it with `request`. */
-  #tell(to: string, request: SyncRequest, parts: number, differing: Uint8Array): void {
-    const updates = this.#view.updatesIn(parts, differing);
-    this.#post(to, request, updates.slice(0, SYNC_UPDATES_MAX));
-    for (let at = SYNC_UPDATES_MAX; at < updates.length; at += SYNC_UPDATES_MAX)
-      this.#post(to, { kind: 'sync', step: 'tell' }, updates.slice(at, at + SYNC_UPDATES_MAX));
+    for (const { request, updates } of syncAnswers(this.#view, message))
+      this.#post(from, request, updates);
   }
 
   /** I7. @param alive members that another sees alive. */
@@ -578,8 +454,7 @@ export class Swim {
       if (state !== 'suspect' && state !== 'dead') continue;
       if (update.incarnation === 0 && state === 'suspect') continue;
       const tracked = this.#view.set(index, { id, state: 'suspect', incarnation: 0 }, facts);
-      tracked.deadlineMs = Infinity;
-      this.#suspects.delete(tracked);
+      this.#suspicions.end(tracked);
       this.#gossip.forget(id);
       note(tracked, { atMs: this.#nowMs, state: 'suspect', why: 'this node was cut off' });
       if (state !== 'suspect')
@@ -602,21 +477,7 @@ export class Swim {
   #some(count: number, fits: (index: number) => boolean): number[] {
     const { size, roster } = this.#view;
     const self = roster.indexOf(this.#own.id);
-    const chosen: number[] = [];
-    for (let tries = count * 4 + 8; tries > 0 && chosen.length < count; tries--) {
-      if (size === 0) break;
-      const index = randomInt(this.#random, size);
-      if (index !== self && !chosen.includes(index) && fits(index)) chosen.push(index);
-    }
-    if (chosen.length < count) {
-      // Few fit: all are looked at.
-      const fitting = [];
-      for (let index = 0; index < size; index++)
-        if (index !== self && !chosen.includes(index) && fits(index)) fitting.push(index);
-      while (chosen.length < count && fitting.length > 0)
-        chosen.push(...fitting.splice(randomInt(this.#random, fitting.length), 1));
-    }
-    return chosen;
+    return sample(size, count, this.#random, (index) => index !== self && fits(index));
   }
 
   #someDead(): string | undefined {
@@ -670,8 +531,4 @@ function toPassOn(claim: Update, facts: Facts | undefined, by?: string): Update 
   if (state !== 'suspect') return { id, state, incarnation };
   if (claim.facts === undefined && claim.accusers !== undefined) return claim;
   return { id, state, incarnation, accusers: claim.accusers ?? (by === undefined ? [] : [by]) };
-}
-
-function textOf({ state, why, by }: Omit<Mark, 'atMs'>): string {
-  return `${state}: ${by === undefined ? why : `${by} ${why}`}`;
 }

@@ -2,7 +2,9 @@
 import type { Clock } from '../../spec/clock.ts';
 import type { Log } from '../../spec/log.ts';
 import type { Random } from '../../spec/random.ts';
-import { Swim, type SwimEffect, type SwimEvent, type SwimMember } from '../core/swim.ts';
+import { Swim } from '../core/swim.ts';
+import type { SwimEffect, SwimEvent } from '../core/swim-event.ts';
+import type { SwimMember } from '../core/swim-member.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import type { MemberState } from '../core/swim-message.ts';
 import type { SwimOptions } from '../core/swim-options.ts';

@@ -5,7 +5,9 @@
  */
 import { decode } from '../../ring/core/codec.ts';
 import { encodeMessage, FrameBatch } from '../../ring/core/frame.ts';
-import { Swim, type SwimEvent, type SwimMember } from '../../ring/core/swim.ts';
+import { Swim } from '../../ring/core/swim.ts';
+import type { SwimEvent } from '../../ring/core/swim-event.ts';
+import type { SwimMember } from '../../ring/core/swim-member.ts';
 import type { MemberState, SwimMessage, Update } from '../../ring/core/swim-message.ts';
 import { type SwimOptions, swimOptions } from '../../ring/core/swim-options.ts';
 import { Roster } from '../../ring/core/swim-view.ts';

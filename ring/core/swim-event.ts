@@ -1,0 +1,26 @@
+/** What a membership core is told, and what it wants done. */
+import type { MemberState, SwimMessage } from './swim-message.ts';
+import type { OwnFacts } from './swim-self.ts';
+import type { Roster } from './swim-view.ts';
+
+export type SwimEvent =
+  | { kind: 'tick' }
+  | { kind: 'message'; from: string; message: SwimMessage }
+  /** Who may be a member; others are forgotten. */
+  | { kind: 'roster'; roster: Roster }
+  /** The connection to a member broke: look at once, believe nothing yet. */
+  | { kind: 'link-lost'; id: string }
+  /** What this node says of itself has changed. */
+  | { kind: 'facts'; facts: OwnFacts }
+  /** The machine was asleep, as a clock shows that goes on meanwhile. */
+  | { kind: 'slept' }
+  | { kind: 'leave' };
+
+export type SwimEffect =
+  | { kind: 'send'; to: string; message: SwimMessage }
+  /** A member's state, incarnation or facts are others now. `before`: none, it is new. */
+  | { kind: 'member'; id: string; state: MemberState; before: MemberState | undefined }
+  /** The own incarnation is another now: keep it, so that a restart begins above it. */
+  | { kind: 'incarnation'; incarnation: number }
+  /** This node has slept: what it held for a time, it may hold no more. */
+  | { kind: 'slept' };

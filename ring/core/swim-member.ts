@@ -1,0 +1,37 @@
+/** A member as a node sees it. */
+import type { Facts, MemberState } from './swim-message.ts';
+import type { Mark, View } from './swim-view.ts';
+
+export interface SwimMember {
+  id: string;
+  state: MemberState;
+  incarnation: number;
+  /** Where it is dialled first. */
+  address: string;
+  facts?: Facts;
+  /** Round trip: of direct probes, smoothed, or estimated by coordinates; milliseconds. */
+  rttMs?: number;
+  /** What led to its state, oldest first. */
+  trail: { atMs: number; text: string }[];
+}
+
+/** @param index of one of the view's roster. */
+export function memberOf(view: View, index: number, rttMs: number | undefined): SwimMember {
+  const { id, state, incarnation } = view.updateOf(index);
+  const facts = view.factsOf(index);
+  return {
+    id,
+    state,
+    incarnation,
+    address: facts?.addresses[0] ?? view.roster.members[index]?.address ?? '',
+    ...(facts === undefined ? {} : { facts }),
+    ...(rttMs === undefined ? {} : { rttMs }),
+    trail: (view.get(index)?.trail ?? []).map(({ atMs, ...mark }) => {
+      return { atMs, text: textOf(mark) };
+    }),
+  };
+}
+
+function textOf({ state, why, by }: Omit<Mark, 'atMs'>): string {
+  return `${state}: ${by === undefined ? why : `${by} ${why}`}`;
+}
