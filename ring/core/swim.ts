@@ -14,7 +14,8 @@
  * I3  Nobody dies unheard: death follows a suspicion that lasted the whole suspicion time, and a
  *     death heard of in a sync counts as a suspicion.
  * I4  A node that stood still accuses nobody for it: the lost time is given back to everybody. One that slept
- *     asks for news before it probes.
+ *     asks for news before it probes. Where the rest of the node stands still and this does not, it accuses nobody
+ *     meanwhile, and is silent once that lasts.
  * I5  Only members of the roster are tracked; claims about others do nothing.
  * I6  What is known from the roster alone (incarnation 0) is not passed on.
  * I7  A node that sees most members down, and meets one that sees most alive, was cut off: what it concluded
@@ -26,6 +27,7 @@
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import type { Coordinate } from './swim-coordinate.ts';
 import { GossipQueue, type Told } from './swim-gossip.ts';
+import { LoopLag } from './swim-lag.ts';
 import {
   type Facts,
   isNewer,
@@ -62,6 +64,8 @@ export type SwimEvent =
   | { kind: 'facts'; facts: OwnFacts }
   /** The machine was asleep, as a clock shows that goes on meanwhile. */
   | { kind: 'slept' }
+  /** The rest of this node has stood still for so long: told while it lasts, and once when it is over. */
+  | { kind: 'lag'; lagMs: number }
   | { kind: 'leave' };
 
 export type SwimEffect =
@@ -110,6 +114,7 @@ export class Swim {
   readonly #view = new View(new Roster([]));
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
+  readonly #lag: LoopLag;
   readonly #suspects = new Set<Tracked>();
   readonly #roundTrips = new Map<string, number>();
   readonly #self: Self;
@@ -134,6 +139,7 @@ export class Swim {
   ) {
     const { id, incarnation, facts } = self;
     this.#options = options;
+    this.#lag = new LoopLag(options.silenceMs);
     this.#self = new Self(id, incarnation, facts);
     this.#nowMs = nowMs;
     this.#random = random;
@@ -169,7 +175,7 @@ export class Swim {
         break;
       case 'message': {
         const index = this.#view.roster.indexOf(event.from);
-        if (index >= 0) this.#receive(event.from, index, event.message);
+        if (index >= 0 && !this.#lag.isSilent) this.#receive(event.from, index, event.message);
         break;
       }
       case 'roster':
@@ -182,6 +188,9 @@ export class Swim {
         if (this.#self.describe(event.facts)) this.#announce(true);
         break;
       case 'slept':
+        break;
+      case 'lag':
+        this.#lagged(event.lagMs);
         break;
       case 'leave':
         this.#leave();
@@ -249,13 +258,13 @@ export class Swim {
     let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
     if (this.#self.hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
-    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
+    return Math.max(this.#nowMs, Math.min(wakeMs, this.#lag.isBlocked ? wakeMs : this.#deadlineMs));
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
     const { gossipIntervalMs, gossipFanout, syncIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#deadlineMs) this.#judge();
+    if (nowMs >= this.#deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
     this.#prober.tick(nowMs, this.#random);
     if (this.#self.hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
@@ -274,12 +283,20 @@ export class Swim {
     }
   }
 
+  #lagged(lagMs: number): void {
+    if (!this.#options.lifeguard) return;
+    const { ails, lostMs } = this.#lag.note(lagMs);
+    this.#prober.ail(ails);
+    if (lostMs > 0) this.#stoodStill(lostMs);
+  }
+
   #stoodStill(lateMs: number): void {
     const { probeIntervalMs, sleepMs } = this.#options;
     const hasSlept = lateMs > sleepMs;
     for (const suspect of this.#suspects) {
       if (suspect.deadlineMs === Infinity) continue;
-      suspect.suspectedMs = hasSlept ? this.#nowMs : suspect.suspectedMs + lateMs;
+      const givenMs = hasSlept ? Infinity : lateMs;
+      suspect.suspectedMs = Math.min(this.#nowMs, suspect.suspectedMs + givenMs);
       this.#setDeadline(suspect);
     }
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
@@ -308,7 +325,7 @@ export class Swim {
 
   #suspect(id: string): void {
     const index = this.#view.roster.indexOf(id);
-    if (index < 0 || !this.#view.isUsable(index)) return;
+    if (index < 0 || !this.#view.isUsable(index) || this.#lag.isBlocked) return; // I4
     const { incarnation, state } = this.#view.updateOf(index);
     if (state === 'suspect' && incarnation === 0) {
       // Known from the roster alone, it was suspect from the start; now the clock runs.
@@ -649,6 +666,7 @@ export class Swim {
   }
 
   #post(to: string, request: SwimRequest, updates: readonly Update[]): void {
+    if (this.#lag.isSilent) return;
     const message = { ...request, incarnation: this.#own.incarnation, updates };
     this.#effects.push({ kind: 'send', to, message });
   }
