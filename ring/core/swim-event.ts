@@ -14,6 +14,8 @@ export type SwimEvent =
   | { kind: 'facts'; facts: OwnFacts }
   /** The machine was asleep, as a clock shows that goes on meanwhile. */
   | { kind: 'slept' }
+  /** The rest of this node has stood still for so long: told while it lasts, and once when it is over. */
+  | { kind: 'lag'; lagMs: number }
   | { kind: 'leave' };
 
 export type SwimEffect =

@@ -46,6 +46,11 @@ export interface SwimOptions {
   stallMs: number;
   /** Later than this it has slept: it suspects nobody and asks for news first. Milliseconds, above `stallMs`, to 600,000. */
   sleepMs: number;
+  /**
+   * A node whose main loop is blocked for longer says nothing, so that the others take it for dead. Milliseconds,
+   * 3,000 to 600,000.
+   */
+  silenceMs: number;
   /** False = plain SWIM: no local health, confirmations, buddies or lost time given back. Only to compare with. */
   lifeguard: boolean;
 }
@@ -67,6 +72,7 @@ const DEFAULTS: SwimOptions = {
   factsIntervalMs: 5_000,
   stallMs: 300,
   sleepMs: 5_000,
+  silenceMs: 8_000,
   lifeguard: true,
 };
 
@@ -87,6 +93,7 @@ const RANGES: Record<Exclude<keyof SwimOptions, 'lifeguard'>, [least: number, mo
   factsIntervalMs: [100, 600_000],
   stallMs: [50, 60_000],
   sleepMs: [50, 600_000],
+  silenceMs: [3_000, 600_000],
 };
 
 /** @throws AetherError ERR_RING_OPTION naming the option that is out of its range. */

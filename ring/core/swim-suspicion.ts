@@ -51,7 +51,7 @@ export class Suspicions {
   giveBack(lostMs: number, nowMs: number): void {
     for (const suspect of this.#suspects) {
       if (suspect.deadlineMs === Infinity) continue;
-      suspect.suspectedMs = lostMs === Infinity ? nowMs : suspect.suspectedMs + lostMs;
+      suspect.suspectedMs = Math.min(nowMs, suspect.suspectedMs + lostMs);
       this.limit(suspect, nowMs);
     }
   }

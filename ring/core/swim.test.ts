@@ -284,6 +284,63 @@ test('I4: who stood still gives the lost time back; who slept asks for news befo
   t.end();
 });
 
+/** From 0 on the main loop is blocked, as the ticks of a quarter of a second each say; nobody answers. */
+function standStill(swim: Swim, fromMs: number, untilMs: number): SwimEffect[] {
+  const effects: SwimEffect[] = [];
+  for (let lagMs = fromMs; lagMs <= untilMs; lagMs += 250) {
+    effects.push(...swim.step({ kind: 'lag', lagMs }, lagMs, random));
+    effects.push(...tickUntil(swim, lagMs));
+  }
+  return effects;
+}
+
+test('I4: a node whose main loop is blocked answers and accuses nobody', (t) => {
+  const swim = nodeA(6, { stallMs: 3_000 });
+  const accusers = ['c', 'd', 'e'];
+  swim.step(said('c', { id: 'b', state: 'suspect', incarnation: 1, accusers }), 2, random);
+  standStill(swim, 250, 3_500); // The suspicion would be over.
+  const others = (): (string | undefined)[] =>
+    ids(6)
+      .slice(2)
+      .map((id) => swim.stateOf(id));
+  t.ok(swim.healthFactor > 2, 'local health');
+  t.equal(swim.stateOf('b'), 'suspect', 'no death');
+  const blocked = others();
+  const ping = { kind: 'ping', seq: 9, incarnation: 1, updates: [] } as const;
+  const answer = swim.step({ kind: 'message', from: 'c', message: ping }, 3_501, random);
+  t.match(sent(answer), [{ to: 'c', message: { kind: 'ack', seq: 9 } }]);
+  const over = swim.step({ kind: 'lag', lagMs: 0 }, 3_502, random);
+  t.notOk(over.some(({ kind }) => kind === 'slept'));
+  tickUntil(swim, 3_510, (to, { kind, ...rest }) =>
+    kind === 'ping' && 'seq' in rest ? [ack(to, rest.seq)] : [],
+  );
+  t.strictSame(others(), blocked);
+  t.equal(swim.stateOf('b'), 'suspect', 'the lost time is given back');
+  tickUntil(swim, 20_000);
+  t.ok(others().includes('suspect'), 'afterwards it accuses as ever');
+  t.equal(swim.stateOf('b'), 'dead');
+  t.end();
+});
+
+test('I4: once its main loop is blocked for long a node is silent, until it goes on', (t) => {
+  const swim = nodeA(6, { silenceMs: 3_000, stallMs: 3_000 });
+  standStill(swim, 250, 3_500);
+  const ping = { kind: 'ping', seq: 9, incarnation: 1, updates: [] } as const;
+  t.strictSame(swim.step({ kind: 'message', from: 'c', message: ping }, 3_501, random), []);
+  const accused = said('c', { id: 'a', state: 'dead', incarnation: 5 });
+  t.strictSame(swim.step(accused, 3_502, random), [], 'it does not even refute its death');
+  t.strictSame(sent(standStill(swim, 3_750, 12_500)), []);
+  const over = swim.step({ kind: 'lag', lagMs: 0 }, 13_000, random);
+  t.ok(
+    over.some(({ kind }) => kind === 'slept'),
+    'what it held for a time, it may hold no more',
+  );
+  t.ok(sent(over).some(({ message }) => message.kind === 'sync'));
+  const refuted = swim.step(accused, 13_001, random);
+  t.match(refuted, [{ kind: 'incarnation', incarnation: 6 }]);
+  t.end();
+});
+
 test('a tick that comes a little late does not end both waits of a probe at once', (t) => {
   const swim = nodeA();
   tickUntil(swim, 2_000, (to, message) => (message.kind === 'ping' ? [ack(to, message.seq)] : []));

@@ -14,7 +14,8 @@
  * I3  Nobody dies unheard: death follows a suspicion that lasted the whole suspicion time, and a
  *     death heard of in a sync counts as a suspicion.
  * I4  A node that stood still accuses nobody for it: the lost time is given back to everybody. One that slept
- *     asks for news before it probes.
+ *     asks for news before it probes. Where the rest of the node stands still and this does not, it accuses nobody
+ *     meanwhile, and is silent once that lasts.
  * I5  Only members of the roster are tracked; claims about others do nothing.
  * I6  What is known from the roster alone (incarnation 0) is not passed on.
  * I7  A node that sees most members down, and meets one that sees most alive, was cut off: what it concluded
@@ -27,6 +28,7 @@ import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import type { Coordinate } from './swim-coordinate.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
 import { GossipQueue, type Told } from './swim-gossip.ts';
+import { LoopLag } from './swim-lag.ts';
 import { memberOf, type SwimMember } from './swim-member.ts';
 import {
   type Facts,
@@ -67,6 +69,7 @@ export class Swim {
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
+  readonly #lag: LoopLag;
   readonly #roundTrips = new Map<string, number>();
   readonly #self: Self;
   #gossipDueMs: number;
@@ -89,6 +92,7 @@ export class Swim {
     const { id, incarnation, facts } = self;
     this.#options = options;
     this.#suspicions = new Suspicions(options, this.#view);
+    this.#lag = new LoopLag(options.silenceMs);
     this.#self = new Self(id, incarnation, facts);
     this.#nowMs = nowMs;
     this.#random = random;
@@ -124,7 +128,7 @@ export class Swim {
         break;
       case 'message': {
         const index = this.#view.roster.indexOf(event.from);
-        if (index >= 0) this.#receive(event.from, index, event.message);
+        if (index >= 0 && !this.#lag.isSilent) this.#receive(event.from, index, event.message);
         break;
       }
       case 'roster':
@@ -137,6 +141,9 @@ export class Swim {
         if (this.#self.describe(event.facts)) this.#announce(true);
         break;
       case 'slept':
+        break;
+      case 'lag':
+        this.#lagged(event.lagMs);
         break;
       case 'leave':
         this.#leave();
@@ -191,13 +198,14 @@ export class Swim {
     let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
     if (this.#self.hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
-    return Math.max(this.#nowMs, Math.min(wakeMs, this.#suspicions.deadlineMs));
+    const deadlineMs = this.#lag.isBlocked ? Infinity : this.#suspicions.deadlineMs;
+    return Math.max(this.#nowMs, Math.min(wakeMs, deadlineMs));
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
     const { gossipIntervalMs, gossipFanout, syncIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#suspicions.deadlineMs) this.#judge();
+    if (nowMs >= this.#suspicions.deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
     this.#prober.tick(nowMs, this.#random);
     if (this.#self.hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
@@ -214,6 +222,13 @@ export class Swim {
       const dead = this.#someDead();
       if (dead !== undefined) this.#compare(dead);
     }
+  }
+
+  #lagged(lagMs: number): void {
+    if (!this.#options.lifeguard) return;
+    const { ails, lostMs } = this.#lag.note(lagMs);
+    this.#prober.ail(ails);
+    if (lostMs > 0) this.#stoodStill(lostMs);
   }
 
   #stoodStill(lateMs: number): void {
@@ -240,7 +255,7 @@ export class Swim {
 
   #suspect(id: string): void {
     const index = this.#view.roster.indexOf(id);
-    if (index < 0 || !this.#view.isUsable(index)) return;
+    if (index < 0 || !this.#view.isUsable(index) || this.#lag.isBlocked) return; // I4
     const { incarnation, state } = this.#view.updateOf(index);
     if (state === 'suspect' && incarnation === 0) {
       // Known from the roster alone, it was suspect from the start; now the clock runs.
@@ -510,6 +525,7 @@ export class Swim {
   }
 
   #post(to: string, request: SwimRequest, updates: readonly Update[]): void {
+    if (this.#lag.isSilent) return;
     const message = { ...request, incarnation: this.#own.incarnation, updates };
     this.#effects.push({ kind: 'send', to, message });
   }
