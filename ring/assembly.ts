@@ -120,15 +120,15 @@ export async function assemble(
     const certificate = store.certificate();
     return certificate === undefined
       ? undefined
-      : new Voter({ self: id, key, certificate, store, keeper, clock, random, log, isGone });
+      : new Voter({ self: id, key, certificate, keeper, clock, random, log, isGone });
   };
   if (begin === 'found') {
-    const lattice = certifyFounder(data, id, store);
+    const { lattice, issuer } = certifyFounder(data, id, store);
     const roles = options.roles ?? FOUNDER_ROLES;
     const weight = options.weight ?? defaultWeight(roles);
     const tokens = allocateTokens([], { weight });
     const founder = { id, address, ...facts, roles, weight, tokens };
-    voterOf()?.found(lattice, founder);
+    voterOf()?.found(lattice, founder, { node: id, key: issuer });
   } else if (begin === 'join') {
     const { roles, weight } = options;
     const wanted = {
@@ -229,13 +229,17 @@ async function listenWhereBefore(
   return opened;
 }
 
-/** Makes the lattice's root, and lets it certify this node and its issuer key. @returns its id. */
-function certifyFounder(data: string, node: string, store: RingStore): string {
+/** Makes the lattice's root, and lets it certify this node. */
+function certifyFounder(
+  data: string,
+  node: string,
+  store: RingStore,
+): { lattice: string; issuer: Uint8Array } {
   const root: SigningKey = openKeyFile(join(data, 'root.key'));
   const issuer = openKeyFile(join(data, 'issuer.key')).publicKey;
   const lattice = latticeId(root.publicKey);
-  const signature = root.sign(certificateMessage(lattice, { node, issuer }));
+  const signature = root.sign(certificateMessage(lattice, node));
   store.setLattice(lattice);
-  store.setCertificate({ node, issuer, signature });
-  return lattice;
+  store.setCertificate({ node, signature });
+  return { lattice, issuer };
 }

@@ -2,6 +2,7 @@
 import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
+import { epochOf } from './core/epoch.testkit.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { Disk, MemoryReplicaStore, Network, VirtualClock } from './kv-network.testkit.ts';
 import { KeyValueStore } from './kv.ts';
@@ -23,7 +24,7 @@ async function threeNodes(
     const tokens = allocateTokens(members, { weight: 1 });
     members.push({ id, name: id, address: '', roles: [], weight: 1, tokens });
   }
-  const epoch: Epoch = { number: 1, lattice: 'l', members, voters: ['n1'] };
+  const epoch: Epoch = epochOf(members);
   const time = new VirtualClock();
   const network = new Network(time, seededRandom(1));
   const nodes = members.map(({ id }): Node => {

@@ -2,6 +2,7 @@ import { test } from 'tap';
 import { AetherError } from '../spec/error.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch } from './core/epoch.ts';
+import { epochOf } from './core/epoch.testkit.ts';
 import { PlacementCache } from './core/kv-placement.ts';
 import { Tally } from './core/kv-quorum.ts';
 import { type Round, Rounds } from './kv-round.ts';
@@ -10,7 +11,7 @@ import { RpcError } from './rpc.ts';
 const member = { id: 'n1', name: 'n1', address: '', roles: [], weight: 1, tokens: [1] };
 
 test('a round that failed is asked again when the epoch was the reason', async (t) => {
-  let epoch: Epoch = { number: 1, lattice: 'l', members: [member], voters: ['n1'] };
+  let epoch: Epoch = epochOf([member]);
   let answer: () => object = () => ({});
   const placements = new PlacementCache(() => epoch);
   const rounds = new Rounds({

@@ -7,6 +7,7 @@ import { test } from 'tap';
 import { AetherError } from '../spec/error.ts';
 import { type Random, randomInt, seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
+import { epochOf } from './core/epoch.testkit.ts';
 import { HashRing } from './core/hash-ring.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { gains } from './core/kv-move.ts';
@@ -98,7 +99,7 @@ class Lattice {
     const members: EpochMember[] = [];
     const size = 2 + randomInt(this.random, 3);
     while (members.length < size) members.push(this.#newMember(members));
-    this.#newest = { number: 1, lattice: 'l', members, voters: ['n1'] };
+    this.#newest = epochOf(members);
     for (const { id } of members) this.#add(id);
   }
 

@@ -2,6 +2,7 @@ import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
+import { epochOf } from './core/epoch.testkit.ts';
 import { HashRing } from './core/hash-ring.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { placementKey } from './core/kv-row.ts';
@@ -31,7 +32,7 @@ async function pendingJoin(t: Test, replicas: number): Promise<Change> {
     members.push({ id, name: id, address: '', roles: [], weight: 1, tokens });
   }
   const previous = members.slice(0, 3);
-  const settled: Epoch = { number: 1, lattice: 'l', members: previous, voters: ['n1'] };
+  const settled: Epoch = epochOf(previous);
   const pending: Epoch = { ...settled, number: 2, members, previous };
   const network = new Network(systemClock, seededRandom(1));
   t.teardown(() => network.close());

@@ -6,6 +6,7 @@ import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
+import { epochOf } from './core/epoch.testkit.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { type Subject, testKeyValue } from './key-value.testsuite.ts';
@@ -30,7 +31,7 @@ function settledEpoch(count: number): Epoch {
     const tokens = allocateTokens(members, { weight: 1 });
     members.push({ id: `n${i}`, name: `n${i}`, address: '', roles: [], weight: 1, tokens });
   }
-  return { number: 1, lattice: 'l', members, voters: ['n0'] };
+  return epochOf(members);
 }
 
 function lattice(t: Test, count: number, media: (id: string) => Medium): Subject {

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AetherError, NotAvailableError } from '../spec/error.ts';
+import type { Epoch } from './core/epoch.ts';
+import { openEpoch } from './core/epoch-record.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import {
   encodeChain,
@@ -11,7 +13,7 @@ import {
   tokenMessage,
   tokenText,
 } from './core/token.ts';
-import { keyFromSeed, readKeyFile } from './io/keys.ts';
+import { keyFromSeed, readKeyFile, type SigningKey } from './io/keys.ts';
 import { RingStore } from './io/ring-store.ts';
 import { systemClock } from '../spec/system-clock.ts';
 
@@ -55,8 +57,7 @@ export function mintJoinToken(data: string, options: MintOptions = {}): string {
   if (!(expiresMs >= 1_000 && expiresMs <= EXPIRES_MS_MAX))
     throw outOfRange('expires', 'from 1s to 24h');
 
-  const lattice = latticeOf(data);
-  const issuer = readKeyFile(join(data, 'issuer.key'));
+  const { lattice, issuer } = issuerOf(data);
   const seed = new Uint8Array(randomBytes(32));
   const nowSeconds = Math.floor(systemClock.nowMs() / 1000);
   const grant: JoinGrant = {
@@ -78,19 +79,33 @@ export function mintJoinToken(data: string, options: MintOptions = {}): string {
   return tokenText(chain, seed);
 }
 
-function latticeOf(data: string): string {
-  const path = join(data, 'ring.db');
-  const store = existsSync(path) ? new RingStore(path) : undefined;
-  try {
-    const lattice = store?.certificate() === undefined ? undefined : store.lattice();
-    if (lattice !== undefined) return lattice;
-  } finally {
-    store?.close();
+/** The key in the folder, if the newest epoch that the folder knows lets it mint. */
+function issuerOf(data: string): { lattice: string; issuer: SigningKey } {
+  const [database, file] = ['ring.db', 'issuer.key'].map((name) => join(data, name)) as [
+    string,
+    string,
+  ];
+  if (existsSync(database) && existsSync(file)) {
+    const issuer = readKeyFile(file);
+    const epoch = newestEpoch(database);
+    if (epoch?.issuers.some(({ key }) => Buffer.compare(key, issuer.publicKey) === 0) === true)
+      return { lattice: epoch.lattice, issuer };
   }
   throw new AetherError(`the data folder ${data} holds no issuer key`, {
     code: 'ERR_RING_NOT_ISSUER',
     hint: 'mint on the node that founded the lattice, with its --data',
   });
+}
+
+function newestEpoch(database: string): Epoch | undefined {
+  const store = new RingStore(database);
+  try {
+    const signed = store.epoch();
+    const lattice = store.lattice();
+    return signed === undefined || lattice === undefined ? undefined : openEpoch(signed, lattice);
+  } finally {
+    store.close();
+  }
 }
 
 function outOfRange(name: string, range: string): AetherError {

@@ -2,7 +2,7 @@
  * The node that changes the epoch: admits, settles, lets go.
  *
  * I1  One change at a time: the next waits until the epoch is settled (I4 of core/epoch.ts).
- * I2  A use of a token and the epoch it led to become durable together, before anybody hears of it.
+ * I2  A use of a token stands in the epoch it led to, so they become durable together, before anybody hears of it.
  * I3  A change is settled when all who hold a part of the new ring say that their part is whole. Who is
  *     gone is not waited for if it gains nothing: it has what it had.
  */
@@ -10,7 +10,7 @@ import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import type { Log } from '../spec/log.ts';
 import type { Random } from '../spec/random.ts';
-import type { Epoch, EpochMember } from './core/epoch.ts';
+import type { Epoch, EpochMember, Issuer } from './core/epoch.ts';
 import * as change from './core/epoch-change.ts';
 import { encodeEpoch, epochMessage, type VoterCertificate } from './core/epoch-record.ts';
 import { HashRing } from './core/hash-ring.ts';
@@ -28,13 +28,11 @@ import {
 } from './core/token.ts';
 import type { EpochKeeper } from './io/epoch-keeper.ts';
 import type { SigningKey } from './io/keys.ts';
-import type { RingStore } from './io/ring-store.ts';
 
 export interface VoterOptions {
   self: string;
   key: SigningKey;
   certificate: VoterCertificate;
-  store: RingStore;
   keeper: EpochKeeper;
   clock: Clock;
   random: Random;
@@ -60,8 +58,8 @@ export class Voter {
   }
 
   /** The first epoch of a lattice: this node alone. */
-  found(lattice: string, founder: EpochMember): void {
-    this.#publish(change.foundingEpoch(lattice, founder));
+  found(lattice: string, founder: EpochMember, issuer: Issuer): void {
+    this.#publish(change.foundingEpoch(lattice, founder, issuer));
   }
 
   /**
@@ -70,9 +68,10 @@ export class Voter {
    * @throws TokenError, JoinRefusedError
    */
   async join(request: JoinRequest): Promise<void> {
-    const { keeper, certificate, clock } = this.#options;
+    const { keeper, clock } = this.#options;
     const token = decodeChain(request.chain);
-    checkToken(token, keeper.epoch.lattice, [certificate.issuer], clock.nowMs());
+    const signers = keeper.epoch.issuers.map(({ key }) => key);
+    checkToken(token, keeper.epoch.lattice, signers, clock.nowMs());
     checkJoinRequest(request, token);
     const facts = grantedFacts(request, token.grant);
     this.#checkUses(token.grant, request.node);
@@ -83,8 +82,9 @@ export class Voter {
       if (this.#isMember(request.node)) return;
       const tokens = allocateTokens(keeper.epoch.members, facts);
       const member = { id: request.node, address: request.address, ...facts, tokens };
-      const use = { token: token.grant.id, node: request.node };
-      this.#publish(change.withMember(keeper.epoch, member), use); // I2
+      const { id, expiresSeconds } = token.grant;
+      const use = { token: id, node: request.node, expiresSeconds };
+      this.#publish(change.withMember(keeper.epoch, member, use)); // I2
     });
   }
 
@@ -166,12 +166,12 @@ export class Voter {
     return turn;
   }
 
-  #publish(epoch: Epoch, use?: { token: Uint8Array; node: string }): void {
+  #publish(epoch: Epoch): void {
     const { self, key, certificate, keeper, log } = this.#options;
     const record = encodeEpoch(epoch);
     const signature = key.sign(epochMessage(record));
     const signed = { record, signatures: [{ node: self, signature }], certificates: [certificate] };
-    keeper.adopt(signed, epoch.lattice, use);
+    keeper.adopt(signed, epoch.lattice);
     log.info({ epoch: epoch.number, isPending: epoch.previous !== undefined }, 'the epoch changed');
     if (epoch.previous === undefined) for (const wake of this.#wakeOnSettled.splice(0)) wake();
   }
@@ -181,7 +181,9 @@ export class Voter {
   }
 
   #checkUses(grant: JoinGrant, node: string): void {
-    const uses = this.#options.store.tokenUses(grant.id);
+    const uses = this.#options.keeper.epoch.uses
+      .filter(({ token }) => isSameBytes(token, grant.id))
+      .map((use) => use.node);
     if (!uses.includes(node) && uses.length >= grant.uses) {
       throw new TokenError(`the token was good for ${grant.uses} and is used up`, {
         code: 'ERR_RING_TOKEN_USED',
@@ -194,6 +196,10 @@ export class Voter {
       });
     }
   }
+}
+
+function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 /** What the node becomes: what it asks for, within what the token grants. */

@@ -1,22 +1,34 @@
 /** The changes an epoch can go through, as values: the voter signs and keeps what these return. */
 import { AetherError } from '../../spec/error.ts';
-import type { Epoch, EpochMember } from './epoch.ts';
+import type { Epoch, EpochMember, Issuer, TokenUse } from './epoch.ts';
 
 /** A change that the epoch does not allow now. Nothing was changed. */
 export class EpochChangeError extends AetherError {
   static override readonly code: string = 'ERR_RING_CHANGE_REFUSED';
 }
 
-export function foundingEpoch(lattice: string, founder: EpochMember): Epoch {
-  return { number: 1, lattice, members: [founder], voters: [founder.id] };
+export function foundingEpoch(lattice: string, founder: EpochMember, issuer: Issuer): Epoch {
+  return {
+    number: 1,
+    lattice,
+    members: [founder],
+    voters: [founder.id],
+    issuers: [issuer],
+    uses: [],
+    revoked: [],
+    roots: [],
+  };
 }
 
 /**
  * The next epoch, with one more member. It is pending when the member takes part of the ring, and
  * settled at once when it is compute only.
+ *
+ * @param use of a token: counted if and only if the member is admitted.
  */
-export function withMember(epoch: Epoch, member: EpochMember): Epoch {
-  return changed(epoch, [...epoch.members, member], member.tokens.length > 0);
+export function withMember(epoch: Epoch, member: EpochMember, use: TokenUse): Epoch {
+  const next = changed(epoch, [...epoch.members, member], member.tokens.length > 0);
+  return { ...next, uses: [...epoch.uses, use] };
 }
 
 /** The next epoch, without a member. @throws EpochChangeError for a voter: it cannot be replaced. */
@@ -39,11 +51,13 @@ export function settled(epoch: Epoch): Epoch {
 }
 
 /**
- * The pending change is given up. Until now every write reached the old placement too, so that it is
- * whole and needs no streaming.
+ * The pending change is given up, and with it the uses of tokens by who came. Until now every write reached the
+ * old placement too, so that it is whole and needs no streaming.
  */
 export function reverted(epoch: Epoch): Epoch {
-  return { ...settled(epoch), members: epoch.previous ?? epoch.members };
+  const members = epoch.previous ?? epoch.members;
+  const came = new Set(joining(epoch).map(({ id }) => id));
+  return { ...settled(epoch), members, uses: epoch.uses.filter(({ node }) => !came.has(node)) };
 }
 
 /** Who comes with the pending change. */

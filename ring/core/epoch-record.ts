@@ -1,20 +1,17 @@
 /**
  * An epoch with what proves it.
  *
- * The lattice's root key certifies a voter once (its node key and the issuer key it mints tokens
- * with) and is not needed after that. A voter signs epochs with its node key. Whoever knows the
+ * The lattice's root key certifies a voter once and is not needed after that. A voter signs epochs with its node key. Whoever knows the
  * lattice's id (the root's public key) can check the whole chain, whoever hands it over.
  */
 import { AetherError } from '../../spec/error.ts';
 import { keyOf } from '../../spec/id.ts';
 import { decode, encode } from './codec.ts';
-import type { Epoch, EpochMember } from './epoch.ts';
+import type { Epoch, EpochMember, Issuer, RootKey, TokenUse } from './epoch.ts';
 import { isSigned } from './signature.ts';
 
 export interface VoterCertificate {
   node: string;
-  /** The public key with which the voter mints join tokens. */
-  issuer: Uint8Array;
   /** By the lattice's root key. */
   signature: Uint8Array;
 }
@@ -31,11 +28,8 @@ export class EpochError extends AetherError {
   static override readonly code: string = 'ERR_RING_EPOCH_FORGED';
 }
 
-export function certificateMessage(
-  lattice: string,
-  certificate: Omit<VoterCertificate, 'signature'>,
-): Uint8Array {
-  return encode(['aether-voter-v1', lattice, certificate.node, certificate.issuer]);
+export function certificateMessage(lattice: string, node: string): Uint8Array {
+  return encode(['aether-voter-v1', lattice, node]);
 }
 
 export function epochMessage(record: Uint8Array): Uint8Array {
@@ -66,7 +60,7 @@ export function openEpoch(signed: SignedEpoch, lattice: string): Epoch {
       key !== undefined &&
       certificate !== undefined &&
       entry !== undefined &&
-      isSigned(root, certificateMessage(lattice, certificate), certificate.signature) &&
+      isSigned(root, certificateMessage(lattice, voter), certificate.signature) &&
       isSigned(key, message, entry.signature)
     );
   });
@@ -80,7 +74,6 @@ export function toSignedEpoch(value: unknown): SignedEpoch {
   const { record, signatures, certificates } = (value ?? {}) as Partial<
     Record<keyof SignedEpoch, unknown>
   >;
-  const isBytes = (bytes: unknown): boolean => bytes instanceof Uint8Array;
   const whole =
     isBytes(record) &&
     Array.isArray(signatures) &&
@@ -89,8 +82,7 @@ export function toSignedEpoch(value: unknown): SignedEpoch {
       (entry) => typeof entry?.node === 'string' && isBytes(entry.signature),
     ) &&
     (certificates as VoterCertificate[]).every(
-      (entry) =>
-        typeof entry?.node === 'string' && isBytes(entry.issuer) && isBytes(entry.signature),
+      (entry) => typeof entry?.node === 'string' && isBytes(entry.signature),
     );
   if (!whole) throw new EpochError('not a signed epoch');
   return value as SignedEpoch;
@@ -106,9 +98,31 @@ function decodeEpoch(record: Uint8Array): Epoch {
     (epoch.previous === undefined || isMembers(epoch.previous)) &&
     Array.isArray(epoch.voters) &&
     epoch.voters.length > 0 &&
-    new Set(epoch.voters).size === epoch.voters.length;
+    new Set(epoch.voters).size === epoch.voters.length &&
+    isList<Issuer>(epoch.issuers, ({ node, key }) => isText(node) && isBytes(key)) &&
+    isList<TokenUse>(
+      epoch.uses,
+      ({ token, node, expiresSeconds }) =>
+        isBytes(token) && isText(node) && Number.isSafeInteger(expiresSeconds),
+    ) &&
+    isList<string>(epoch.revoked, isText) &&
+    isList<RootKey>(epoch.roots, ({ key, signature }) => isBytes(key) && isBytes(signature));
   if (!whole) throw new EpochError('the record is not an epoch');
   return epoch as Epoch;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
+}
+
+function isBytes(value: unknown): boolean {
+  return value instanceof Uint8Array;
+}
+
+function isList<Entry>(value: unknown, isEntry: (entry: Partial<Entry>) => boolean): boolean {
+  return (
+    Array.isArray(value) && value.every((entry: Partial<Entry> | null) => isEntry(entry ?? {}))
+  );
 }
 
 function isMembers(value: unknown): value is EpochMember[] {

@@ -22,6 +22,28 @@ export interface EpochMember {
   tokens: number[];
 }
 
+/** A key that mints join tokens, renews and revokes. Its secret is with the voter that it is named with. */
+export interface Issuer {
+  node: string;
+  /** 32 bytes. */
+  key: Uint8Array;
+}
+
+/** That a node came in with a token. Kept for as long as the token could be shown again. */
+export interface TokenUse {
+  /** The token's id. */
+  token: Uint8Array;
+  node: string;
+  /** When the token expires, in Unix seconds. */
+  expiresSeconds: number;
+}
+
+/** A later root key of the lattice, signed by the one before. */
+export interface RootKey {
+  key: Uint8Array;
+  signature: Uint8Array;
+}
+
 export interface Epoch {
   number: number;
   /** The lattice's id. */
@@ -31,4 +53,10 @@ export interface Epoch {
   previous?: EpochMember[];
   /** Ids of the nodes that may change the epoch. */
   voters: string[];
+  issuers: Issuer[];
+  uses: TokenUse[];
+  /** Ids of nodes that may never come back. */
+  revoked: string[];
+  /** None: the root is the key that the lattice is named after. */
+  roots: RootKey[];
 }

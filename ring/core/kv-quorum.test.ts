@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { test } from 'tap';
 import type { Epoch, EpochMember } from './epoch.ts';
+import { epochOf } from './epoch.testkit.ts';
 import { Placement } from './kv-placement.ts';
 import { type Level, needed, Tally, union } from './kv-quorum.ts';
 
@@ -57,7 +58,7 @@ test('a local quorum is of the own region, where it has owners', (t) => {
     return { id, name: id, address: '', region, roles: [], weight: 1, tokens: [token] };
   };
   const members = [member('a', 'x', 1), member('b', 'x', 2), member('c', 'y', 3)];
-  const epoch: Epoch = { number: 1, lattice: 'l', members, voters: ['a'] };
+  const epoch: Epoch = epochOf(members);
   const placement = new Placement(epoch);
   const owners = placement.owners('b', 'k', 3);
   const local = (self: string): string[] | undefined =>

@@ -22,6 +22,8 @@ import { RingStore } from './ring-store.ts';
 const key = (name: string): SigningKey => keyFromSeed(createHash('sha256').update(name).digest());
 const idOf = (name: string): string => nodeId(key(name).publicKey);
 const lattice = latticeId(key('root').publicKey);
+const issuer = { node: idOf('a'), key: key('issuer').publicKey };
+const use = { token: new Uint8Array(16), node: idOf('b'), expiresSeconds: 1 };
 
 const member = (name: string): EpochMember => ({
   id: idOf(name),
@@ -34,18 +36,17 @@ const member = (name: string): EpochMember => ({
 
 function signed(epoch: Epoch): SignedEpoch {
   const record = encodeEpoch(epoch);
-  const certificate = { node: idOf('a'), issuer: key('issuer').publicKey };
-  const signature = key('root').sign(certificateMessage(lattice, certificate));
+  const signature = key('root').sign(certificateMessage(lattice, idOf('a')));
   return {
     record,
     signatures: [{ node: idOf('a'), signature: key('a').sign(epochMessage(record)) }],
-    certificates: [{ ...certificate, signature }],
+    certificates: [{ node: idOf('a'), signature }],
   };
 }
 
-const first = withMember(foundingEpoch(lattice, member('a')), member('b'));
-const second = withMember(first, member('c'));
-const third = withMember(second, member('d'));
+const first = withMember(foundingEpoch(lattice, member('a'), issuer), member('b'), use);
+const second = withMember(first, member('c'), use);
+const third = withMember(second, member('d'), use);
 
 function openKeeper(t: Test): EpochKeeper {
   const store = new RingStore(join(t.testdir(), 'ring.db'));

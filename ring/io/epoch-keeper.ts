@@ -70,14 +70,13 @@ export class EpochKeeper {
   /**
    * Uses the epoch when it is newer than what is known.
    *
-   * @param use the use of a token that it stands for, kept together with it.
    * @throws EpochError ERR_RING_EPOCH_FORGED: it was not used.
    */
-  adopt(signed: SignedEpoch, lattice: string, use?: { token: Uint8Array; node: string }): void {
+  adopt(signed: SignedEpoch, lattice: string): void {
     const epoch = openEpoch(signed, lattice); // I3
     if (epoch.number <= this.number) return; // I2
     const before = this.#epoch;
-    this.#store.setEpoch(signed, use); // I3
+    this.#store.setEpoch(signed); // I3
     this.#use(signed, epoch);
     this.#changed(epoch, before);
   }

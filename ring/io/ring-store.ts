@@ -23,10 +23,7 @@ export class RingStore {
     this.#database.pragma('synchronous = FULL');
     this.#database.exec(`
       CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS token_use (
-        token BLOB NOT NULL, node TEXT NOT NULL, PRIMARY KEY (token, node)
-      ) STRICT, WITHOUT ROWID;`);
+      CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
     const rows = this.#database
       .prepare<[], { node: string; address: string }>('SELECT node, address FROM peer')
       .all();
@@ -77,23 +74,8 @@ export class RingStore {
     return value === undefined ? undefined : toSignedEpoch(value);
   }
 
-  /** @param use the use of a token that led to it: counted if and only if the epoch is kept. */
-  setEpoch(epoch: SignedEpoch, use?: { token: Uint8Array; node: string }): void {
-    this.#database.transaction(() => {
-      this.#setFact('epoch', encode(epoch));
-      if (use === undefined) return;
-      this.#database
-        .prepare('INSERT OR IGNORE INTO token_use (token, node) VALUES (?, ?)')
-        .run(use.token, use.node);
-    })();
-  }
-
-  /** Nodes that joined with the token. */
-  tokenUses(token: Uint8Array): string[] {
-    return this.#database
-      .prepare<[Uint8Array], string>('SELECT node FROM token_use WHERE token = ?')
-      .pluck()
-      .all(token);
+  setEpoch(epoch: SignedEpoch): void {
+    this.#setFact('epoch', encode(epoch));
   }
 
   /** The highest incarnation this node has had. */
