@@ -3,8 +3,9 @@ import * as fc from 'fast-check';
 import { Point } from '@noble/ed25519';
 import { test } from 'tap';
 import { keyFromSeed } from '../io/keys.ts';
-import { isSigned, isSoundKey } from './signature.ts';
+import { computeWith, isSigned, isSoundKey, plainEquation } from './signature.ts';
 import {
+  challenge,
   mixedKey,
   ORDER,
   signMixed,
@@ -50,12 +51,15 @@ test('V1: no point of small order counts, in any encoding, as a key or in a sign
       for (let i = 0; i < 8; i++)
         if (isSigned(key, Uint8Array.of(i), ofSignature(encodedR, 0n))) t.fail('S = 0');
   }
-  // A key that is what it should be, and R of small order: S is k times the secret.
+  // For each of these the equation holds: a key without a secret, and R without a number.
   for (const torsion of TORSION) {
-    const key = mixedKey(77n, Point.ZERO);
-    const signature = signWith(key, message, ORDER - 1n, Point.BASE.add(torsion));
-    t.notOk(isSigned(key.publicKey, message, signature));
+    const keyless = { secret: 0n, publicKey: torsion.toBytes() };
+    t.notOk(isSigned(keyless.publicKey, message, signMixed(keyless, message)));
   }
+  const key = mixedKey(77n, Point.ZERO);
+  const encodedR = Point.ZERO.toBytes();
+  const s = (challenge(encodedR, key.publicKey, message) * 77n) % ORDER;
+  t.notOk(isSigned(key.publicKey, message, ofSignature(encodedR, s)));
   t.end();
 });
 
@@ -106,5 +110,24 @@ test('V4: a key with a torsion component is not sound', (t) => {
   );
   t.notOk(isSoundKey(Uint8Array.from({ length: 32 }, () => 2)), 'no point');
   t.notOk(isSoundKey(new Uint8Array(31)));
+  t.end();
+});
+
+test('V1, V2: whatever computes the equation', (t) => {
+  computeWith(() => true);
+  t.teardown(() => computeWith(plainEquation));
+  const message = randomBytes(20);
+  const signature = signer.sign(message);
+  const encodedR = signature.subarray(0, 32);
+  t.ok(isSigned(signer.publicKey, message, ofSignature(encodedR, ORDER - 1n)));
+  t.notOk(isSigned(signer.publicKey, message, ofSignature(encodedR, ORDER)));
+  for (const bad of [...SMALL_ORDER_ENCODINGS, toBytes(2n ** 255n - 17n)]) {
+    t.notOk(isSigned(bad, message, signature));
+    t.notOk(isSigned(signer.publicKey, message, ofSignature(bad, 5n)));
+  }
+  computeWith(() => {
+    throw new Error('it has no verdict');
+  });
+  t.notOk(isSigned(signer.publicKey, randomBytes(20), signature));
   t.end();
 });

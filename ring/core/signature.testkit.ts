@@ -41,7 +41,11 @@ export function mixedKey(secret: bigint, torsion: Point): MixedKey {
 }
 
 /** k of RFC 8032 §5.1.7, reduced. */
-function challenge(encodedR: Uint8Array, publicKey: Uint8Array, message: Uint8Array): bigint {
+export function challenge(
+  encodedR: Uint8Array,
+  publicKey: Uint8Array,
+  message: Uint8Array,
+): bigint {
   const hash = sha512.create().update(encodedR).update(publicKey).update(message).digest();
   return toNumber(hash) % ORDER;
 }
