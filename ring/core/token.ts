@@ -131,7 +131,8 @@ export function parseTokenText(input: string): {
 }
 
 /**
- * Whether the token is one of this lattice, whole and in time. Whether it is used up is the counter's.
+ * Whether the token is one of this lattice, whole and in time, the cheapest doubt first. Whether it is used up is the
+ * counter's.
  *
  * @param signers keys that may sign tokens of this lattice.
  * @throws TokenError ERR_RING_TOKEN_WRONG_LATTICE, _FORGED, _NOT_YET or _EXPIRED.
@@ -148,14 +149,6 @@ export function checkToken(
       hint: 'mint one on a node of this lattice: aether cap mint join',
     });
   }
-  const signer = signers.find((key) => equal(keyTag(key), token.signer));
-  const signed = signer !== undefined && isSigned(signer, tokenMessage(token), token.signature);
-  if (!signed || !isSoundKey(token.holder)) {
-    throw new TokenError('the token is not signed by this lattice', {
-      code: 'ERR_RING_TOKEN_FORGED',
-      hint: 'copy the whole token, or mint a new one: aether cap mint join',
-    });
-  }
   const nowSeconds = nowMs / 1000;
   if (nowSeconds < token.grant.notBeforeSeconds - SKEW_SECONDS) {
     throw new TokenError('the token is not valid yet', {
@@ -167,6 +160,14 @@ export function checkToken(
     throw new TokenError('the token has expired', {
       code: 'ERR_RING_TOKEN_EXPIRED',
       hint: 'mint a new one: aether cap mint join',
+    });
+  }
+  const signer = signers.find((key) => equal(keyTag(key), token.signer));
+  const signed = signer !== undefined && isSigned(signer, tokenMessage(token), token.signature);
+  if (!signed || !isSoundKey(token.holder)) {
+    throw new TokenError('the token is not signed by this lattice', {
+      code: 'ERR_RING_TOKEN_FORGED',
+      hint: 'copy the whole token, or mint a new one: aether cap mint join',
     });
   }
 }
@@ -216,17 +217,22 @@ export function joinMessage(request: Omit<JoinRequest, 'proof' | 'consent'>): Ui
  */
 export function checkJoinRequest(request: JoinRequest, token: JoinToken): void {
   const key = keyOf(request.node);
-  if (key === undefined || !isSoundKey(key)) {
-    throw new TokenError(`the key of node ${request.node} is not a sound ed25519 key`, {
-      code: 'ERR_RING_KEY_WEAK',
-      hint: 'start the node on an empty data folder: it makes a key of its own',
-    });
-  }
   const message = joinMessage(request);
-  if (!isSigned(token.holder, message, request.proof) || !isSigned(key, message, request.consent)) {
+  const isProven =
+    key !== undefined &&
+    isSigned(token.holder, message, request.proof) &&
+    isSigned(key, message, request.consent);
+  if (!isProven) {
     throw new TokenError('the request is not proven by the token’s holder and the node', {
       code: 'ERR_RING_TOKEN_PROOF',
       hint: 'pass the token as it was printed',
+    });
+  }
+  // Last: it costs most, and who has no token does not get here.
+  if (!isSoundKey(key)) {
+    throw new TokenError(`the key of node ${request.node} is not a sound ed25519 key`, {
+      code: 'ERR_RING_KEY_WEAK',
+      hint: 'start the node on an empty data folder: it makes a key of its own',
     });
   }
 }
