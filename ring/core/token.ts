@@ -18,14 +18,13 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { AetherError } from '../../spec/error.ts';
 import { base32, fromBase32, keyOf } from '../../spec/id.ts';
+import { bytes, concat, count, equal, list, SKEW_SECONDS, string, utf8 } from './canonical.ts';
 import { decode, encode } from './codec.ts';
 import { isSigned, isSoundKey } from './signature.ts';
 
 const FORMAT = 1;
 const PREFIX = 'aec1';
 const CHAIN_BYTES_MAX = 4096;
-/** Clocks of honest machines differ by this much at most. */
-const SKEW_SECONDS = 30;
 
 /** A join token, or the request made with it, that is not good. Nothing was done. */
 export class TokenError extends AetherError {
@@ -90,7 +89,7 @@ export function keyTag(publicKey: Uint8Array): Uint8Array {
 export function tokenMessage(token: Omit<JoinToken, 'signature'>): Uint8Array {
   const header = encode([FORMAT, token.lattice, token.signer]);
   return concat(
-    text('aether-cap-v1\0join\0'),
+    utf8('aether-cap-v1\0join\0'),
     token.lattice,
     sha256(header),
     token.holder,
@@ -207,7 +206,7 @@ export function joinMessage(request: Omit<JoinRequest, 'proof' | 'consent'>): Ui
     request.roles ?? null,
     request.weight ?? null,
   ];
-  return concat(text('aether-pop-v1\0join\0'), sha256(request.chain), sha256(encode(args)));
+  return concat(utf8('aether-pop-v1\0join\0'), sha256(request.chain), sha256(encode(args)));
 }
 
 /**
@@ -262,18 +261,17 @@ function parseChain(chain: Uint8Array): JoinToken | undefined {
     );
     const [, , params] = list(list(can)[0]);
     const [uses, roles, zone] = list(params);
-    if (bytes(id).length !== 16) return undefined;
     return {
       lattice: bytes(lattice),
       signer: bytes(signer),
       holder: bytes(holder),
       signature: bytes(signature),
       grant: {
-        id: bytes(id),
-        issuedSeconds: seconds(issuedSeconds),
-        notBeforeSeconds: seconds(notBeforeSeconds),
-        expiresSeconds: seconds(expiresSeconds),
-        uses: seconds(uses),
+        id: bytes(id, 16),
+        issuedSeconds: count(issuedSeconds),
+        notBeforeSeconds: count(notBeforeSeconds),
+        expiresSeconds: count(expiresSeconds),
+        uses: count(uses),
         roles: list(roles).map(string),
         ...(zone === null ? {} : { zone: string(zone) }),
       },
@@ -283,48 +281,8 @@ function parseChain(chain: Uint8Array): JoinToken | undefined {
   }
 }
 
-function list(value: unknown): unknown[] {
-  if (!Array.isArray(value)) throw malformed();
-  return value;
-}
-
-function bytes(value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw malformed();
-  return value;
-}
-
-function string(value: unknown): string {
-  if (typeof value !== 'string') throw malformed();
-  return value;
-}
-
-/** A whole number that fits four bytes: msgpack has one form for it. */
-function seconds(value: unknown): number {
-  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 0xffff_ffff)
-    throw malformed();
-  return value as number;
-}
-
 function malformed(): TokenError {
   return new TokenError('this is not a join token', {
     hint: 'copy the whole line that aether cap mint join printed; it begins with aec1.',
   });
-}
-
-function text(value: string): Uint8Array {
-  return new TextEncoder().encode(value);
-}
-
-function concat(...parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
