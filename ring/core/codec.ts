@@ -14,10 +14,33 @@ import { AetherError } from '../../spec/error.ts';
 
 /** Lists and records inside each other. */
 const DEPTH_MAX = 32;
-/** Entries of one record; more make an engine slow (a record is a dictionary). */
-const RECORD_ENTRIES_MAX = 65_536;
+/** Entries of one record: a microsecond and more each, as an engine makes a dictionary of a large record. */
+const RECORD_ENTRIES_MAX = 16_384;
 /** Lists, records and byte strings in one value: each is an object, tens of times larger than its byte on the wire. */
-const OBJECTS_MAX = 131_072;
+const OBJECTS_MAX = 65_536;
+/** Values of any kind inside one, as one value is decoded in one go. */
+const VALUES_MAX = 262_144;
+
+/** What is decoded is weighed, in units of 20 ns or so, as measured: 1 for each value, and for */
+const WEIGHT = {
+  object: 16,
+  textByte: 0.5,
+  byte: 1 / 64,
+  /** of a small record, which has a shape that others have too */
+  entry: 4,
+  /** of a large one, a dictionary */
+  entryOfMany: 64,
+};
+/** Entries from which a record is taken for a dictionary. */
+const MANY_ENTRIES = 32;
+
+/** A value out of many, and what it cost. */
+export interface Weighed {
+  value: unknown;
+  /** Offset of what follows. */
+  end: number;
+  weight: number;
+}
 
 /** Bytes that are not a value within the limits; nothing was decoded. */
 export class CodecError extends AetherError {
@@ -50,6 +73,13 @@ export function decode(bytes: Uint8Array): unknown {
   return unpackr.unpack(bytes);
 }
 
+/** The value that begins at the offset, whatever follows it. @throws CodecError when the bytes break I1 or I2. */
+export function decodeAt(bytes: Uint8Array, at: number): Weighed {
+  const walk = new Walk(bytes);
+  const end = walk.value(at, 0);
+  return { value: unpackr.unpack(bytes.subarray(at, end)), end, weight: walk.weight };
+}
+
 /** Walks one value. @throws CodecError when the bytes break I1, I2 or I3. */
 function checkValue(bytes: Uint8Array): void {
   const end = new Walk(bytes).value(0, 0);
@@ -62,39 +92,45 @@ class Walk {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #objects = 0;
+  #values = 0;
+  /** Besides 1 for each value. */
+  #extra = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
+  /** Of what was walked. */
+  get weight(): number {
+    return this.#values + this.#extra;
+  }
+
   /** @returns the offset after the value that begins at `at`. */
   value(at: number, depth: number): number {
     const head = this.#byte(at);
+    if (++this.#values > VALUES_MAX) throw new CodecError(`more than ${VALUES_MAX} values`);
     if (head <= 0x7f || head >= 0xe0) return at + 1;
     if (head <= 0x8f) return this.#record(at + 1, head & 0x0f, depth);
     if (head <= 0x9f) return this.#list(at + 1, head & 0x0f, depth);
-    if (head <= 0xbf) return this.#skip(at + 1, head & 0x1f);
+    if (head <= 0xbf) return this.#text(at + 1, head & 0x1f);
     switch (head) {
       case 0xc0: // null
       case 0xc2: // false
       case 0xc3: // true
         return at + 1;
       case 0xc4: // bytes
-        this.#count();
-        return this.#skip(at + 2, this.#length(at + 1, 1));
+        return this.#blob(at + 2, this.#length(at + 1, 1));
       case 0xc5:
-        this.#count();
-        return this.#skip(at + 3, this.#length(at + 1, 2));
+        return this.#blob(at + 3, this.#length(at + 1, 2));
       case 0xc6:
-        this.#count();
-        return this.#skip(at + 5, this.#length(at + 1, 4));
+        return this.#blob(at + 5, this.#length(at + 1, 4));
       case 0xd9: // text
-        return this.#skip(at + 2, this.#length(at + 1, 1));
+        return this.#text(at + 2, this.#length(at + 1, 1));
       case 0xda:
-        return this.#skip(at + 3, this.#length(at + 1, 2));
+        return this.#text(at + 3, this.#length(at + 1, 2));
       case 0xdb:
-        return this.#skip(at + 5, this.#length(at + 1, 4));
+        return this.#text(at + 5, this.#length(at + 1, 4));
       case 0xcc: // numbers by width
       case 0xd0:
         return this.#skip(at + 1, 1);
@@ -125,6 +161,17 @@ class Walk {
     }
   }
 
+  #text(at: number, length: number): number {
+    this.#extra += length * WEIGHT.textByte;
+    return this.#skip(at, length);
+  }
+
+  #blob(at: number, length: number): number {
+    this.#count();
+    this.#extra += length * WEIGHT.byte;
+    return this.#skip(at, length);
+  }
+
   #list(at: number, count: number, depth: number): number {
     this.#nest(at, count, depth);
     let next = at;
@@ -135,6 +182,7 @@ class Walk {
   #record(at: number, count: number, depth: number): number {
     this.#nest(at, count * 2, depth);
     if (count > RECORD_ENTRIES_MAX) throw new CodecError(`a record of ${count} entries`);
+    this.#extra += count * (count < MANY_ENTRIES ? WEIGHT.entry : WEIGHT.entryOfMany);
     let next = at;
     for (let i = 0; i < count; i++) {
       const afterKey = this.#key(next);
@@ -168,6 +216,7 @@ class Walk {
   }
 
   #count(): void {
+    this.#extra += WEIGHT.object;
     if (++this.#objects > OBJECTS_MAX) throw new CodecError(`more than ${OBJECTS_MAX} objects`);
   }
 

@@ -15,7 +15,7 @@
  */
 import type { ErrorBody } from '../../spec/error.ts';
 import { AetherError } from '../../spec/error.ts';
-import { CodecError, decode, encode } from './codec.ts';
+import { CodecError, decodeAt, encode } from './codec.ts';
 import { isErrorBody } from './remote-error.ts';
 
 const FRAME_VERSION = 1;
@@ -44,6 +44,12 @@ interface Part {
   bytes: Uint8Array;
 }
 
+/** A message that came, and what it cost to decode, in the units of codec.ts. */
+export interface WeighedMessage {
+  message: Message;
+  weight: number;
+}
+
 /** A frame or message beyond the limits; nothing of it was used. */
 export class FrameTooLargeError extends AetherError {
   static override readonly code: string = 'ERR_RING_FRAME_TOO_LARGE';
@@ -65,7 +71,13 @@ export function encodeMessage(message: Message): Uint8Array {
 
 /** @throws CodecError when it is not one message. */
 export function decodeMessage(bytes: Uint8Array): Message {
-  return fromList(decode(bytes));
+  return weighMessage(bytes).message;
+}
+
+function weighMessage(bytes: Uint8Array): WeighedMessage {
+  const { value, end, weight } = decodeAt(bytes, 0);
+  if (end !== bytes.length) throw new CodecError(`${bytes.length - end} bytes after the message`);
+  return { message: fromList(value), weight };
 }
 
 /** True when an encoded message must be cut into parts. */
@@ -117,24 +129,74 @@ export class FrameBatch {
   }
 }
 
-/**
- * @throws FrameTooLargeError when it is longer than FRAME_BYTES_MAX.
- * @throws CodecError when it is of another version, or not a list of messages.
- */
-export function decodeFrame(bytes: Uint8Array): Message[] {
-  if (bytes.length > FRAME_BYTES_MAX)
-    throw new FrameTooLargeError(`a frame of ${bytes.length} bytes`);
-  if (bytes[0] !== FRAME_VERSION) {
-    throw new CodecError(`a frame of version ${bytes[0] ?? 'none'}`, {
-      code: 'ERR_RING_FRAME_VERSION',
-      hint: `this node speaks version ${FRAME_VERSION}`,
-    });
+/** Takes the messages out of a frame one at a time, so that decoding can be interrupted. */
+export class FrameReader {
+  readonly #bytes: Uint8Array;
+  #at: number;
+  #left: number;
+
+  /**
+   * @throws FrameTooLargeError when it is longer than FRAME_BYTES_MAX or claims too many messages.
+   * @throws CodecError when it is of another version, or not a list.
+   */
+  constructor(bytes: Uint8Array) {
+    if (bytes.length > FRAME_BYTES_MAX)
+      throw new FrameTooLargeError(`a frame of ${bytes.length} bytes`);
+    if (bytes[0] !== FRAME_VERSION) {
+      throw new CodecError(`a frame of version ${bytes[0] ?? 'none'}`, {
+        code: 'ERR_RING_FRAME_VERSION',
+        hint: `this node speaks version ${FRAME_VERSION}`,
+      });
+    }
+    const [count, at] = listHead(bytes, 1);
+    if (count > MESSAGES_MAX) throw new FrameTooLargeError(`a frame of ${count} messages`);
+    this.#bytes = bytes;
+    this.#at = at;
+    this.#left = count;
+    this.#checkEnd();
   }
-  const list = decode(bytes.subarray(1));
-  if (!Array.isArray(list)) throw new CodecError('a frame that is not a list of messages');
-  if (list.length > MESSAGES_MAX)
-    throw new FrameTooLargeError(`a frame of ${list.length} messages`);
-  return list.map(fromList);
+
+  /** How many are still to be taken. */
+  get left(): number {
+    return this.#left;
+  }
+
+  /** The next one; undefined after the last. @throws CodecError when it is not a message, or not the frame's end. */
+  next(): WeighedMessage | undefined {
+    if (this.#left === 0) return undefined;
+    const { value, end, weight } = decodeAt(this.#bytes, this.#at);
+    const message = fromList(value);
+    this.#at = end;
+    this.#left--;
+    this.#checkEnd();
+    return { message, weight };
+  }
+
+  #checkEnd(): void {
+    const after = this.#bytes.length - this.#at;
+    if (this.#left === 0 && after > 0) throw new CodecError(`${after} bytes after the messages`);
+  }
+}
+
+/** @returns the count of the msgpack list at the offset, and where its first item begins. */
+function listHead(bytes: Uint8Array, at: number): [count: number, next: number] {
+  const head = bytes[at] ?? 0;
+  const width = head === 0xdc ? 2 : head === 0xdd ? 4 : 0;
+  const isShort = head >= 0x90 && head <= 0x9f;
+  if ((!isShort && width === 0) || at + width >= bytes.length)
+    throw new CodecError('a frame that is not a list of messages');
+  let count = isShort ? head & 0x0f : 0;
+  for (let i = 1; i <= width; i++) count = count * 256 + (bytes[at + i] as number);
+  return [count, at + 1 + width];
+}
+
+/** All messages of a frame. @throws as FrameReader. */
+export function decodeFrame(bytes: Uint8Array): Message[] {
+  const reader = new FrameReader(bytes);
+  const messages: Message[] = [];
+  for (let next = reader.next(); next !== undefined; next = reader.next())
+    messages.push(next.message);
+  return messages;
 }
 
 /** Puts the parts of one peer's messages together; parts of one stream come in order. */
@@ -147,7 +209,7 @@ export class Reassembly {
    * @returns the whole message with its last part.
    * @throws FrameTooLargeError at the limits, CodecError for a part that is too short (I2).
    */
-  add(part: Part, bytesMax: number = Number.POSITIVE_INFINITY): Message | undefined {
+  add(part: Part, bytesMax: number = Number.POSITIVE_INFINITY): WeighedMessage | undefined {
     if (part.bytes.length !== PART_BYTES_MAX && !part.last)
       throw new CodecError('a part that is neither full nor the last');
     const stream = this.#streams.get(part.stream) ?? { parts: [], bytes: 0 };
@@ -172,7 +234,7 @@ export class Reassembly {
       whole.set(bytes, at);
       at += bytes.length;
     }
-    return decodeMessage(whole);
+    return weighMessage(whole);
   }
 }
 

@@ -2,11 +2,17 @@
 export class TokenBucket {
   readonly #perSecond: number;
   readonly #burst: number;
+  readonly #debtMax: number;
   #tokens: number;
   #atMs: number;
 
-  /** Full at first. */
-  constructor(perSecond: number, burst: number, nowMs: number) {
+  /**
+   * Full at first.
+   *
+   * @param debtSeconds a debt is never more than can be paid in this time.
+   */
+  constructor(perSecond: number, burst: number, nowMs: number, debtSeconds = 1) {
+    this.#debtMax = perSecond * debtSeconds;
     this.#perSecond = perSecond;
     this.#burst = burst;
     this.#tokens = burst;
@@ -22,14 +28,14 @@ export class TokenBucket {
   }
 
   /**
-   * Takes so many, on credit if need be: what came has come. A debt is never more than a second can pay.
+   * Takes so many, on credit if need be: what came has come.
    *
    * @returns false when there was none left before.
    */
   charge(count: number, nowMs: number): boolean {
     this.#refill(nowMs);
     const isCovered = this.#tokens > 0;
-    this.#tokens = Math.max(-this.#perSecond, this.#tokens - count);
+    this.#tokens = Math.max(-this.#debtMax, this.#tokens - count);
     return isCovered;
   }
 

@@ -3,10 +3,20 @@
  *
  * Members have buckets of their own; all who are no members share one set, so that many keys are worth no more than one.
  * They outlive connections: who comes anew has no fresh burst.
+ *
+ * What it takes to decode a message is paid for as well, in the units of codec.ts. While one message is decoded all others
+ * wait, so that a long one that nobody asked for costs more than its weight: what a peer can make others wait so is less than a
+ * hundredth of the time, and their 99th percentile does not see it.
  */
 import type { Message } from './frame.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { TransportLimits } from './transport-limits.ts';
+
+/** A message of more weight, half a millisecond, costs that many times its weight. */
+const HEAVY_WEIGHT = 25_000;
+const HEAVY_FACTOR = 32;
+/** Longer than for other rates: one message may weigh a lot. */
+const WEIGHT_DEBT_SECONDS = 60;
 
 /** Control carries membership and short calls; bulk what would keep them waiting. */
 export type Lane = 'control' | 'bulk';
@@ -20,6 +30,7 @@ interface Buckets {
   bulk: TokenBucket;
   controlBytes: TokenBucket;
   bulkBytes: TokenBucket;
+  weight: TokenBucket;
 }
 
 export type Tally = Record<TrafficClass, number>;
@@ -29,6 +40,7 @@ export class Traffic {
   readonly #members = new Map<string, Buckets>();
   readonly #guestMessages: TokenBucket;
   readonly #guestBytes: TokenBucket;
+  readonly #guestWeight: TokenBucket;
   /** Messages that came. */
   readonly received: Tally = { cast: 0, call: 0, bulk: 0, guest: 0 };
   /** Of these, over the rate: casts dropped, calls refused. */
@@ -40,15 +52,22 @@ export class Traffic {
 
   constructor(limits: TransportLimits, nowMs: number) {
     this.#limits = limits;
-    const { guestMessagesPerSecond, guestBytesPerSecond } = limits;
+    const { guestMessagesPerSecond, guestBytesPerSecond, guestWeightPerSecond } = limits;
     this.#guestMessages = this.#bucket(guestMessagesPerSecond, nowMs);
     this.#guestBytes = this.#bucket(guestBytesPerSecond, nowMs);
+    this.#guestWeight = this.#bucket(guestWeightPerSecond, nowMs, WEIGHT_DEBT_SECONDS);
   }
 
   /** @param peer none: who is no member. */
   frame(peer: string | undefined, lane: Lane, bytes: number, nowMs: number): void {
     if (peer === undefined) this.#guestBytes.charge(bytes, nowMs);
     else this.#of(peer, nowMs)[lane === 'bulk' ? 'bulkBytes' : 'controlBytes'].charge(bytes, nowMs);
+  }
+
+  /** @param isAwaited it was asked for, as an answer is. */
+  weigh(peer: string | undefined, weight: number, isAwaited: boolean, nowMs: number): void {
+    const bucket = peer === undefined ? this.#guestWeight : this.#of(peer, nowMs).weight;
+    bucket.charge(weight > HEAVY_WEIGHT && !isAwaited ? weight * HEAVY_FACTOR : weight, nowMs);
   }
 
   /** Counts one message. @returns false when it is over the rate. */
@@ -67,10 +86,11 @@ export class Traffic {
   restMs(peer: string | undefined, lane: Lane, nowMs: number): number {
     let debts: TokenBucket[];
     if (peer === undefined) {
-      debts = [this.#guestMessages, this.#guestBytes];
+      debts = [this.#guestMessages, this.#guestBytes, this.#guestWeight];
     } else {
-      const { cast, call, bulk, controlBytes, bulkBytes } = this.#of(peer, nowMs);
-      debts = lane === 'bulk' ? [bulk, bulkBytes] : [cast, call, bulk, controlBytes];
+      const { cast, call, bulk, controlBytes, bulkBytes, weight } = this.#of(peer, nowMs);
+      debts =
+        lane === 'bulk' ? [bulk, bulkBytes, weight] : [cast, call, bulk, controlBytes, weight];
     }
     const owedMs = Math.max(...debts.map((bucket) => bucket.debtMs(nowMs)));
     if (owedMs > 0) this.rests++;
@@ -92,13 +112,15 @@ export class Traffic {
       bulk: this.#bucket(limits.bulkPerSecond, nowMs),
       controlBytes: this.#bucket(limits.controlBytesPerSecond, nowMs),
       bulkBytes: this.#bucket(limits.bulkBytesPerSecond, nowMs),
+      weight: this.#bucket(limits.weightPerSecond, nowMs, WEIGHT_DEBT_SECONDS),
     };
     this.#members.set(peer, buckets);
     return buckets;
   }
 
-  #bucket(perSecond: number, nowMs: number): TokenBucket {
-    return new TokenBucket(perSecond, Math.max(1, perSecond * this.#limits.burstSeconds), nowMs);
+  #bucket(perSecond: number, nowMs: number, debtSeconds = 1): TokenBucket {
+    const burst = Math.max(1, perSecond * this.#limits.burstSeconds);
+    return new TokenBucket(perSecond, burst, nowMs, debtSeconds);
   }
 }
 

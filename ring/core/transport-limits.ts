@@ -28,10 +28,17 @@ export interface TransportLimits {
   bulkPerSecond: number;
   /** Bytes of one member on the bulk lane; as on the control lane. 2²⁰ to 2³⁴. */
   bulkBytesPerSecond: number;
+  /**
+   * What it takes to decode what one member sends, in units of 20 ns or so; then it is not read from for a while. A message of
+   * more than 25,000 that was not asked for costs 32 times as much. 10⁵ to 10⁹.
+   */
+  weightPerSecond: number;
   /** Messages of all who are no members together; calls beyond are refused. 1 to 1,000,000. */
   guestMessagesPerSecond: number;
   /** Bytes of all who are no members together; as on the control lane. 2²⁰ to 2³⁴. */
   guestBytesPerSecond: number;
+  /** As `weightPerSecond`, of all who are no members together. 10⁴ to 10⁹. */
+  guestWeightPerSecond: number;
   /** What may come at once after a quiet time, as a time at these rates. Seconds, 0.1 to 60. */
   burstSeconds: number;
 }
@@ -50,8 +57,10 @@ const DEFAULTS: TransportLimits = {
   controlBytesPerSecond: 64 << 20,
   bulkPerSecond: 20_000,
   bulkBytesPerSecond: 256 << 20,
+  weightPerSecond: 10_000_000,
   guestMessagesPerSecond: 50,
   guestBytesPerSecond: 4 << 20,
+  guestWeightPerSecond: 250_000,
   burstSeconds: 2,
 };
 
@@ -71,8 +80,10 @@ const RANGES: Record<keyof TransportLimits, [least: number, most: number]> = {
   controlBytesPerSecond: BYTES,
   bulkPerSecond: [1, 10_000_000],
   bulkBytesPerSecond: BYTES,
+  weightPerSecond: [100_000, 1e9],
   guestMessagesPerSecond: [1, 1_000_000],
   guestBytesPerSecond: BYTES,
+  guestWeightPerSecond: [10_000, 1e9],
   burstSeconds: [0.1, 60],
 };
 

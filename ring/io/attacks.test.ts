@@ -178,22 +178,40 @@ test('casts and calls above a member’s rate are dropped and refused, and only 
   one.peers.serve('echo', (body) => body);
   const flooder = await intruder(t, one.address, 3);
   flooder.send(frame(Array.from({ length: 1_000 }, () => [3, 'swim', null])));
-  await until(() => one.peers.counts().received.cast === 1_000);
+  await until(() => one.peers.counts().received.cast === 64);
   t.equal(heard, 50);
-  t.match(one.peers.counts(), { overRate: { cast: 950, call: 0 } });
+  t.match(one.peers.counts(), { overRate: { cast: 14, call: 0 } });
   t.equal(await echoes(two.peers, one.peers), 20);
 
   // The debt is never paid by this clock: what it sends now waits at its own end.
   for (let i = 0; i < 100; i++) flooder.send(frame([[0, i, 'echo', null]]));
   t.equal(await echoes(two.peers, one.peers), 20);
-  t.match(one.peers.counts(), { received: { cast: 1_000, call: 40 } });
+  t.match(one.peers.counts(), { received: { cast: 64, call: 40 } });
 
   const caller = await intruder(t, one.address, 4);
   const refused: string[] = [];
   caller.on('message', (data: Buffer) => refused.push(data.toString('latin1')));
   caller.send(frame(Array.from({ length: 1_000 }, (_, i) => [0, i, 'echo', null])));
-  await until(() => refused.join('').split('ERR_RING_BUSY').length > 900);
-  t.match(one.peers.counts(), { overRate: { call: 900 } });
+  await until(() => refused.join('').split('ERR_RING_BUSY').length > 28);
+  t.match(one.peers.counts(), { overRate: { call: 28 } });
+});
+
+test('what it takes to decode is paid for, and a long one that nobody asked for many times over', async (t) => {
+  const [one, two] = await pair(t, { clock: stillClock });
+  let heard = 0;
+  one.peers.onCast('swim', () => heard++);
+  one.peers.serve('echo', (body) => body);
+  two.peers.serve('large', () => Array.from({ length: 60_000 }, () => []));
+  // A million each, which is half a second's worth for who was asked; two seconds are the burst.
+  for (let i = 0; i < 6; i++)
+    t.equal(((await one.peers.call(two.peers.self, 'large', null, TIMEOUT)) as []).length, 60_000);
+  t.equal(one.peers.counts().rests, 0);
+  const dense = await intruder(t, one.address, 3);
+  const flood = frame([[3, 'swim', Array.from({ length: 60_000 }, () => [])]]);
+  for (let i = 0; i < 20; i++) dense.send(flood);
+  await until(() => one.peers.counts().rests > 0);
+  t.equal(await echoes(two.peers, one.peers), 20);
+  t.equal(heard, 1, 'one is as good as many');
 });
 
 test('a flood does not keep others waiting: each has its turn', async (t) => {

@@ -1,20 +1,21 @@
 /**
  * One socket to one proven peer: messages in and out, batched into one write per turn of the loop.
  *
- * Whatever breaks the format closes this socket, with the reason, and nothing else. Nothing is read while messages
- * wait here or the peer is over its rates, so that what it sends too much waits at its own end.
+ * Whatever breaks the format closes this socket, with the reason, and nothing else. Messages are decoded a few at a time,
+ * and nothing is read while some wait here or the peer is over its rates, so that what it sends too much waits at its own end.
  */
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../spec/clock.ts';
 import { AetherError } from '../../spec/error.ts';
 import {
-  decodeFrame,
   encodeParts,
   FrameBatch,
+  FrameReader,
   FrameTooLargeError,
   isLong,
   type Message,
   Reassembly,
+  type WeighedMessage,
 } from '../core/frame.ts';
 import type { Lane } from '../core/traffic.ts';
 
@@ -22,11 +23,14 @@ import type { Lane } from '../core/traffic.ts';
 const QUEUE_BYTES_MAX: Record<Lane, number> = { control: 8 << 20, bulk: 64 << 20 };
 /** How long a peer may take to answer our closing. */
 const CLOSE_GRACE_MS = 1_000;
-/** Messages of one link that are handled before others have their turn. */
+/** Messages of one link that are handled before others have their turn, and what they weigh together: half a millisecond. */
 const TURN_MESSAGES_MAX = 64;
+export const TURN_WEIGHT_MAX = 25_000;
 
 export interface LinkEvents {
   message(link: Link, message: Message): void;
+  /** Before each message: what it took to decode it. */
+  weighed(link: Link, weighed: WeighedMessage): void;
   /** So many bytes have come in a frame; 0: a ping or its answer. */
   frame(link: Link, bytes: number): void;
   /** How long the peer is not to be read from; 0 = it may go on. */
@@ -45,8 +49,8 @@ export class Link {
   readonly #socket: WebSocket;
   readonly #events: LinkEvents;
   readonly #clock: Clock;
-  /** What came and waits to be handled, in order: frames that one read brought. */
-  #inbox: Message[] = [];
+  /** What came and waits to be decoded, in order: frames that one read brought. */
+  #inbox: FrameReader[] = [];
   #nextTurn: NodeJS.Immediate | undefined;
   #cancelRest: (() => void) | undefined;
   readonly #batch = new FrameBatch();
@@ -140,45 +144,63 @@ export class Link {
     this.#orClose(() => {
       if (!isBinary) throw new AetherError('a text frame', { code: 'ERR_RING_FRAME_MALFORMED' });
       this.#events.frame(this, data.length);
-      for (const message of decodeFrame(data)) this.#inbox.push(message);
-      if (this.#nextTurn === undefined) this.#handle();
+      this.#inbox.push(new FrameReader(data));
+      if (this.#nextTurn === undefined && this.#cancelRest === undefined) this.#handle();
     });
   }
 
   #handle(): void {
-    for (const message of this.#inbox.splice(0, TURN_MESSAGES_MAX)) {
+    let weight = 0;
+    for (let i = 0; i < TURN_MESSAGES_MAX && weight < TURN_WEIGHT_MAX; i++) {
+      const next = this.#next();
+      if (next === undefined) break;
+      weight += next.weight;
+      this.#take(next);
       if (!this.#isOpen) return;
-      const whole =
-        message.kind === 'part'
-          ? this.#reassembly.add(message, this.#events.unfinishedBytesMax(this))
-          : message;
-      if (whole !== undefined) this.#events.message(this, whole);
     }
-    if (!this.#isOpen) return;
-    if (this.#inbox.length === 0) {
-      this.#rest();
-      return;
-    }
-    this.#socket.pause();
-    this.#nextTurn = setImmediate(() => {
-      this.#nextTurn = undefined;
-      this.#orClose(() => this.#handle());
-    });
+    this.#rest();
   }
 
-  /** Reads on, at once or after a rest. */
+  /** The next message that came. */
+  #next(): WeighedMessage | undefined {
+    const [reader] = this.#inbox;
+    const next = reader?.next();
+    if (reader?.left === 0) this.#inbox.shift();
+    return next ?? (reader === undefined ? undefined : this.#next());
+  }
+
+  #take(next: WeighedMessage): void {
+    const { message } = next;
+    this.#events.weighed(this, next);
+    if (message.kind !== 'part') {
+      this.#events.message(this, message);
+      return;
+    }
+    const whole = this.#reassembly.add(message, this.#events.unfinishedBytesMax(this));
+    if (whole === undefined) return;
+    this.#events.weighed(this, whole);
+    this.#events.message(this, whole.message);
+  }
+
+  /** Goes on with what came, or reads on; in the next turn or after a rest. */
   #rest(): void {
     if (this.#nextTurn !== undefined || this.#cancelRest !== undefined) return;
     const restMs = this.#events.restMs(this);
-    if (restMs <= 0) {
-      if (this.#socket.isPaused) this.#socket.resume();
-      return;
+    if (restMs > 0) {
+      this.#socket.pause();
+      this.#cancelRest = this.#clock.after(Math.ceil(restMs), () => {
+        this.#cancelRest = undefined;
+        this.#rest();
+      });
+    } else if (this.#inbox.length > 0) {
+      this.#socket.pause();
+      this.#nextTurn = setImmediate(() => {
+        this.#nextTurn = undefined;
+        this.#orClose(() => this.#handle());
+      });
+    } else if (this.#socket.isPaused) {
+      this.#socket.resume();
     }
-    this.#socket.pause();
-    this.#cancelRest = this.#clock.after(Math.ceil(restMs), () => {
-      this.#cancelRest = undefined;
-      this.#rest();
-    });
   }
 
   #stopReading(): void {

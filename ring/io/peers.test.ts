@@ -177,14 +177,15 @@ test('what is no frame closes that socket with the reason, and no other', async 
     ['another version', new Uint8Array([9, 0x90]), 1007, /ERR_RING_FRAME_VERSION/],
     ['text', 'hello', 1007, /ERR_RING_FRAME_MALFORMED/],
     ['a cut frame', frame([[3, 'm', 'body']]).subarray(0, -1), 1007, /cut off/],
-    ['trailing bytes', Buffer.concat([frame([]), Buffer.from([0])]), 1007, /after the value/],
+    ['trailing bytes', Buffer.concat([frame([]), Buffer.from([0])]), 1007, /after the messages/],
     [
       '__proto__',
       Buffer.from('0191930 3a16d81a95f5f70726f746f5f5f80'.replace(' ', ''), 'hex'),
       1007,
       /__proto__/,
     ],
-    ['an extension type', frame([]).with(1, 0xd6), 1007, /0xd6/],
+    ['no list', frame([]).with(1, 0xd6), 1007, /not a list/],
+    ['an extension type', frame([[3, 'm', 7]]).with(-1, 0xd6), 1007, /0xd6/],
     [
       'too many messages',
       frame(Array.from({ length: 1_025 }, () => [3, 'm', null])),

@@ -110,6 +110,12 @@ export class Peers implements Rpc {
     this.#guestCrowd = new Crowd(guestsMax, guestsPerIpMax);
     this.#linkEvents = {
       message: (from, message) => this.#receive(from, message),
+      weighed: (from, { message, weight }) => {
+        const isAwaited =
+          message.kind === 'answer' && this.#pending(from, message.id) !== undefined;
+        const nowMs = options.clock.monotonicMs();
+        this.#traffic.weigh(this.#payerOf(from), weight, isAwaited, nowMs);
+      },
       frame: (from, bytes) => {
         const nowMs = options.clock.monotonicMs();
         const payer = this.#payerOf(from);
