@@ -12,13 +12,10 @@ import { type AcceptorState, newAcceptorState } from './core/acceptor-state.ts';
 import { isQuorum } from './core/configuration.ts';
 import {
   EpochRegister,
-  foldRegister,
-  idleRegister,
   type RegisterEffect,
   type RegisterEvent,
   type RegisterOutcome,
   type RegisterRequest,
-  type RegisterValue,
 } from './core/epoch-register.ts';
 import type { Snapshot } from './core/fenced-log.ts';
 import {
@@ -28,8 +25,9 @@ import {
 } from './core/fenced-log-acceptor.ts';
 import type { FencedLogMessage } from './core/fenced-log-message.ts';
 import { FencedLogOwner } from './core/fenced-log-owner.ts';
-import { toFencedLogMessage } from './core/fenced-log-wire.ts';
+import { isRegisterValue, toFencedLogMessage } from './core/fenced-log-wire.ts';
 import { attestMessage, type RegisterCertificate } from './core/register-certificate.ts';
+import { digestOf, foldRegister, idleRegister, type RegisterValue } from './core/register-value.ts';
 
 export interface RegisterPeers {
   readonly self: string;
@@ -176,7 +174,7 @@ export class RegisterNode<R> {
     const { isRecord, log } = this.#options;
     let message: FencedLogMessage<Value<R>>;
     try {
-      message = toFencedLogMessage<Value<R>>(body, (value) => isValue(value, isRecord));
+      message = toFencedLogMessage<Value<R>>(body, isRegisterValue(isRecord));
     } catch (error) {
       log.warn({ from, error }, 'a message of the register without form was dropped');
       return;
@@ -234,7 +232,14 @@ export class RegisterNode<R> {
     }
     const signatures = attests.map(({ index, entry }) => ({
       index,
-      signature: sign(attestMessage(group, index, entry)),
+      signature: sign(
+        attestMessage(
+          group,
+          { index, ballot: entry.ballot },
+          entry.configuration,
+          digestOf(entry.value),
+        ),
+      ),
     }));
     this.#send(to, { ...message, signatures });
   }
@@ -296,14 +301,4 @@ export class RegisterNode<R> {
 /** 53 random bits. */
 function largeInt(random: Random): number {
   return randomInt(random, 2 ** 21) * 2 ** 32 + randomInt(random, 2 ** 32);
-}
-
-function isValue(value: unknown, isRecord: (record: unknown) => boolean): boolean {
-  const { number, record, requests } = (value ?? {}) as Partial<RegisterValue<unknown>>;
-  return (
-    Number.isSafeInteger(number) &&
-    Array.isArray(requests) &&
-    requests.every((id) => typeof id === 'string') &&
-    isRecord(record)
-  );
 }

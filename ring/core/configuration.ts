@@ -24,7 +24,10 @@ export function firstConfiguration(voters: readonly string[]): Configuration {
 }
 
 /** The configuration in which `voters` begin to decide together with those of `configuration`. */
-export function joint(configuration: Configuration, voters: readonly string[]): Configuration {
+export function jointConfiguration(
+  configuration: Configuration,
+  voters: readonly string[],
+): Configuration {
   return { number: configuration.number + 1, voters, previous: configuration.voters };
 }
 

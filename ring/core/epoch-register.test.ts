@@ -2,19 +2,12 @@ import { test } from 'tap';
 import { seededRandom } from '../../spec/random.ts';
 import { newAcceptorState } from './acceptor-state.ts';
 import { firstConfiguration } from './configuration.ts';
-import {
-  EpochRegister,
-  firstValue,
-  foldRegister,
-  idleRegister,
-  type RegisterOutcome,
-  type RegisterRequest,
-  type RegisterValue,
-} from './epoch-register.ts';
+import { EpochRegister, type RegisterOutcome, type RegisterRequest } from './epoch-register.ts';
 import type { Snapshot } from './fenced-log.ts';
 import { FencedLogAcceptor } from './fenced-log-acceptor.ts';
 import type { AcceptorMessage, ToOwnerMessage } from './fenced-log-message.ts';
 import { FencedLogOwner } from './fenced-log-owner.ts';
+import { firstValue, foldRegister, idleRegister, type RegisterValue } from './register-value.ts';
 
 type Value = RegisterValue<string>;
 

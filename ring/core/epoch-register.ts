@@ -8,17 +8,10 @@ import { AetherError } from '../../spec/error.ts';
 import type { Random } from '../../spec/random.ts';
 import { compareBallots } from './ballot.ts';
 import type { Configuration } from './configuration.ts';
-import { type FencedLog, lastIndex, type Snapshot } from './fenced-log.ts';
+import { lastIndex, type Snapshot } from './fenced-log.ts';
 import type { ToAcceptorMessage, ToOwnerMessage } from './fenced-log-message.ts';
 import type { FencedLogOwner, OwnerEffect, OwnerEvent } from './fenced-log-owner.ts';
-
-export interface RegisterValue<R> {
-  /** One more with each compare-and-set (R1). */
-  readonly number: number;
-  readonly record: R;
-  /** Ids of the requests that made the last numbers, the newest last (R2). */
-  readonly requests: readonly string[];
-}
+import type { RegisterValue } from './register-value.ts';
 
 export type RegisterRequest<R> = {
   /** Of this request and every retry of it, and of no other. */
@@ -85,27 +78,6 @@ interface Waiting<R> {
   after: number;
   /** An entry of our own was committed after the request came: nobody has written past it (R3). */
   isConfirmed: boolean;
-}
-
-/** For the owners and acceptors of a register's log. */
-export function foldRegister<R>(
-  _state: RegisterValue<R> | undefined,
-  value: RegisterValue<R>,
-): RegisterValue<R> {
-  return value;
-}
-
-/** For the owners of a register's log: an idle entry repeats the value (R1). */
-export function idleRegister<R>({
-  snapshot,
-  entries,
-}: FencedLog<RegisterValue<R>>): RegisterValue<R> {
-  return entries.at(-1)?.value ?? (snapshot.state as RegisterValue<R>);
-}
-
-/** The value that a register begins with. */
-export function firstValue<R>(record: R): RegisterValue<R> {
-  return { number: 1, record, requests: [''] };
 }
 
 export class EpochRegister<R> {
@@ -257,7 +229,7 @@ export class EpochRegister<R> {
     const { id, expected, record } = request;
     if (expected === number) {
       const requests = [...value.requests, id].slice(-REQUESTS_MAX);
-      this.#append({ number: number + 1, record, requests }, nowMs); // R1
+      this.#append({ ...value, number: number + 1, record, requests }, nowMs); // R1
       this.#pending = { id, index: lastIndex(this.#owner.log) };
       return false;
     }

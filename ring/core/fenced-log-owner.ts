@@ -12,7 +12,7 @@ import {
   everyVoter,
   isJoint,
   isQuorum,
-  joint,
+  jointConfiguration,
   settledConfiguration,
 } from './configuration.ts';
 import {
@@ -27,6 +27,7 @@ import {
   lastIndex,
   lastPosition,
   type LogReport,
+  type Position,
   reportedLog,
   type Snapshot,
   snapshotAt,
@@ -44,8 +45,11 @@ export interface OwnerOptions<V> {
   /** A random integer, drawn when the process starts (L1). */
   readonly run: number;
   readonly generation: number;
-  /** A value that changes nothing, to follow what the log amounts to so far. */
-  readonly idle: (log: FencedLog<V>) => V;
+  /**
+   * A value that changes nothing, to follow what the log amounts to so far. With `joint`: it comes with the end
+   * of the joint configuration that this entry was committed in.
+   */
+  readonly idle: (log: FencedLog<V>, joint?: CommittedEntry<V>) => V;
   /** What a committed prefix amounts to. Without it the log keeps all entries. */
   readonly fold?: Fold<V>;
   /** How long an answer is waited for before the question is sent again; doubled up to 16 times this. */
@@ -83,6 +87,15 @@ export type OwnerEffect<V> =
   /** A higher ballot was promised: no longer the owner. */
   | { readonly kind: 'lost' };
 
+/** What proves that an entry is committed (R4). */
+export interface CommittedEntry<V> extends Position {
+  /** The one that decides on it. */
+  readonly configuration: Configuration;
+  readonly value: V;
+  /** By voter. */
+  readonly signatures: ReadonlyMap<string, Uint8Array>;
+}
+
 /** A voter that is gone for long is asked every 16 `retryMs`. */
 const DOUBLINGS_MAX = 4;
 
@@ -109,6 +122,8 @@ export class FencedLogOwner<V> {
   readonly #promises = new Map<string, Promised<V>>();
   #log: FencedLog<V>;
   #committed = 0;
+  /** The newest entry of its own that is committed. */
+  #proof: CommittedEntry<V> | undefined;
   readonly #progress = new Map<string, Progress>();
   /** Whom the next configuration shall have. */
   #wanted: readonly string[] | undefined;
@@ -329,16 +344,18 @@ export class FencedLogOwner<V> {
     const configuration = configurationOf(this.#log);
     if (configuration === undefined || !this.mayChangeVoters()) return; // V3
     let next: Configuration;
+    let joint: CommittedEntry<V> | undefined;
     if (isJoint(configuration)) {
       next = settledConfiguration(configuration);
+      joint = this.#proof; // C1
     } else {
       const isReady = (node: string): boolean =>
         configuration.voters.includes(node) || this.#holds(node, this.#committed);
       if (this.#wanted === undefined || !this.#wanted.every(isReady)) return;
-      next = joint(configuration, this.#wanted);
+      next = jointConfiguration(configuration, this.#wanted);
       this.#wanted = undefined;
     }
-    this.#append([{ value: this.#options.idle(this.#log), configuration: next }], nowMs);
+    this.#append([{ value: this.#options.idle(this.#log, joint), configuration: next }], nowMs);
   }
 
   #accepted(from: string, progress: Progress, message: Accepted, nowMs: number): void {
@@ -383,6 +400,9 @@ export class FencedLogOwner<V> {
       if (signature !== undefined && match >= index) signatures.set(node, signature);
       for (const at of made.keys()) if (at <= index) made.delete(at);
     }
+    const { value, ballot } = entryAt(this.#log, index) as Entry<V>;
+    const configuration = configurationAt(this.#log, index) as Configuration;
+    this.#proof = { index, ballot, configuration, value, signatures };
     this.#voters = this.#votersNow();
     this.#effects.push({ kind: 'committed', index, signatures });
     const { fold } = this.#options;

@@ -85,9 +85,36 @@ const isConfiguration = record({
   voters: (value) => isVoters(value) && (value as string[]).length > 0,
   previous: maybe(isVoters),
 });
-const isSignature = record({ index: isCount, signature: (value) => value instanceof Uint8Array });
+const isBytes: Check = (value) => value instanceof Uint8Array;
+const isSignature = record({ index: isCount, signature: isBytes });
+const isVoterSignature = record({ node: isText, signature: isBytes });
+const isHandover = record({
+  ...POSITION,
+  configuration: isConfiguration,
+  digest: isBytes,
+  signatures: list(isVoterSignature),
+});
 const TO_ACCEPTOR = { generation: isCount, boots: isBoots, voters: list(isText) };
 const SAID = { generation: isCount, boot: isBoot, boots: isBoots };
+
+/** Whether a value has the form of what voters have signed in a register. */
+export function isRegisterCertificate(value: unknown, isRegisterRecord: Check): boolean {
+  return record({
+    ...POSITION,
+    configuration: isConfiguration,
+    value: isRegisterValue(isRegisterRecord),
+    signatures: list(isVoterSignature),
+  })(value);
+}
+
+export function isRegisterValue(isRegisterRecord: Check): Check {
+  return record({
+    number: isCount,
+    record: isRegisterRecord,
+    requests: list(isText),
+    handovers: list(isHandover),
+  });
+}
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,7 +1,13 @@
 import { test } from 'tap';
 import { type AcceptorState, newAcceptorState, written } from './acceptor-state.ts';
 import type { Ballot } from './ballot.ts';
-import { firstConfiguration, isAttested, isQuorum, joint, type Answer } from './configuration.ts';
+import {
+  firstConfiguration,
+  isAttested,
+  isQuorum,
+  jointConfiguration,
+  type Answer,
+} from './configuration.ts';
 import { type Entry, lastIndex, lastPosition, type Snapshot } from './fenced-log.ts';
 import { type AcceptorEffect, FencedLogAcceptor } from './fenced-log-acceptor.ts';
 import type {
@@ -255,7 +261,8 @@ test('B2: how many must have answered', (t) => {
     previous?: string,
   ): boolean => {
     const first = firstConfiguration((previous ?? voters).split(''));
-    const configuration = previous === undefined ? first : joint(first, voters.split(''));
+    const configuration =
+      previous === undefined ? first : jointConfiguration(first, voters.split(''));
     return isAttested(configuration, 'x', isVouched, (node) => answers[node] ?? 'silent');
   };
   const [whole, waiting] = ['whole', 'waiting'] as const;
@@ -429,7 +436,7 @@ test('V1: the log that is adopted says whose promises are needed', (t) => {
   const subject = ownerOf();
   const { owner } = subject;
   const x = ballotOf('x', 1);
-  const configuration = joint(firstConfiguration(['a', 'b', 'c']), ['a', 'd', 'e']);
+  const configuration = jointConfiguration(firstConfiguration(['a', 'b', 'c']), ['a', 'd', 'e']);
   const entries = [{ ...entryOf(x, 'idle'), configuration }];
   const report = { from: 1, last: { index: 2, ballot: x }, entries };
   subject.hear('a', promised(owner, report));
@@ -468,7 +475,7 @@ test('V3, V5: voters change when the new ones have the log, through both majorit
 });
 
 test('V2: a joint quorum is a majority of both', (t) => {
-  const configuration = joint(firstConfiguration(['a', 'b', 'c']), ['c', 'd', 'e']);
+  const configuration = jointConfiguration(firstConfiguration(['a', 'b', 'c']), ['c', 'd', 'e']);
   const agree = (nodes: string): boolean => isQuorum(configuration, (node) => nodes.includes(node));
   t.ok(agree('acd'));
   t.notOk(agree('abc'));

@@ -1,45 +1,55 @@
 /**
  * That a register's value is committed, for anybody to check (R4 of spec/epoch.md).
  *
- * It says nothing about who may be a voter: whoever checks it must know that of the configuration.
+ * Signatures are over the value's digest, so that a handover proves itself without the value.
  */
 import { keyOf } from '../../spec/id.ts';
 import { encode } from './codec.ts';
 import { type Configuration, isQuorum } from './configuration.ts';
-import type { RegisterValue } from './epoch-register.ts';
-import type { Entry, Position } from './fenced-log.ts';
+import type { Position } from './fenced-log.ts';
+import { type Handover, isReached, type VoterSignature } from './handover.ts';
+import { digestOf, type RegisterValue } from './register-value.ts';
 import { isSigned } from './signature.ts';
 
 export interface RegisterCertificate<R> extends Position {
   readonly configuration: Configuration;
   readonly value: RegisterValue<R>;
-  /** By voter. */
-  readonly signatures: readonly { readonly node: string; readonly signature: Uint8Array }[];
+  readonly signatures: readonly VoterSignature[];
 }
 
 /** What a voter signs when it has accepted an entry under the ballot of the entry's owner. */
-export function attestMessage<R>(
+export function attestMessage(
   group: string,
-  index: number,
-  { ballot, configuration, value }: Entry<RegisterValue<R>>,
+  { index, ballot }: Position,
+  configuration: Configuration | undefined,
+  digest: Uint8Array,
 ): Uint8Array {
   const { counter, node, run } = ballot;
   const { number, voters, previous } = configuration ?? {};
   const deciding = [number, voters, previous ?? null];
-  return encode([
-    'aether-register-v1',
-    group,
-    index,
-    [counter, node, run],
-    deciding,
-    [value.number, value.record, value.requests],
-  ]);
+  return encode(['aether-register-v1', group, index, [counter, node, run], deciding, digest]);
 }
 
-/** True when a quorum of the voters it names has signed it, for the group. */
-export function isCertified<R>(group: string, certificate: RegisterCertificate<R>): boolean {
-  const { index, signatures, configuration } = certificate;
-  const message = attestMessage(group, index, certificate);
+/**
+ * True when a quorum of the voters that the certificate names has signed it for the group, and these are
+ * voters: the handovers lead to them from `founders` (C4).
+ */
+export function isCertified<R>(
+  group: string,
+  founders: readonly string[],
+  certificate: RegisterCertificate<R>,
+): boolean {
+  const { value, configuration } = certificate;
+  const proof = { ...certificate, digest: digestOf(value) };
+  return (
+    isReached(configuration, founders, value.handovers, (each) => isSignedByQuorum(group, each)) &&
+    isSignedByQuorum(group, proof)
+  );
+}
+
+function isSignedByQuorum(group: string, proof: Handover): boolean {
+  const { configuration, digest, signatures } = proof;
+  const message = attestMessage(group, proof, configuration, digest);
   return isQuorum(configuration, (voter) => {
     const key = keyOf(voter);
     const signature = signatures.find(({ node }) => node === voter)?.signature;

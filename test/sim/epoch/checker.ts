@@ -2,16 +2,13 @@
  * Sees everything that happens in a simulated register, and says at once what must not.
  *
  * What it checks is what the register is for, not how it does it: one history, nothing acknowledged
- * ever lost, each request applied at most once and answered truly.
+ * ever lost, each request applied at most once and answered truly, and that whoever knows the first voters can tell (C4).
  */
 import type { AcceptorState, AcceptorWrite } from '../../../ring/core/acceptor-state.ts';
 import type { Ballot } from '../../../ring/core/ballot.ts';
 import { type Configuration, isJoint, isQuorum } from '../../../ring/core/configuration.ts';
-import type {
-  RegisterOutcome,
-  RegisterRequest,
-  RegisterValue,
-} from '../../../ring/core/epoch-register.ts';
+import type { RegisterOutcome, RegisterRequest } from '../../../ring/core/epoch-register.ts';
+import { type Handover, isReached } from '../../../ring/core/handover.ts';
 import {
   configurationAt,
   entryAt,
@@ -19,6 +16,7 @@ import {
   lastIndex,
   type Snapshot,
 } from '../../../ring/core/fenced-log.ts';
+import { type RegisterValue } from '../../../ring/core/register-value.ts';
 
 export type Value = RegisterValue<string>;
 type Log = FencedLog<Value>;
@@ -62,8 +60,14 @@ export class Checker {
   #acknowledged = 0;
   readonly #acknowledgedBefore = new Map<string, number>();
 
-  constructor(founding: Snapshot<Value>, sees: Sees) {
+  readonly #founders: readonly string[];
+  readonly #isCertified: (handover: Handover) => boolean;
+
+  /** @param isCertified whether a majority of both sets of voters has signed a handover. */
+  constructor(founding: Snapshot<Value>, sees: Sees, isCertified: (handover: Handover) => boolean) {
     this.#sees = sees;
+    this.#isCertified = isCertified;
+    this.#founders = founding.configuration?.voters ?? [];
     this.#committed[founding.index] = {
       ballot: ballotKey(founding.ballot),
       before: '',
@@ -128,7 +132,11 @@ export class Checker {
       this.#extend(node, index, ballot);
       this.#proven.push(index);
     }
-    const { configuration } = this.#committed[index] as Known;
+    const { configuration, value } = this.#committed[index] as Known;
+    const isProven = (handover: Handover): boolean =>
+      this.#sees === 'consequences' || this.#isCertified(handover);
+    if (!isReached(configuration, this.#founders, value.handovers, isProven))
+      throw new Violation(`${node} commits ${index} by voters that nobody can prove to be ones`);
     const isHeld = isQuorum(configuration, holds);
     if (this.#sees === 'consequences') return isHeld;
     if (!isHeld)

@@ -5,11 +5,11 @@ import type {
   RegisterEvent,
   RegisterRequest,
 } from '../../../ring/core/epoch-register.ts';
-import { idleRegister } from '../../../ring/core/epoch-register.ts';
 import { lastIndex, type Snapshot } from '../../../ring/core/fenced-log.ts';
 import type { FencedLogOwner, OwnerEvent } from '../../../ring/core/fenced-log-owner.ts';
 import { randomInt } from '../../../spec/random.ts';
 import type { Value } from './checker.ts';
+import { idleRegister } from '../../../ring/core/register-value.ts';
 
 interface Pending {
   readonly request: RegisterRequest<string>;
@@ -62,10 +62,11 @@ export class Journal {
 
   #append(pending: Pending, nowMs: number): void {
     const { id } = pending.request;
-    const { number } = idleRegister(this.#owner.log);
+    const last = idleRegister(this.#owner.log);
+    const { number } = last;
     const values = Array.from({ length: 1 + randomInt(this.#random, ENTRIES_MAX) }, (_, i) => {
       const record = i === 0 ? id : `${id}+${i}`;
-      return { number: number + 1 + i, record, requests: [record] };
+      return { ...last, number: number + 1 + i, record, requests: [record] };
     });
     pending.made = { number: number + 1, index: lastIndex(this.#owner.log) + values.length };
     this.#drive({ kind: 'append', values }, nowMs);

@@ -3,13 +3,10 @@ import {
   type Configuration,
   everyVoter,
   firstConfiguration,
+  isQuorum,
 } from '../../../ring/core/configuration.ts';
-import {
-  firstValue,
-  type RegisterEffect,
-  type RegisterOutcome,
-} from '../../../ring/core/epoch-register.ts';
-import { hasPosition, type Snapshot } from '../../../ring/core/fenced-log.ts';
+import { type RegisterEffect, type RegisterOutcome } from '../../../ring/core/epoch-register.ts';
+import { hasPosition, type Position, type Snapshot } from '../../../ring/core/fenced-log.ts';
 import type { AcceptorEffect, AcceptorEvent } from '../../../ring/core/fenced-log-acceptor.ts';
 import { type Random, randomInt, seededRandom } from '../../../spec/random.ts';
 import { ballotKey, Checker, type Sees, type Value } from './checker.ts';
@@ -25,6 +22,8 @@ import {
   sync,
 } from './node.ts';
 import { EventQueue } from './queue.ts';
+import type { Handover } from '../../../ring/core/handover.ts';
+import { digestOf, firstValue } from '../../../ring/core/register-value.ts';
 
 /** The nodes of a simulated register, their disks, and the network between them. */
 export abstract class Lattice {
@@ -66,7 +65,7 @@ export abstract class Lattice {
       configuration: firstConfiguration(voters),
       state: firstValue(''),
     };
-    this.checker = new Checker(this.founding, sees);
+    this.checker = new Checker(this.founding, sees, (handover) => this.#isCertified(handover));
   }
 
   /** Makes and starts the first nodes. */
@@ -169,7 +168,7 @@ export abstract class Lattice {
       const signature = new Uint8Array(0);
       this.#signatures.set(
         signature,
-        statement(node.id, index, ballotKey(ballot), value, configuration),
+        statement(node.id, { index, ballot }, configuration, digestOf(value)),
       );
       return { index, signature };
     });
@@ -199,13 +198,11 @@ export abstract class Lattice {
       this.queue.after(0, () => this.onOutcome(effect.id, effect.outcome));
     } else {
       const { snapshot, signatures } = effect;
-      const { index, ballot, state, configuration } = snapshot;
+      const { index, state, configuration } = snapshot;
+      const digest = digestOf(state as Value);
       const signers = new Set<string>();
-      for (const [voter, signature] of signatures) {
-        const signed = this.#signatures.get(signature);
-        if (signed === statement(voter, index, ballotKey(ballot), state as Value, configuration))
-          signers.add(voter);
-      }
+      for (const [voter, signature] of signatures)
+        if (this.#hasSigned(voter, signature, snapshot, configuration, digest)) signers.add(voter);
       const holds = (voter: string): boolean => {
         const { disk, isDamaged } = this.node(voter);
         return isDamaged || disk.log.snapshot.index >= index || hasPosition(disk.log, snapshot);
@@ -214,6 +211,28 @@ export abstract class Lattice {
       if (index > node.known.index) node.known = snapshot;
       this.onCommitted(node, snapshot, isHeld);
     }
+  }
+
+  #hasSigned(
+    voter: string,
+    signature: Uint8Array,
+    position: Position,
+    configuration: Configuration | undefined,
+    digest: Uint8Array,
+  ): boolean {
+    const made = statement(voter, position, configuration, digest);
+    return this.#signatures.get(signature) === made;
+  }
+
+  /** Whether a majority of both sets has signed it. */
+  #isCertified(handover: Handover): boolean {
+    const { configuration, digest, signatures } = handover;
+    return isQuorum(configuration, (voter) =>
+      signatures.some(
+        ({ node, signature }) =>
+          node === voter && this.#hasSigned(node, signature, handover, configuration, digest),
+      ),
+    );
   }
 
   #schedule(node: Node, process: Process): void {
@@ -300,11 +319,10 @@ export abstract class Lattice {
 
 function statement(
   voter: string,
-  index: number,
-  ballot: string,
-  value: Value,
+  { index, ballot }: Position,
   configuration: Configuration | undefined,
+  digest: Uint8Array,
 ): string {
   const voters = configuration === undefined ? '' : everyVoter(configuration).join();
-  return `${voter} ${index} ${ballot} ${value.number} ${value.record} ${configuration?.number} ${voters}`;
+  return `${voter} ${index} ${ballotKey(ballot)} ${configuration?.number} ${voters} ${digest.join()}`;
 }

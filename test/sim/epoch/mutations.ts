@@ -140,5 +140,6 @@ export const MUTATIONS: Readonly<Record<string, Parts>> = {
   'trust-in-those-who-wait': { ...PARTS, Acceptor: Trusting },
   'count-late-votes': { ...PARTS, Owner: Credulous },
   'ballot-reuse-after-restart': { ...PARTS, Owner: Repetitive, reusesRuns: true },
+  'handover-without-proof': { ...PARTS, forgetsHandovers: true },
   'retry-without-request-id': { ...PARTS, Register: Forgetful },
 };

@@ -5,7 +5,7 @@ import {
   newAcceptorState,
   written,
 } from '../../../ring/core/acceptor-state.ts';
-import { EpochRegister, foldRegister, idleRegister } from '../../../ring/core/epoch-register.ts';
+import { EpochRegister } from '../../../ring/core/epoch-register.ts';
 import type { Snapshot } from '../../../ring/core/fenced-log.ts';
 import { FencedLogAcceptor, type AcceptorEffect } from '../../../ring/core/fenced-log-acceptor.ts';
 import { FencedLogOwner } from '../../../ring/core/fenced-log-owner.ts';
@@ -13,6 +13,7 @@ import type { FencedLogMessage } from '../../../ring/core/fenced-log-message.ts'
 import type { Random } from '../../../spec/random.ts';
 import type { Value } from './checker.ts';
 import { Journal } from './journal.ts';
+import { foldRegister, idleRegister } from '../../../ring/core/register-value.ts';
 
 export type Message = FencedLogMessage<Value>;
 export type SendEffect = Extract<AcceptorEffect<Value>, { kind: 'send' }>;
@@ -24,6 +25,8 @@ export interface Parts {
   readonly Register: typeof EpochRegister<string>;
   /** Answers leave before what they stand for is on disk. */
   readonly answersEarly: boolean;
+  /** What follows on the end of a joint configuration does not say how that came to be. */
+  readonly forgetsHandovers: boolean;
   /** Every process makes ballots of the same run. */
   readonly reusesRuns: boolean;
 }
@@ -33,6 +36,7 @@ export const PARTS: Parts = {
   Owner: FencedLogOwner<Value>,
   Register: EpochRegister<string>,
   answersEarly: false,
+  forgetsHandovers: false,
   reusesRuns: false,
 };
 
@@ -95,7 +99,7 @@ export function startProcess(
     self: id,
     run: parts.reusesRuns ? 0 : run,
     generation: GENERATION,
-    idle: idleRegister,
+    idle: parts.forgetsHandovers ? (log) => idleRegister(log) : idleRegister,
     fold: foldRegister,
     retryMs: RETRY_MS,
     batchMax,
