@@ -15,10 +15,20 @@ export interface SwimMember {
   trail: { atMs: number; text: string }[];
 }
 
-/** @param index of one of the view's roster. */
-export function memberOf(view: View, index: number, rttMs: number | undefined): SwimMember {
+/**
+ * @param index of one of the view's roster.
+ * @param rttMs as far as it is known.
+ * @param load as it said last to this node.
+ */
+export function memberOf(
+  view: View,
+  index: number,
+  rttMs: number | undefined,
+  load: number | undefined,
+): SwimMember {
   const { id, state, incarnation } = view.updateOf(index);
-  const facts = view.factsOf(index);
+  const told = view.factsOf(index);
+  const facts = told === undefined || load === undefined ? told : { ...told, load };
   return {
     id,
     state,

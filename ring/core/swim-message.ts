@@ -17,7 +17,7 @@ export interface Facts {
   readonly protocol: readonly [number, number];
   /** Number of the epoch that its certificate was made under. */
   readonly certificateEpoch: number;
-  /** How busy it is: 0 idle, 1 full. */
+  /** How busy it was when it said so: 0 idle, 1 full. Probes and their answers carry what it is now. */
   readonly load?: number;
   readonly coordinate?: Readonly<Coordinate>;
   /** How its traffic is carried, such as `ebpf` or `userspace`. */
@@ -40,14 +40,16 @@ export interface Update {
 }
 
 export type SwimRequest =
-  | { readonly kind: 'ping'; readonly seq: number }
+  /** `load`: of the sender. */
+  | { readonly kind: 'ping'; readonly seq: number; readonly load?: number }
   | { readonly kind: 'ping-req'; readonly seq: number; readonly target: string }
-  /** `target` was reached through the sender; none: the sender itself, which is at `coordinate`. */
+  /** `target` was reached through the sender; none: the sender itself, of which the rest is. */
   | {
       readonly kind: 'ack';
       readonly seq: number;
       readonly target?: string;
       readonly coordinate?: Readonly<Coordinate>;
+      readonly load?: number;
     }
   /** The sender is well, and whom it was asked to probe has not answered it yet. */
   | { readonly kind: 'nack'; readonly seq: number }

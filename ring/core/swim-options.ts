@@ -35,8 +35,9 @@ export interface SwimOptions {
   /** One dead member is called this often, so that partitions heal. Milliseconds, 100 to 600,000. */
   reconnectIntervalMs: number;
   /**
-   * Own load and coordinate are told at most this often, times a 25th of the members (at least 1), so that what it
-   * costs a node does not grow with the lattice. Milliseconds, 100 to 600,000.
+   * Where probes do not reach everybody soon (above 512 members), own load and coordinate are told to all at most this
+   * often, times a 25th of the members, so that what it costs a node does not grow with the lattice. Milliseconds,
+   * 100 to 600,000.
    */
   factsIntervalMs: number;
   /**
@@ -69,7 +70,7 @@ const DEFAULTS: SwimOptions = {
   gossipUpdatesMax: 16,
   syncIntervalMs: 15_000,
   reconnectIntervalMs: 2_000,
-  factsIntervalMs: 5_000,
+  factsIntervalMs: 60_000,
   stallMs: 300,
   sleepMs: 5_000,
   silenceMs: 8_000,

@@ -11,6 +11,7 @@ import type { View } from './swim-view.ts';
 
 /** What the prober is built into. */
 export interface ProbeHost {
+  ping(to: string, seq: number): void;
   send(to: string, request: SwimRequest): void;
   /** Up to `count` live members, by chance. */
   others(count: number, except: string): string[];
@@ -143,7 +144,7 @@ export class Prober {
     probe.isIndirect = false;
     probe.asked = 0;
     probe.nacks = 0;
-    this.#host.send(id, { kind: 'ping', seq: this.#seq });
+    this.#host.ping(id, this.#seq);
   }
 
   /** @returns the round trip in milliseconds, when it is one of a direct probe. */
@@ -173,7 +174,7 @@ export class Prober {
     const seq = ++this.#seq;
     const nackMs = nowMs + Math.floor(ackTimeoutMs * NACK_SHARE);
     this.#relays.push({ origin, originSeq, seq, target, nackMs, endMs: nowMs + probeIntervalMs });
-    this.#host.send(target, { kind: 'ping', seq });
+    this.#host.ping(target, seq);
   }
 
   #watch(probe: Probe, nowMs: number): void {

@@ -31,6 +31,12 @@ export class Self {
     return { ...this.#place };
   }
 
+  /** How busy it is now, if it is known. */
+  get busyness(): { load?: number } {
+    const { load } = this.#facts;
+    return load === undefined ? {} : { load };
+  }
+
   /** A round trip to a node that says where it is. */
   measured(place: Readonly<Coordinate>, rttMs: number, random: Random): void {
     move(this.#place, place, rttMs, random);

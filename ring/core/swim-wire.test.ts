@@ -31,9 +31,11 @@ const bytes = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]);
 const head = { incarnation: 7, updates };
 const messages: SwimMessage[] = [
   { kind: 'ping', seq: 1, ...head },
+  { kind: 'ping', seq: 1, load: 0.07, ...head },
   { kind: 'ping-req', seq: 2, target: 'b', ...head },
   { kind: 'ack', seq: 3, ...head },
   { kind: 'ack', seq: 3, coordinate: facts.coordinate, ...head },
+  { kind: 'ack', seq: 3, coordinate: facts.coordinate, load: 1, ...head },
   { kind: 'ack', seq: 4, target: 'b', ...head },
   { kind: 'nack', seq: 5, ...head },
   { kind: 'gossip', ...head },
@@ -65,12 +67,19 @@ test('every message arrives as it was sent', (t) => {
 });
 
 test('an idle probe costs a few dozen bytes', (t) => {
-  const ping = toWire(1_000, { kind: 'ping', seq: 70_000, incarnation: 300, updates: [] });
+  const ping = toWire(1_000, {
+    kind: 'ping',
+    seq: 70_000,
+    load: 0.5,
+    incarnation: 300,
+    updates: [],
+  });
   const { coordinate } = facts;
   const ack = toWire(1_000, {
     kind: 'ack',
     seq: 70_000,
     coordinate,
+    load: 0.5,
     incarnation: 300,
     updates: [],
   });
@@ -101,6 +110,9 @@ test('what is no message is refused', (t) => {
     [1, [SWIM_VERSION, 0, 1, 1]],
     [1, [SWIM_VERSION, 0, 1, 1, [], 'more']],
     [1, [SWIM_VERSION, 1, 1, 1, []]],
+    [1, [SWIM_VERSION, 0, 1, 1, [], 101]],
+    [1, [SWIM_VERSION, 0, 1, 1, [], 0.5]],
+    [1, [SWIM_VERSION, 2, 1, 1, [], null, null, -1]],
     [1, [SWIM_VERSION, 2, 1, 1, [], null, [1, 2, 3]]],
     [1, [SWIM_VERSION, 2, 1, 1, [], null, [1, 2, 3, -4, 5]]],
     [1, [SWIM_VERSION, 6, 1, 0, [], 1, new Uint8Array(3)]],
@@ -153,8 +165,8 @@ test('a message of the next version is read as far as it is known, and its facts
   const heard = arrives(body);
   t.match(heard?.message, { kind: 'gossip', incarnation: 4, updates: [{ id: 'b' }] });
   t.equal(heard?.message.updates.length, 1);
-  const ping = arrives([1, [next, 0, 4, 3, [], 'appended']]);
-  t.match(ping?.message, { kind: 'ping', seq: 3 });
+  const ping = arrives([1, [next, 0, 4, 3, [], 50, 'appended']]);
+  t.match(ping?.message, { kind: 'ping', seq: 3, load: 0.5 });
 
   // A node of this version passes on, as its own message, what it could not read.
   const random = seededRandom(1);

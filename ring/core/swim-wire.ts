@@ -2,11 +2,12 @@
  * Membership messages as plain lists, short enough to be sent all the time:
  *
  *     message    = [version, kind, incarnation, seq, updates, …of the kind]
- *     kind       = 0 ping | 1 ping-req [target] | 2 ack [target, coordinate] | 3 nack | 4 gossip
+ *     kind       = 0 ping [load] | 1 ping-req [target] | 2 ack [target, coordinate, load] | 3 nack | 4 gossip
  *                | 5 compare [alive, digest, digest] | 6 hashes [alive, bytes] | 7 ask [parts, bits] | 8 tell
  *     update     = [id, state, incarnation, facts, accusers]     state = 0 alive | 1 suspect | 2 dead | 3 left
  *     facts      = [incarnation, version, addresses, least, most, certificateEpoch, load, coordinate, tier, types, ext]
  *     coordinate = [x, y, z, height, error]     hundredths: of a millisecond, of the error
+ *     load       = hundredths
  *
  * What is not there is null, and nulls at the end are left out.
  *
@@ -63,11 +64,17 @@ export function isSayable(facts: Omit<Facts, 'incarnation' | 'version'>): boolea
 function ofKind(message: SwimRequest): unknown[] {
   switch (message.kind) {
     case 'ping':
-      return [0, message.seq];
+      return [0, message.seq, loadToWire(message.load)];
     case 'ping-req':
       return [1, message.seq, message.target];
     case 'ack':
-      return [2, message.seq, message.target ?? null, coordinateToWire(message.coordinate)];
+      return [
+        2,
+        message.seq,
+        message.target ?? null,
+        coordinateToWire(message.coordinate),
+        loadToWire(message.load),
+      ];
     case 'nack':
       return [3, message.seq];
     case 'sync':
@@ -109,7 +116,7 @@ function factsToWire(facts: Facts): unknown[] {
     facts.addresses,
     ...facts.protocol,
     facts.certificateEpoch,
-    facts.load ?? null,
+    loadToWire(facts.load),
     coordinateToWire(facts.coordinate),
     facts.tier ?? null,
     facts.types ?? null,
@@ -121,6 +128,10 @@ function coordinateToWire(coordinate: Coordinate | undefined): number[] | null {
   if (coordinate === undefined) return null;
   const { x, y, z, height, error } = coordinate;
   return [x, y, z, height, error].map((length) => Math.round(length * 100));
+}
+
+function loadToWire(load: number | undefined): number | null {
+  return load === undefined ? null : Math.round(load * 100);
 }
 
 function trim(list: unknown[]): unknown[] {
@@ -156,17 +167,20 @@ function toRequest(
   const fits = (length: number): boolean => isLater || rest.length <= length;
   switch (kind) {
     case 0:
-      return fits(0) ? { kind: 'ping', seq } : undefined;
+      if (!fits(1) || !isLoad(a)) return undefined;
+      return { kind: 'ping', seq, ...toLoad(a) };
     case 1:
       return fits(1) && isText(a) ? { kind: 'ping-req', seq, target: a } : undefined;
     case 2: {
       const coordinate = b === null ? null : toCoordinate(b);
-      if (!fits(2) || !(a === null || isText(a)) || coordinate === undefined) return undefined;
+      if (!fits(3) || !(a === null || isText(a)) || coordinate === undefined) return undefined;
+      if (!isLoad(c)) return undefined;
       return {
         kind: 'ack',
         seq,
         ...(a === null ? {} : { target: a }),
         ...(coordinate === null ? {} : { coordinate }),
+        ...toLoad(c),
       };
     }
     case 3:
@@ -219,7 +233,7 @@ function toFacts(value: unknown, isLater: boolean): Facts | undefined {
     isCount(least) &&
     isCount(most) &&
     isCount(certificateEpoch) &&
-    (load === null || (typeof load === 'number' && load >= 0 && load <= 1)) &&
+    isLoad(load) &&
     coordinate !== undefined &&
     (tier === null || isText(tier)) &&
     (types === null || isTexts(types, TYPES_MAX)) &&
@@ -231,7 +245,7 @@ function toFacts(value: unknown, isLater: boolean): Facts | undefined {
     addresses,
     protocol: [least, most],
     certificateEpoch,
-    ...(load === null ? {} : { load }),
+    ...toLoad(load),
     ...(coordinate === null ? {} : { coordinate }),
     ...(tier === null ? {} : { tier }),
     ...(types === null ? {} : { types }),
@@ -253,6 +267,14 @@ function toCoordinate(value: unknown): Coordinate | undefined {
     number,
   ];
   return height >= 0 && error >= 0 ? { x, y, z, height, error } : undefined;
+}
+
+function isLoad(value: unknown): value is number | null {
+  return value === null || (isCount(value) && value <= 100);
+}
+
+function toLoad(hundredths: number | null): { load?: number } {
+  return hundredths === null ? {} : { load: hundredths / 100 };
 }
 
 function isText(value: unknown): value is string {

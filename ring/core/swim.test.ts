@@ -439,26 +439,70 @@ test('news is sent a bounded number of times', (t) => {
   t.end();
 });
 
-test('load is told in time and along with probes, types at once', (t) => {
+test('load goes with probes and answers, types are told to all at once', (t) => {
   const swim = nodeA();
   const answer = (to: string, message: SwimMessage): MessageEvent[] =>
     message.kind === 'ping' ? [ack(to, message.seq)] : [];
   tickUntil(swim, 10_000, answer);
-  const tellsMs = (load: number | undefined, untilMs: number): number | undefined =>
-    tickUntil(swim, untilMs, answer).find(
-      (effect) =>
-        effect.kind === 'send' &&
-        effect.message.updates.some(({ id, facts: own }) => id === 'a' && own?.load === load),
-    )?.atMs;
+  const messages = (untilMs: number): SwimMessage[] =>
+    sent(tickUntil(swim, untilMs, answer)).map(({ message }) => message);
   swim.step({ kind: 'facts', facts: { ...facts, load: 0.5 } }, 10_000, random);
-  t.ok(tellsMs(0.5, 11_000), 'told');
-  swim.step({ kind: 'facts', facts: { ...facts, load: 0.9 } }, 11_000, random);
-  const toldMs = tellsMs(0.9, 30_000) ?? 0;
-  t.ok(toldMs >= 10_000 + swimOptions().factsIntervalMs, `not at once: ${toldMs}`);
-  swim.step({ kind: 'facts', facts: { ...facts, load: 0.91 } }, 30_000, random);
-  t.equal(tellsMs(0.91, 50_000), undefined, 'a little more is no news');
-  swim.step({ kind: 'facts', facts: { ...facts, load: 0.91, types: ['order'] } }, 50_000, random);
-  t.ok((tellsMs(0.91, 60_000) ?? Infinity) <= 50_002, 'but it goes with what is');
+  const later = messages(70_000);
+  t.ok(later.some((message) => message.kind === 'ping' && message.load === 0.5));
+  t.strictSame(
+    later.filter(({ updates }) => updates.length > 0),
+    [],
+    'it is no news',
+  );
+  swim.step(
+    { kind: 'facts', facts: { ...facts, load: 0.9, types: ['order'] } },
+    swim.wakeMs,
+    random,
+  );
+  const told = messages(71_000).flatMap(({ updates }) => updates);
+  t.match(told[0], { id: 'a', facts: { load: 0.9, types: ['order'] } }, 'but it goes with what is');
+
+  const ping = { kind: 'ping' as const, seq: 1, load: 0.3, incarnation: 1, updates: [] };
+  const [reply] = sent(
+    swim.step({ kind: 'message', from: 'b', message: ping }, swim.wakeMs, random),
+  );
+  t.match(reply?.message, { kind: 'ack', load: 0.9 });
+  swim.step(
+    said('b', {
+      id: 'b',
+      state: 'alive',
+      incarnation: 1,
+      facts: { ...facts, incarnation: 1, version: 1, load: 0.1 },
+    }),
+    swim.wakeMs,
+    random,
+  );
+  t.equal(swim.member('b')?.facts?.load, 0.3, 'what it said itself counts');
+  t.end();
+});
+
+test('in a lattice too large to probe everybody soon, load is told to all from time to time', (t) => {
+  const id = (index: number): string => (index === 0 ? 'a' : `m${index}`);
+  const start = (members: number): Swim => {
+    const swim = new Swim({ id: 'a', incarnation: 1, facts }, swimOptions(), 0, random);
+    const roster = new Roster(
+      Array.from({ length: members }, (_, index) => ({
+        id: id(index),
+        address: 'm:1',
+        known: { id: id(index), state: 'alive' as const, incarnation: 1 },
+      })),
+    );
+    swim.step({ kind: 'roster', roster }, 0, random);
+    const answer = (to: string, message: SwimMessage): MessageEvent[] =>
+      message.kind === 'ping' ? [ack(to, message.seq)] : [];
+    tickUntil(swim, 30_000, answer);
+    swim.step({ kind: 'facts', facts: { ...facts, load: 0.5 } }, 30_000, random);
+    tickUntil(swim, 30_000 + (swimOptions().factsIntervalMs * members) / 25, answer);
+    return swim;
+  };
+  const toldLoad = (swim: Swim): number | undefined => swim.member('a')?.facts?.load;
+  t.equal(toldLoad(start(600)), 0.5);
+  t.equal(toldLoad(start(500)), undefined);
   t.end();
 });
 

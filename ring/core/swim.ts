@@ -25,7 +25,7 @@
  *     the numbers with which it could refute them.
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
-import type { Coordinate } from './swim-coordinate.ts';
+import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
 import { GossipQueue, type Told } from './swim-gossip.ts';
 import { LoopLag } from './swim-lag.ts';
@@ -53,8 +53,6 @@ const GREETINGS_MAX = 8;
 const FAREWELLS_MAX = 16;
 /** Members that are asked for news after sleep. */
 const AWAKENINGS = 3;
-/** In a lattice of so many members at most, measured round trips are kept; in a larger one coordinates estimate them. */
-const ROUND_TRIPS_MEMBERS = 300;
 const NOTHING: readonly Update[] = [];
 /** The part of the waiting news that one message may take at least, so that a flood of it is over as soon. */
 const BACKLOG_SHARE = 8;
@@ -70,7 +68,7 @@ export class Swim {
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
   readonly #lag: LoopLag;
-  readonly #roundTrips = new Map<string, number>();
+  readonly #acquaintances = new Acquaintances();
   readonly #self: Self;
   #gossipDueMs: number;
   #syncDueMs: number;
@@ -102,6 +100,8 @@ export class Swim {
     this.#factsDueMs = nowMs;
     this.#wakeMs = nowMs;
     const host = {
+      ping: (to: string, seq: number) =>
+        this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }),
       send: (to: string, request: SwimRequest) => this.#send(to, request),
       others: (count: number, except: string) =>
         this.#some(
@@ -173,8 +173,9 @@ export class Swim {
     if (id === this.#own.id) return this.#selfView();
     const index = this.#view.roster.indexOf(id);
     if (index < 0) return undefined;
-    const rttMs = this.#roundTrips.get(id) ?? this.#self.estimateMs(this.#view.factsOf(index));
-    return memberOf(this.#view, index, rttMs);
+    const known = this.#acquaintances;
+    const rttMs = known.rttMs(index) ?? this.#self.estimateMs(this.#view.factsOf(index));
+    return memberOf(this.#view, index, rttMs, known.load(index));
   }
 
   /** As `member(id).state`, without the rest. */
@@ -197,7 +198,7 @@ export class Swim {
   #nextMs(): number {
     let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
-    if (this.#self.hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
+    if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
     const deadlineMs = this.#lag.isBlocked ? Infinity : this.#suspicions.deadlineMs;
     return Math.max(this.#nowMs, Math.min(wakeMs, deadlineMs));
   }
@@ -207,7 +208,7 @@ export class Swim {
     const { gossipIntervalMs, gossipFanout, syncIntervalMs, reconnectIntervalMs } = this.#options;
     if (nowMs >= this.#suspicions.deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
     this.#prober.tick(nowMs, this.#random);
-    if (this.#self.hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
+    if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
       this.#gossipDueMs = nowMs + gossipIntervalMs;
       for (const index of this.#some(gossipFanout, this.#isUsable))
@@ -277,9 +278,15 @@ export class Swim {
     }
     switch (message.kind) {
       case 'ping':
+        if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
         this.#send(
           from,
-          { kind: 'ack', seq: message.seq, coordinate: this.#self.coordinate },
+          {
+            kind: 'ack',
+            seq: message.seq,
+            coordinate: this.#self.coordinate,
+            ...this.#self.busyness,
+          },
           index,
         );
         break;
@@ -288,9 +295,12 @@ export class Swim {
           this.#prober.relay(from, message.seq, message.target, this.#nowMs);
         break;
       case 'ack': {
-        const { seq, target = from, coordinate } = message;
+        const { seq, target = from, coordinate, load } = message;
         const rttMs = this.#prober.acked(from, seq, target, this.#nowMs);
-        if (rttMs !== undefined) this.#measured(from, rttMs, coordinate);
+        if (load !== undefined) this.#acquaintances.heard(index, load);
+        if (rttMs === undefined) break;
+        this.#acquaintances.measured(index, rttMs);
+        if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
         break;
       }
       case 'nack':
@@ -315,14 +325,6 @@ export class Swim {
       if (this.#isCutOff()) this.#compare(from);
       else this.#send(from, { kind: 'gossip' });
     }
-  }
-
-  #measured(id: string, rttMs: number, coordinate: Coordinate | undefined): void {
-    if (this.#view.size <= ROUND_TRIPS_MEMBERS) {
-      const before = this.#roundTrips.get(id);
-      this.#roundTrips.set(id, before === undefined ? rttMs : before * 0.8 + rttMs * 0.2);
-    }
-    if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
   }
 
   #hear(claim: Update, from: string): void {
@@ -359,6 +361,11 @@ export class Swim {
     this.#factsDueMs = this.#nowMs + this.#factsIntervalMs();
     this.#know();
     this.#spread(this.#self, isUrgent);
+  }
+
+  /** Of load and coordinate only who is not probed soon has to be told. */
+  get #hasMoved(): boolean {
+    return this.#self.hasMoved && this.#view.size > ACQUAINTANCES_MAX;
   }
 
   #factsIntervalMs(): number {
@@ -416,10 +423,10 @@ export class Swim {
     if (roster === this.#view.roster) return;
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
+    this.#acquaintances.setRoster(roster);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
       if (id !== this.#own.id) this.#gossip.forget(id);
-      this.#roundTrips.delete(id);
     }
     this.#suspicions.rosterChanged();
     const self = roster.indexOf(this.#own.id);
