@@ -28,7 +28,7 @@ export function idleRegister<R>(
   { snapshot, entries }: FencedLog<RegisterValue<R>>,
   joint?: CommittedEntry<RegisterValue<R>>,
 ): RegisterValue<R> {
-  const value = entries.at(-1)?.value ?? (snapshot.state as RegisterValue<R>);
+  const value = (entries.at(-1)?.value ?? snapshot.state) as RegisterValue<R>;
   if (joint === undefined) return value;
   return { ...value, handovers: [...value.handovers, handoverOf(joint)] };
 }

@@ -25,7 +25,7 @@ const QUEUE_BYTES_MAX: Record<Lane, number> = { control: 8 << 20, bulk: 64 << 20
 const CLOSE_GRACE_MS = 1_000;
 /** Messages of one link that are handled before others have their turn, and what they weigh together: half a millisecond. */
 const TURN_MESSAGES_MAX = 64;
-export const TURN_WEIGHT_MAX = 25_000;
+const TURN_WEIGHT_MAX = 25_000;
 
 export interface LinkEvents {
   message(link: Link, message: Message): void;

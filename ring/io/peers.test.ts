@@ -185,7 +185,12 @@ test('what is no frame closes that socket with the reason, and no other', async 
       /__proto__/,
     ],
     ['no list', frame([]).with(1, 0xd6), 1007, /not a list/],
-    ['an extension type', frame([[3, 'm', 7]]).with(-1, 0xd6), 1007, /0xd6/],
+    [
+      'an extension type',
+      Buffer.concat([frame([[3, 'm', 7]]).subarray(0, -1), Buffer.from([0xd6])]),
+      1007,
+      /0xd6/,
+    ],
     [
       'too many messages',
       frame(Array.from({ length: 1_025 }, () => [3, 'm', null])),
