@@ -5,7 +5,13 @@ import { AetherError } from '../spec/error.ts';
 import { latticeId, nodeId } from '../spec/id.ts';
 import { type Log, silentLog } from '../spec/log.ts';
 import type { Random } from '../spec/random.ts';
-import { certificateMessage } from './core/epoch-record.ts';
+import { firstConfiguration } from './core/configuration.ts';
+import { foundingEpoch } from './core/epoch-change.ts';
+import { encodeEpoch, epochGroup, founderMessage, type SignedEpoch } from './core/epoch-record.ts';
+import type { Snapshot } from './core/fenced-log.ts';
+import type { EpochMember } from './core/epoch.ts';
+import { attestMessage } from './core/register-certificate.ts';
+import { digestOf, firstValue, type RegisterValue } from './core/register-value.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
@@ -14,16 +20,18 @@ import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
 import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
 import { createCertificate } from './io/certificate.ts';
 import { holdDataFolder } from './io/data-folder.ts';
+import { SqliteAcceptorStore } from './io/acceptor-sqlite.ts';
 import { EpochKeeper } from './io/epoch-keeper.ts';
 import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
+import { openWitness } from './io/witness.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import { systemRandom } from '../spec/system-random.ts';
 import { askToJoin } from './join.ts';
 import type { ReplicaStore } from './kv-store.ts';
-import { Voter } from './voter.ts';
+import { foundRegister } from './register.ts';
 
 export interface RingOptions {
   /** Folder of this node's keys and databases; made 0700. One process at a time. */
@@ -48,6 +56,11 @@ export interface RingOptions {
   swim?: Partial<SwimOptions>;
   /** What others may make this node do. */
   limits?: Partial<TransportLimits>;
+  /**
+   * The operator's word that the data folder is what this node wrote last, and no copy put back. Then a voter votes at once
+   * after a restart of the machine. False of an older folder, it breaks the lattice. Default: false.
+   */
+  trustDisk?: boolean;
 }
 
 /** What a node stands on, before it takes part. */
@@ -60,8 +73,11 @@ export interface Assembly {
   rows: ReplicaStore;
   keeper: EpochKeeper;
   peers: Peers;
-  /** None: this node has no vote. */
-  voter: Voter | undefined;
+  key: SigningKey;
+  data: string;
+  acceptors: SqliteAcceptorStore;
+  /** What the acceptors have on disk is what this node wrote last. */
+  isVouched: boolean;
   address: string;
 }
 
@@ -76,7 +92,6 @@ const FOUNDER_ROLES = ['voter', 'storage', 'compute'];
 export async function assemble(
   options: RingOptions,
   held: AsyncDisposableStack,
-  isGone: (node: string) => boolean,
 ): Promise<Assembly> {
   const { clock = systemClock, random = systemRandom, log = silentLog, data } = options;
   const swim = swimOptions(options.swim);
@@ -95,6 +110,12 @@ export async function assemble(
   const keyFile = join(data, 'node.key');
   const key = begin === 'return' ? readKeyFile(keyFile) : openKeyFile(keyFile);
   const id = nodeId(key.publicKey);
+
+  const acceptors = held.adopt(
+    new SqliteAcceptorStore(join(data, 'acceptor.db'), openWitness(id, data)),
+    (open) => open.close(),
+  );
+  const isVouched = options.trustDisk === true || acceptors.isVouched;
 
   const listen = parseAddress(options.listen ?? '127.0.0.1:0');
   const peers: Peers = new Peers({
@@ -116,19 +137,14 @@ export async function assemble(
   const address = formatAddress({ host: dialableHost(host), port });
   const facts = { name: options.name ?? id.slice(0, 9), ...place(options) };
 
-  const voterOf = (): Voter | undefined => {
-    const certificate = store.certificate();
-    return certificate === undefined
-      ? undefined
-      : new Voter({ self: id, key, certificate, keeper, clock, random, log, isGone });
-  };
   if (begin === 'found') {
-    const { lattice, issuer } = certifyFounder(data, id, store);
     const roles = options.roles ?? FOUNDER_ROLES;
     const weight = options.weight ?? defaultWeight(roles);
     const tokens = allocateTokens([], { weight });
     const founder = { id, address, ...facts, roles, weight, tokens };
-    voterOf()?.found(lattice, founder, { node: id, key: issuer });
+    const { signed, lattice } = foundLattice(data, key, founder, acceptors);
+    store.setLattice(lattice);
+    keeper.adopt(signed, lattice);
   } else if (begin === 'join') {
     const { roles, weight } = options;
     const wanted = {
@@ -147,7 +163,21 @@ export async function assemble(
     keeper.adopt(joined.signed, joined.lattice);
   }
   if (!keeper.isParticipant(id)) throw removed();
-  return { clock, random, log, swim, store, rows, keeper, peers, voter: voterOf(), address };
+  return {
+    clock,
+    random,
+    log,
+    swim,
+    store,
+    rows,
+    keeper,
+    peers,
+    key,
+    data,
+    acceptors,
+    isVouched,
+    address,
+  };
 }
 
 export function removed(): LatticeError {
@@ -229,17 +259,32 @@ async function listenWhereBefore(
   return opened;
 }
 
-/** Makes the lattice's root, and lets it certify this node. */
-function certifyFounder(
+/**
+ * Makes the lattice's root, lets it certify this node, and makes the node the only voter. Interrupted and begun again,
+ * it goes on with the epoch that it had begun with.
+ */
+function foundLattice(
   data: string,
-  node: string,
-  store: RingStore,
-): { lattice: string; issuer: Uint8Array } {
-  const root: SigningKey = openKeyFile(join(data, 'root.key'));
+  key: SigningKey,
+  founder: EpochMember,
+  acceptors: SqliteAcceptorStore,
+): { signed: SignedEpoch; lattice: string } {
+  const node = founder.id;
+  const root = openKeyFile(join(data, 'root.key'));
   const issuer = openKeyFile(join(data, 'issuer.key')).publicKey;
   const lattice = latticeId(root.publicKey);
-  const signature = root.sign(certificateMessage(lattice, node));
-  store.setLattice(lattice);
-  store.setCertificate({ node, signature });
-  return { lattice, issuer };
+  const group = epochGroup(lattice);
+  const begun = acceptors.load(group)?.log.snapshot as Snapshot<RegisterValue<Uint8Array>>;
+  const first = firstValue(encodeEpoch(foundingEpoch(lattice, founder, { node, key: issuer })));
+  const position = begun ?? { index: 1, ballot: { counter: 0, node, run: 0 } };
+  const configuration = firstConfiguration([node]);
+  const value = begun?.state ?? first;
+  const { index, ballot } = position;
+  if (begun === undefined)
+    foundRegister(acceptors, group, { index, ballot, configuration, state: value });
+  const message = attestMessage(group, position, configuration, digestOf(value));
+  const signatures = [{ node, signature: key.sign(message) }];
+  const certificate = { index, ballot, configuration, value, signatures };
+  const signature = root.sign(founderMessage(lattice, node));
+  return { signed: { founder: { node, signature }, certificate }, lattice };
 }

@@ -2,8 +2,7 @@
 import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import type { Log } from '../spec/log.ts';
-import { decode } from './core/codec.ts';
-import { openEpoch, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
+import { decodeEpoch, openEpoch, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
 import {
   joinMessage,
   type JoinRequest,
@@ -13,10 +12,9 @@ import {
 } from './core/token.ts';
 import { keyFromSeed, type SigningKey } from './io/keys.ts';
 import type { Peers } from './io/peers.ts';
+import { CHANGE_TIMEOUT_MS } from './proposer.ts';
 
 export const JOIN = 'join';
-/** Waiting for an earlier change of the epoch included. */
-export const JOIN_TIMEOUT_MS = 60_000;
 /** How long a lattice that cannot be reached is tried. */
 const PATIENCE_MS = 15_000;
 const RETRY_MS = 500;
@@ -25,7 +23,7 @@ const RETRY_MS = 500;
 const PASSING: ReadonlySet<string> = new Set([
   'ERR_RING_UNREACHABLE',
   'ERR_RING_TIMEOUT',
-  'ERR_RING_VOTER_UNREACHABLE',
+  'ERR_RING_NO_QUORUM',
   'ERR_RING_BUSY',
 ]);
 
@@ -67,7 +65,7 @@ export async function askToJoin(
     for (const address of addresses) {
       try {
         const answer = await peers.callAddress(address, JOIN, request, {
-          timeoutMs: JOIN_TIMEOUT_MS,
+          timeoutMs: CHANGE_TIMEOUT_MS,
         });
         return proven(answer.body, token.lattice);
       } catch (error) {
@@ -84,7 +82,7 @@ export async function askToJoin(
 
 function proven(body: unknown, tag: Uint8Array): { signed: SignedEpoch; lattice: string } {
   const signed = toSignedEpoch(body);
-  const { lattice } = decode(signed.record) as { lattice: string };
+  const { lattice } = decodeEpoch(signed.certificate.value.record);
   const own = latticeTag(lattice);
   if (!own.every((byte, i) => byte === tag[i])) {
     throw new TokenError('the answer is of another lattice than the token', {

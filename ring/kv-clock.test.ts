@@ -2,7 +2,7 @@
 import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { epochOf } from './core/epoch.testkit.ts';
+import { epochOf } from './epoch.testkit.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { Disk, MemoryReplicaStore, Network, VirtualClock } from './kv-network.testkit.ts';
 import { KeyValueStore } from './kv.ts';

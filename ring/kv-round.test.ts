@@ -2,7 +2,7 @@ import { test } from 'tap';
 import { AetherError } from '../spec/error.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch } from './core/epoch.ts';
-import { epochOf } from './core/epoch.testkit.ts';
+import { epochOf } from './epoch.testkit.ts';
 import { PlacementCache } from './core/kv-placement.ts';
 import { Tally } from './core/kv-quorum.ts';
 import { type Round, Rounds } from './kv-round.ts';

@@ -7,7 +7,7 @@ import { test } from 'tap';
 import { AetherError } from '../spec/error.ts';
 import { type Random, randomInt, seededRandom } from '../spec/random.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { epochOf } from './core/epoch.testkit.ts';
+import { epochOf } from './epoch.testkit.ts';
 import { HashRing } from './core/hash-ring.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { gains } from './core/kv-move.ts';

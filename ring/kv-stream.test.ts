@@ -2,7 +2,7 @@ import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { epochOf } from './core/epoch.testkit.ts';
+import { epochOf } from './epoch.testkit.ts';
 import { HashRing } from './core/hash-ring.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { placementKey } from './core/kv-row.ts';

@@ -6,7 +6,7 @@ import { type Test, test } from 'tap';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { epochOf } from './core/epoch.testkit.ts';
+import { epochOf } from './epoch.testkit.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { type Subject, testKeyValue } from './key-value.testsuite.ts';

@@ -93,7 +93,7 @@ function issuerOf(data: string): { lattice: string; issuer: SigningKey } {
   }
   throw new AetherError(`the data folder ${data} holds no issuer key`, {
     code: 'ERR_RING_NOT_ISSUER',
-    hint: 'mint on the node that founded the lattice, with its --data',
+    hint: 'mint on a voter, with its --data: aether ring status says which nodes are',
   });
 }
 

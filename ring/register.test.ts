@@ -14,7 +14,7 @@ import { type RegisterOutcome } from './core/epoch-register.ts';
 import { isCertified, type RegisterCertificate } from './core/register-certificate.ts';
 import { SqliteAcceptorStore } from './io/acceptor-sqlite.ts';
 import { keyFromSeed, type SigningKey } from './io/keys.ts';
-import { RegisterNode } from './register.ts';
+import { foundRegister, RegisterNode } from './register.ts';
 import { firstValue } from './core/register-value.ts';
 
 const GROUP = 'epoch';
@@ -59,6 +59,8 @@ class Hall {
       configuration: firstConfiguration([this.#founder]),
       state: firstValue('founded'),
     };
+    if (id === this.#founder && store.load(GROUP) === undefined)
+      foundRegister(store, GROUP, founding);
     const member = { id, key, path, store, certificate: before } as Member;
     member.node = new RegisterNode<string>({
       group: GROUP,
@@ -72,7 +74,6 @@ class Hall {
       random: systemRandom,
       log: silentLog,
       known: before === undefined ? founding : { ...before, state: before.value },
-      isFounder: id === this.#founder,
       isVouched,
       sign: (message) => key.sign(message),
       isRecord: (record): record is string => typeof record === 'string',

@@ -9,7 +9,7 @@ import type { Log } from '../spec/log.ts';
 import { type Random, randomInt } from '../spec/random.ts';
 import type { AcceptorStore } from './acceptor-store.ts';
 import { type AcceptorState, newAcceptorState } from './core/acceptor-state.ts';
-import { isQuorum } from './core/configuration.ts';
+import { type Configuration, isQuorum } from './core/configuration.ts';
 import {
   EpochRegister,
   type RegisterEffect,
@@ -17,7 +17,7 @@ import {
   type RegisterOutcome,
   type RegisterRequest,
 } from './core/epoch-register.ts';
-import type { Snapshot } from './core/fenced-log.ts';
+import { configurationOf, type Snapshot } from './core/fenced-log.ts';
 import {
   type AcceptorEffect,
   type AcceptorEvent,
@@ -46,12 +46,12 @@ export interface RegisterNodeOptions<R> {
   readonly log: Log;
   /** The newest committed value that this node has learnt, with its voters. */
   readonly known: Snapshot<RegisterValue<R>>;
-  /** This node is the first voter, and `known` is what the register begins with. */
-  readonly isFounder: boolean;
   /** See the `start` event of FencedLogAcceptor. */
   readonly isVouched: boolean;
   readonly sign: (message: Uint8Array) => Uint8Array;
   readonly isRecord: (record: unknown) => record is R;
+  /** See the standing of the node. */
+  readonly standingChanged?: (standing: FencedLogAcceptor<Value<R>>['standing']) => void;
   /** A newer value is committed; called in order of index. */
   readonly committed: (certificate: RegisterCertificate<R>) => void;
 }
@@ -87,12 +87,12 @@ export class RegisterNode<R> {
   /** @throws AcceptorStoreError ERR_RING_ACCEPTOR_DAMAGED: the node cannot vote. */
   constructor(options: RegisterNodeOptions<R>) {
     this.#options = options;
-    const { group, peers, store, known, isFounder, random } = options;
+    const { group, peers, store, known, random } = options;
     this.#method = `log.${group}`;
     this.#run = largeInt(random);
     let state = store.load(group) as AcceptorState<Value<R>> | undefined;
     if (state === undefined) {
-      state = newAcceptorState<Value<R>>(GENERATION, ...(isFounder ? [known] : []));
+      state = newAcceptorState<Value<R>>(GENERATION);
       store.create(group, state);
     }
     const self = peers.self;
@@ -122,6 +122,20 @@ export class RegisterNode<R> {
     return this.#register.known;
   }
 
+  /** The newest configuration that this node has seen, committed or not. */
+  get configuration(): Configuration {
+    const known = this.known.configuration as Configuration;
+    const own = configurationOf(this.#acceptor.state.log);
+    return own !== undefined && own.number > known.number ? own : known;
+  }
+
+  /** The number of the newest value that this node has seen, committed or not. */
+  get newest(): number {
+    const { log } = this.#acceptor.state;
+    const own = (log.entries.at(-1)?.value ?? log.snapshot.state)?.number ?? 0;
+    return Math.max(own, this.known.state?.number ?? 0);
+  }
+
   /** Whether this node votes, where the configuration names it. */
   get standing(): FencedLogAcceptor<Value<R>>['standing'] {
     return this.#isBroken ? 'stopped' : this.#acceptor.standing;
@@ -144,8 +158,8 @@ export class RegisterNode<R> {
   ): Promise<RegisterOutcome<R>> {
     if (this.#isClosed)
       throw new AetherError('the register is closed', { code: 'ERR_RING_CLOSED' });
-    const { peers, clock } = this.#options;
-    const name = id ?? `${peers.self}:${this.#run}:${++this.#requests}`;
+    const { clock } = this.#options;
+    const name = id ?? this.requestId();
     const before = this.#waiting.get(name);
     if (before !== undefined) return before.promise;
     const waiting = Promise.withResolvers<RegisterOutcome<R>>();
@@ -159,6 +173,11 @@ export class RegisterNode<R> {
       throw error;
     }
     return waiting.promise;
+  }
+
+  /** A new id for a request that may be asked again. */
+  requestId(): string {
+    return `${this.#options.peers.self}:${this.#run}:${++this.#requests}`;
   }
 
   /** Stops voting and proposing. What was asked is answered `unknown`. */
@@ -205,7 +224,10 @@ export class RegisterNode<R> {
     for (const effect of this.#acceptor.step(event, this.#options.clock.monotonicMs()))
       this.#performAcceptor(effect);
     const { standing } = this.#acceptor;
-    if (standing !== before) this.#options.log.info({ standing, before }, 'this voter has changed');
+    if (standing !== before) {
+      this.#options.log.debug({ standing, before }, 'the standing of this voter has changed');
+      this.#options.standingChanged?.(standing);
+    }
     this.#schedule();
   }
 
@@ -296,6 +318,15 @@ export class RegisterNode<R> {
       this.#stepRegister({ kind: 'tick' });
     });
   }
+}
+
+/** Makes the node the first voter of a register, which begins with `founding`. Durable when it returns. */
+export function foundRegister<R>(
+  store: AcceptorStore,
+  group: string,
+  founding: Snapshot<RegisterValue<R>>,
+): void {
+  store.create(group, newAcceptorState(GENERATION, founding));
 }
 
 /** 53 random bits. */

@@ -1,23 +1,28 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { uptime } from 'node:os';
+import { join } from 'node:path';
 import { AetherError, errorBody } from '../spec/error.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
+import { everyVoter, majorityOf } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { joining, participants } from './core/epoch-change.ts';
-import type { SignedEpoch } from './core/epoch-record.ts';
+import { EpochChangeError, joining, participants } from './core/epoch-change.ts';
+import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
 import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
-import { toJoinRequest } from './core/token.ts';
+import { type JoinRequest, toJoinRequest } from './core/token.ts';
 import { IdentityError } from './io/certificate.ts';
+import { openKeyFile } from './io/keys.ts';
 import { Membership } from './io/membership.ts';
 import type { TransportCounts } from './io/peers.ts';
 import { KeyValueStore } from './kv.ts';
-import { JOIN, JOIN_TIMEOUT_MS } from './join.ts';
+import { JOIN } from './join.ts';
+import { CHANGE_TIMEOUT_MS, Proposer } from './proposer.ts';
+import { RegisterNode } from './register.ts';
 import { type Rpc, RpcError } from './rpc.ts';
-import { JoinRefusedError, type Voter } from './voter.ts';
+import { Steward } from './steward.ts';
 
 /** A member as this node sees it. */
 export interface MemberView {
@@ -55,9 +60,13 @@ export type RingChange =
 
 const RELAY = 'join.relay';
 const DONE = 'epoch.done';
-const LEAVE = 'ring.leave';
-const CALL_TIMEOUT_MS = 5_000;
+const ISSUER = 'voter.issuer';
+/** A node that answers at all does so within this. */
+const PING_TIMEOUT_MS = 2_000;
 const RETRY_MS = 500;
+/** Any call will do: an answer that refuses is one. */
+const PING = 'epoch.get';
+const UNANSWERED: ReadonlySet<string> = new Set(['ERR_RING_UNREACHABLE', 'ERR_RING_TIMEOUT']);
 /** How long a node that comes back asks for news before it serves with what it knows. */
 const REFRESH_TIMEOUT_MS = 2_000;
 const REPLICAS = 3;
@@ -75,11 +84,14 @@ export class Ring {
   readonly #node: Assembly;
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
+  readonly #register: RegisterNode<Uint8Array>;
+  readonly #proposer: Proposer;
+  readonly #steward: Steward;
   #facts: OwnFacts;
   readonly #listeners = new Set<(change: RingChange) => void>();
   readonly #waiting = new Set<(error?: Error) => void>();
   readonly #stopping = new AbortController();
-  /** The other nodes have heard of the newest epoch that this voter made. */
+  /** The other nodes have heard of the newest epoch that this node made. */
   #isSpread: Promise<void> = Promise.resolve();
   #placement: { epoch: Epoch; ring: HashRing } | undefined;
   #isLeaving = false;
@@ -101,6 +113,21 @@ export class Ring {
       store: rows,
       clock,
       isAlive: (id) => this.isAlive(id),
+    });
+    const isGone = (id: string): boolean => !this.isAlive(id);
+    this.#register = this.#openRegister();
+    this.#proposer = new Proposer({ register: this.#register, clock, log, isGone });
+    this.#steward = new Steward({
+      self: this.id,
+      register: this.#register,
+      proposer: this.#proposer,
+      clock,
+      log,
+      epoch: () => keeper.epoch,
+      isGone,
+      answers: (id) => this.#answers(id),
+      issuerOf: async (id) =>
+        (await peers.call(id, ISSUER, null, { timeoutMs: PING_TIMEOUT_MS })) as Uint8Array,
     });
     this.#facts = {
       addresses: [address],
@@ -133,16 +160,15 @@ export class Ring {
    * the node serves: it has its place in a settled epoch. When it fails, nothing is left open.
    *
    * @throws DataFolderError ERR_DATA_LOCKED, ERR_DATA_EXPOSED; LatticeError ERR_LATTICE_MISMATCH,
-   * ERR_RING_JOIN_UNFINISHED, ERR_RING_REMOVED; KeyFileError; ListenError ERR_PORT_IN_USE;
-   * TokenError ERR_RING_TOKEN_*; JoinRefusedError ERR_RING_JOIN_REFUSED, ERR_RING_VOTER_UNREACHABLE;
-   * AetherError ERR_RING_OPTION.
+   * ERR_RING_JOIN_UNFINISHED, ERR_RING_REMOVED; DiskError ERR_RING_DISK_OLD; KeyFileError;
+   * ListenError ERR_PORT_IN_USE; TokenError ERR_RING_TOKEN_*; JoinRefusedError ERR_RING_JOIN_REFUSED;
+   * QuorumError ERR_RING_NO_QUORUM; AetherError ERR_RING_OPTION.
    */
   static async open(options: RingOptions): Promise<Ring> {
     const held = new AsyncDisposableStack();
     let ring: Ring | undefined;
     try {
-      const isGone = (id: string): boolean => ring?.isAlive(id) === false;
-      ring = new Ring(await assemble(options, held, isGone), held);
+      ring = new Ring(await assemble(options, held), held);
       await ring.#start(options.join ?? []);
       return ring;
     } catch (error) {
@@ -209,38 +235,59 @@ export class Ring {
    *
    * @throws EpochChangeError ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while a node is gone that
    * would have to take over a part: nothing was changed.
-   * @throws RpcError ERR_RING_UNREACHABLE when the voter cannot be reached: nothing was changed;
-   * ERR_RING_TIMEOUT when it has not answered for a minute: the outcome is unknown.
+   * @throws QuorumError ERR_RING_NO_QUORUM when a majority of the voters has not answered for a minute: the outcome
+   * is unknown.
    */
   async leave(): Promise<void> {
-    const { peers, keeper } = this.#node;
-    await this.#askToLeave();
+    await this.#proposer.leave(this.id);
     this.#isLeaving = true;
-    this.#membership.leave();
-    const out = this.#until((epoch) => !participants(epoch).some(({ id }) => id === this.id));
-    // We are told once, and nobody speaks to us afterwards: should that be lost, we find out.
-    while ((await Promise.race([out, this.#pause(RETRY_MS)])) === undefined)
-      await keeper.learn(peers, this.#voterId(), keeper.number + 1);
+    this.#steward.look();
+    await this.#untilOut(this.id);
     await this.close();
   }
 
-  /** Asking again is asking once: what became of a request without an answer is found out so. */
-  async #askToLeave(): Promise<void> {
-    const { peers, clock } = this.#node;
-    const deadlineMs = clock.monotonicMs() + JOIN_TIMEOUT_MS;
-    let unknown: RpcError | undefined;
-    while (this.#isMember(this.epoch())) {
-      const timeoutMs = deadlineMs - clock.monotonicMs();
-      if (unknown !== undefined && timeoutMs <= 0) throw unknown;
-      try {
-        await peers.call(this.#voterId(), LEAVE, null, { timeoutMs });
-        return;
-      } catch (error) {
-        if (!(error instanceof RpcError)) throw error;
-        if (error.code === 'ERR_RING_TIMEOUT') unknown ??= error;
-        if (unknown === undefined || this.#stopping.signal.aborted) throw error;
-        await this.#pause(RETRY_MS);
-      }
+  /**
+   * Removes a node that is gone for good: the others take over what it held, and it never comes back. Fulfilled
+   * once they have.
+   *
+   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_UNKNOWN_NODE; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
+   * another node is gone that would have to take over a part: nothing was changed.
+   * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
+   */
+  async remove(node: string): Promise<void> {
+    if (!participants(this.epoch()).some(({ id }) => id === node)) {
+      throw new EpochChangeError(`the lattice has no member ${node}`, {
+        code: 'ERR_RING_UNKNOWN_NODE',
+        hint: 'aether ring status lists the members',
+      });
+    }
+    if (this.isAlive(node) || (await this.#answers(node))) {
+      throw new EpochChangeError(`node ${this.#nameOf(node)} is alive`, {
+        code: 'ERR_RING_NODE_ALIVE',
+        hint: 'let it leave by itself: aether node leave; or stop it, and wait until it is dead',
+      });
+    }
+    await this.#proposer.remove(node);
+    this.#steward.look();
+    await this.#untilOut(node);
+  }
+
+  /** Which nodes change the epoch by majority, and how many of them may be lost. */
+  voters(): { nodes: string[]; tolerated: number } {
+    const { voters } = this.epoch();
+    return { nodes: [...voters], tolerated: voters.length - majorityOf(voters.length) };
+  }
+
+  /** The node is in the epoch no more. Who leaves is told once, and spoken to no more: should that be lost, it finds out. */
+  async #untilOut(node: string): Promise<void> {
+    const { peers, keeper } = this.#node;
+    const out = this.#until((epoch) => !participants(epoch).some(({ id }) => id === node));
+    for (let turn = 0; ; turn++) {
+      if ((await Promise.race([out, this.#pause(RETRY_MS)])) !== undefined) return;
+      const others = participants(this.epoch()).filter(({ id }) => id !== this.id && id !== node);
+      const asked = others[turn % Math.max(1, others.length)];
+      if (asked !== undefined && this.isAlive(asked.id))
+        await keeper.learn(peers, asked.id, keeper.number + 1);
     }
   }
 
@@ -252,25 +299,32 @@ export class Ring {
 
   async #close(): Promise<void> {
     this.#stopping.abort();
+    this.#steward.close();
+    this.#proposer.close();
     for (const wake of this.#waiting) wake(closed());
     await this.#held.disposeAsync();
   }
 
   async #start(addresses: string[]): Promise<void> {
-    const { peers, keeper, voter, store } = this.#node;
+    const { peers, keeper, store } = this.#node;
     keeper.serve(peers);
     peers.serveGuests(JOIN, (body, from) => this.#admit(body, from));
-    if (voter !== undefined) this.#serveVoter(voter);
+    this.#serveChanges();
     peers.onLinkDown((node) => this.#membership.linkLost(node));
-    keeper.onChange((epoch, before) => this.#epochChanged(epoch, before));
-    this.#epochChanged(keeper.epoch, undefined);
+    keeper.onChange((epoch) => this.#epochChanged(epoch));
+    this.#epochChanged(keeper.epoch);
     const hasServed = store.hasServed();
     if (hasServed) {
-      const news = [this.#greet(addresses), keeper.refresh(peers, REFRESH_TIMEOUT_MS)];
+      const news = [
+        this.#greet(addresses),
+        keeper.refresh(peers, REFRESH_TIMEOUT_MS),
+        this.#untilStanding(),
+      ];
       await Promise.race([Promise.all(news), this.#pause(REFRESH_TIMEOUT_MS)]);
     }
-    // Who comes or goes waits for the end of that; who comes back has nothing to wait for, and the
-    // voter may be down.
+    if (this.#register.standing === 'refused') throw diskOld();
+    // Who comes or goes waits for the end of that; who comes back has nothing to wait for, and
+    // voters may be down.
     const epoch = await this.#until(
       (each) => each.previous === undefined || (hasServed && this.#isMember(each)),
     );
@@ -294,19 +348,15 @@ export class Ring {
     await Promise.all(greeted);
   }
 
-  #serveVoter(voter: Voter): void {
-    const { peers, keeper } = this.#node;
-    peers.serve(RELAY, async (body) => {
-      await voter.join(toJoinRequest(body));
-      // The newcomer calls them as soon as it has our answer: they should know it by then.
-      await this.#isSpread;
-      return keeper.signed;
-    });
-    peers.serve(LEAVE, (_body, from) => voter.leave(from));
-    peers.serve(DONE, (body, from) => voter.done(from, Number(body)));
+  /** What other members ask of a node that changes the epoch. */
+  #serveChanges(): void {
+    const { peers, data } = this.#node;
+    peers.serve(RELAY, (body) => this.#admitHere(toJoinRequest(body)));
+    peers.onCast(DONE, (body, from) => this.#steward.report(from, Number(body)));
+    peers.serve(ISSUER, () => openKeyFile(join(data, 'issuer.key')).publicKey);
   }
 
-  /** Takes a request to join to the voter. */
+  /** Lets a node in, by way of the first voter: one that takes all joins admits those who wait together. */
   async #admit(body: unknown, from: string): Promise<SignedEpoch> {
     const request = toJoinRequest(body);
     if (request.node !== from) {
@@ -314,16 +364,89 @@ export class Ring {
         hint: 'a node joins with its own key',
       });
     }
+    const first = this.epoch().voters.find((node) => node === this.id || this.isAlive(node));
+    if (first === undefined || first === this.id) return this.#admitHere(request);
     try {
-      const timeoutMs = JOIN_TIMEOUT_MS;
-      return (await this.rpc.call(this.#voterId(), RELAY, request, { timeoutMs })) as SignedEpoch;
-    } catch (cause) {
-      if (!(cause instanceof RpcError)) throw cause;
-      throw new JoinRefusedError('the node that admits others cannot be reached', {
-        code: 'ERR_RING_VOTER_UNREACHABLE',
-        hint: `start node ${this.#voterId()}, or look at aether ring status`,
-        cause,
-      });
+      const timeoutMs = CHANGE_TIMEOUT_MS;
+      return toSignedEpoch(await this.rpc.call(first, RELAY, request, { timeoutMs }));
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      // Asked once more: whether that one has done it is found out so.
+      return this.#admitHere(request);
+    }
+  }
+
+  async #admitHere(request: JoinRequest): Promise<SignedEpoch> {
+    await this.#proposer.join(request);
+    // The newcomer calls them as soon as it has our answer: they should know it by then.
+    await this.#isSpread;
+    return this.#node.keeper.signed as SignedEpoch;
+  }
+
+  #openRegister(): RegisterNode<Uint8Array> {
+    const { peers, keeper, key, acceptors, isVouched, clock, random, log } = this.#node;
+    const { founder, certificate } = keeper.signed as SignedEpoch;
+    const { value, ...known } = certificate;
+    return this.#held.adopt(
+      new RegisterNode<Uint8Array>({
+        group: epochGroup(this.lattice),
+        peers,
+        store: acceptors,
+        clock,
+        random,
+        log,
+        known: { ...known, state: value },
+        isVouched,
+        sign: (message) => key.sign(message),
+        isRecord: isEpochRecord,
+        standingChanged: () => this.#standingChanged(),
+        committed: (made) => this.#committed({ founder, certificate: made }),
+      }),
+      (register) => register.close(),
+    );
+  }
+
+  /** This node has seen an epoch committed that others may not have heard of. */
+  #committed(signed: SignedEpoch): void {
+    const { keeper, peers, log } = this.#node;
+    const before = this.epoch();
+    try {
+      keeper.adopt(signed, this.lattice);
+    } catch (error) {
+      log.error({ error: errorBody(error) }, 'an epoch was committed that is not proven');
+      return;
+    }
+    const epoch = this.epoch();
+    if (epoch.number === before.number) return;
+    const first = [...joining(epoch), ...participants(before)].map(({ id }) => id);
+    this.#isSpread = keeper.spread(peers, first);
+  }
+
+  /** A voter votes again once it is registered with others (B2), or is refused (B6). */
+  async #untilStanding(): Promise<void> {
+    const { voters } = this.#register.configuration;
+    const isWaiting = (): boolean => this.#register.standing === 'waiting';
+    if (!voters.includes(this.id)) return;
+    await this.#until(() => !isWaiting() || this.#stopping.signal.aborted).catch(() => {});
+  }
+
+  /** B6: who has voted and come back on an older disk does not go on. */
+  #standingChanged(): void {
+    for (const wake of this.#waiting) wake();
+    if (this.#register?.standing !== 'refused' || this.#stopping.signal.aborted) return;
+    const error = diskOld();
+    this.#node.log.error({ error: errorBody(error) }, error.message);
+    for (const wake of this.#waiting) wake(error);
+    void this.close();
+  }
+
+  /** Whether the node is there, whatever membership says. */
+  async #answers(node: string): Promise<boolean> {
+    try {
+      await this.#node.peers.call(node, PING, null, { timeoutMs: PING_TIMEOUT_MS });
+      return true;
+    } catch (error) {
+      return !UNANSWERED.has(errorBody(error).code);
     }
   }
 
@@ -332,12 +455,10 @@ export class Ring {
     return epoch.members.some(({ id }) => id === this.id);
   }
 
-  #voterId(): string {
-    return this.epoch().voters[0] as string;
-  }
-
-  #epochChanged(epoch: Epoch, before: Epoch | undefined): void {
-    const { peers, keeper, voter, store, log } = this.#node;
+  #epochChanged(epoch: Epoch): void {
+    const { peers, keeper, store, log } = this.#node;
+    const { certificate } = keeper.signed as SignedEpoch;
+    this.#register.learn(certificate);
     const known = store.addresses();
     const roster = participants(epoch).map(({ id, address }) => ({
       id,
@@ -347,18 +468,16 @@ export class Ring {
     store.setAddresses(roster);
     peers.reviewMembers();
     this.#membership.setRoster(roster);
-    if (voter !== undefined) {
-      const gone = before === undefined ? [] : participants(before).map(({ id }) => id);
-      this.#isSpread = keeper.spread(peers, [...joining(epoch).map(({ id }) => id), ...gone]);
-    }
     if (!keeper.isParticipant(this.id))
       log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
     if (epoch.previous !== undefined) void this.#takePart(epoch);
     this.#emit({ kind: 'epoch', epoch });
     for (const wake of this.#waiting) wake();
+    this.#proposer.epochChanged();
+    this.#steward.look();
   }
 
-  /** Fetches what this node gains by the pending change, and says so until it is settled. */
+  /** Fetches what this node gains by the pending change, and says so to all voters until it is settled. */
   async #takePart(epoch: Epoch): Promise<void> {
     const { keeper, log, peers } = this.#node;
     const isHolder = epoch.members.some(({ id, tokens }) => id === this.id && tokens.length > 0);
@@ -369,7 +488,9 @@ export class Ring {
       try {
         if (!isWhole) await this.kv.stream(epoch);
         isWhole = true;
-        await peers.call(this.#voterId(), DONE, epoch.number, { timeoutMs: CALL_TIMEOUT_MS });
+        for (const voter of new Set([...epoch.voters, ...everyVoter(this.#register.configuration)]))
+          if (voter === this.id) this.#steward.report(this.id, epoch.number);
+          else if (this.isAlive(voter)) peers.cast(voter, DONE, epoch.number);
       } catch (error) {
         // Once is nothing: somebody may hear of the epoch a moment after us.
         log[failures++ === 0 ? 'debug' : 'warn'](
@@ -399,7 +520,7 @@ export class Ring {
 
   #memberChanged(member: SwimMember, before: MemberState | undefined): void {
     const { id, state, incarnation, address } = member;
-    const { keeper, peers, store, voter, log } = this.#node;
+    const { keeper, peers, store, log } = this.#node;
     if (incarnation > 0) {
       peers.setAddress(id, address);
       store.setAddresses([{ id, address }]);
@@ -407,7 +528,7 @@ export class Ring {
     if (state !== before) {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
       if (state === 'dead') peers.drop(id, 'taken for dead');
-      voter?.review();
+      this.#steward.look();
     }
     const entry = participants(keeper.epoch).find((each) => each.id === id);
     if (entry === undefined) return;
@@ -474,6 +595,20 @@ function describedBy({ load, tier, types }: Described = {}): Described {
     ...(tier === undefined ? {} : { tier }),
     ...(types === undefined ? {} : { types }),
   };
+}
+
+/** The disk of a voter is older than what it has said to others. It votes no more, and nothing was changed. */
+export class DiskError extends AetherError {
+  static override readonly code: string = 'ERR_RING_DISK_OLD';
+}
+
+function diskOld(): DiskError {
+  return new DiskError(
+    'the data folder is older than what this node has promised to others, or a copy',
+    {
+      hint: 'put the newest folder back; or remove this node (aether node remove) and join as a new one on an empty folder',
+    },
+  );
 }
 
 function closed(): AetherError {

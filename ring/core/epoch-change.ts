@@ -20,44 +20,77 @@ export function foundingEpoch(lattice: string, founder: EpochMember, issuer: Iss
   };
 }
 
-/**
- * The next epoch, with one more member. It is pending when the member takes part of the ring, and
- * settled at once when it is compute only.
- *
- * @param use of a token: counted if and only if the member is admitted.
- */
-export function withMember(epoch: Epoch, member: EpochMember, use: TokenUse): Epoch {
-  const next = changed(epoch, [...epoch.members, member], member.tokens.length > 0);
-  return { ...next, uses: [...epoch.uses, use] };
+/** A node that is to become a member, and the use of a token that it comes with. */
+export interface Newcomer {
+  member: EpochMember;
+  use: TokenUse;
 }
 
-/** The next epoch, without a member. @throws EpochChangeError for a voter: it cannot be replaced. */
+/** Tokens that have expired for one node's clock are shown to another one's for so long at most. */
+const USE_KEPT_SECONDS = 3_600;
+
+/**
+ * The next epoch, with more members. It is pending when one of them takes part of the ring, and
+ * settled at once when they are compute only. Uses of tokens are counted if and only if the members are admitted.
+ */
+export function withMembers(
+  epoch: Epoch,
+  newcomers: readonly Newcomer[],
+  nowSeconds: number,
+): Epoch {
+  const members = newcomers.map(({ member }) => member);
+  const moves = members.some(({ tokens }) => tokens.length > 0);
+  const next = changed(epoch, [...epoch.members, ...members], moves);
+  const kept = epoch.uses.filter((use) => use.expiresSeconds + USE_KEPT_SECONDS > nowSeconds);
+  return { ...next, uses: [...kept, ...newcomers.map(({ use }) => use)] };
+}
+
+/**
+ * The next epoch, without a member. It is pending when parts of the ring go over to others, or a vote.
+ *
+ * @throws EpochChangeError ERR_RING_LAST_VOTER when nobody else could keep the epoch.
+ */
 export function withoutMember(epoch: Epoch, id: string): Epoch {
-  if (epoch.voters.includes(id)) {
-    throw new EpochChangeError('this node is the only voter of its lattice', {
+  const rest = epoch.members.filter((each) => each.id !== id);
+  if (!rest.some(mayVote)) {
+    throw new EpochChangeError('no other node of the lattice could keep its epoch', {
       code: 'ERR_RING_LAST_VOTER',
-      hint: 'let the other nodes leave first; then stop this one',
+      hint: 'add a node with the role of storage first; or, if it is the last node, stop it',
     });
   }
   const member = epoch.members.find((each) => each.id === id);
-  const rest = epoch.members.filter((each) => each.id !== id);
-  return changed(epoch, rest, (member?.tokens.length ?? 0) > 0);
+  const isVoter = epoch.voters.includes(id);
+  return changed(epoch, rest, isVoter || (member?.tokens.length ?? 0) > 0);
 }
 
+/** Who may change the epoch, and mint tokens. */
+export type Electorate = Pick<Epoch, 'voters' | 'issuers'>;
+
 /** The pending change is done: data is where the new placement looks for it. */
-export function settled(epoch: Epoch): Epoch {
+export function settled(epoch: Epoch, electorate: Electorate): Epoch {
   const { previous: _, ...rest } = epoch;
-  return { ...rest, number: epoch.number + 1 };
+  return { ...rest, ...electorate, number: epoch.number + 1 };
+}
+
+/** The next epoch, with other voters. */
+export function withElectorate(epoch: Epoch, { voters, issuers }: Electorate): Epoch {
+  return { ...changed(epoch, epoch.members, false), voters, issuers };
 }
 
 /**
- * The pending change is given up, and with it the uses of tokens by who came. Until now every write reached the
- * old placement too, so that it is whole and needs no streaming.
+ * Some that came with the pending change are lost: they are not admitted, and their tokens not used. When nobody else comes or
+ * goes, the change is given up. Until now every write reached the old placement too, so that it is whole.
  */
-export function reverted(epoch: Epoch): Epoch {
-  const members = epoch.previous ?? epoch.members;
-  const came = new Set(joining(epoch).map(({ id }) => id));
-  return { ...settled(epoch), members, uses: epoch.uses.filter(({ node }) => !came.has(node)) };
+export function withoutLost(epoch: Epoch, lost: readonly string[]): Epoch {
+  const isLost = (id: string): boolean => lost.includes(id);
+  const rest = {
+    ...epoch,
+    number: epoch.number + 1,
+    members: epoch.members.filter(({ id }) => !isLost(id)),
+    uses: epoch.uses.filter(({ node }) => !isLost(node)),
+  };
+  const { previous: _, ...givenUp } = rest;
+  return joining(rest).length + leaving(rest).length > 0 ? rest : givenUp;
 }
 
 /** Who comes with the pending change. */
@@ -73,6 +106,11 @@ export function leaving(epoch: Epoch): EpochMember[] {
 /** Everybody whom the epoch lets take part: also who is about to leave. */
 export function participants(epoch: Epoch): EpochMember[] {
   return [...epoch.members, ...leaving(epoch)];
+}
+
+/** Who can become a voter: who holds data for the lattice, or was given the role. */
+export function mayVote({ tokens, roles }: EpochMember): boolean {
+  return tokens.length > 0 || roles.includes('voter');
 }
 
 function changed(epoch: Epoch, members: EpochMember[], moves: boolean): Epoch {

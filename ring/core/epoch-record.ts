@@ -1,26 +1,28 @@
 /**
  * An epoch with what proves it.
  *
- * The lattice's root key certifies a voter once and is not needed after that. A voter signs epochs with its node key. Whoever knows the
- * lattice's id (the root's public key) can check the whole chain, whoever hands it over.
+ * The lattice's root key certifies the founder, the first voter, and is not needed after that: each set of voters certifies the
+ * next (core/handover.ts), and the voters of today the epoch. Whoever knows the lattice's id (the root's
+ * public key) can check all of it, whoever hands it over. C1 to C5 of spec/epoch.md.
  */
 import { AetherError } from '../../spec/error.ts';
 import { keyOf } from '../../spec/id.ts';
 import { decode, encode } from './codec.ts';
 import type { Epoch, EpochMember, Issuer, RootKey, TokenUse } from './epoch.ts';
+import { isRegisterCertificate } from './fenced-log-wire.ts';
+import { isCertified, type RegisterCertificate } from './register-certificate.ts';
 import { isSigned } from './signature.ts';
 
-export interface VoterCertificate {
+export interface FounderCertificate {
   node: string;
   /** By the lattice's root key. */
   signature: Uint8Array;
 }
 
 export interface SignedEpoch {
-  /** The encoded epoch: what was signed, kept as it was. */
-  record: Uint8Array;
-  signatures: { node: string; signature: Uint8Array }[];
-  certificates: VoterCertificate[];
+  founder: FounderCertificate;
+  /** Of the encoded epoch, kept as it was signed. */
+  certificate: RegisterCertificate<Uint8Array>;
 }
 
 /** An epoch record that is not what its voters signed. It was not used. */
@@ -28,12 +30,14 @@ export class EpochError extends AetherError {
   static override readonly code: string = 'ERR_RING_EPOCH_FORGED';
 }
 
-export function certificateMessage(lattice: string, node: string): Uint8Array {
-  return encode(['aether-voter-v1', lattice, node]);
+/** What the root signs (C1): the lattice is in it, as is in everything that voters sign (C5). */
+export function founderMessage(lattice: string, node: string): Uint8Array {
+  return encode(['aether-founder-v1', lattice, node]);
 }
 
-export function epochMessage(record: Uint8Array): Uint8Array {
-  return encode(['aether-epoch-v1', record]);
+/** The name of the register that the epoch is kept in. */
+export function epochGroup(lattice: string): string {
+  return `epoch.${lattice}`;
 }
 
 export function encodeEpoch(epoch: Epoch): Uint8Array {
@@ -41,54 +45,45 @@ export function encodeEpoch(epoch: Epoch): Uint8Array {
 }
 
 /**
- * The epoch inside, once it is proven to be this lattice's: a majority of the voters it names
- * signed it, and the root certified each of them.
+ * The epoch inside, once it is proven to be this lattice's.
  *
  * @throws EpochError ERR_RING_EPOCH_FORGED.
  */
-export function openEpoch(signed: SignedEpoch, lattice: string): Epoch {
+export function openEpoch({ founder, certificate }: SignedEpoch, lattice: string): Epoch {
   const root = keyOf(lattice);
-  const epoch = decodeEpoch(signed.record);
+  const epoch = decodeEpoch(certificate.value.record);
   if (root === undefined || epoch.lattice !== lattice)
     throw new EpochError('the epoch is of another lattice');
-  const message = epochMessage(signed.record);
-  const voters = epoch.voters.filter((voter) => {
-    const key = keyOf(voter);
-    const certificate = signed.certificates.find(({ node }) => node === voter);
-    const entry = signed.signatures.find(({ node }) => node === voter);
-    return (
-      key !== undefined &&
-      certificate !== undefined &&
-      entry !== undefined &&
-      isSigned(root, certificateMessage(lattice, voter), certificate.signature) &&
-      isSigned(key, message, entry.signature)
-    );
-  });
-  if (voters.length * 2 <= epoch.voters.length)
+  const isFounder = isSigned(root, founderMessage(lattice, founder.node), founder.signature);
+  const isProven = isFounder && isCertified(epochGroup(lattice), [founder.node], certificate);
+  if (!isProven || epoch.number !== certificate.value.number)
     throw new EpochError(`epoch ${epoch.number} is not signed by a majority of its voters`);
   return epoch;
 }
 
 /** A value from the wire as a signed epoch. @throws EpochError when it is none. */
 export function toSignedEpoch(value: unknown): SignedEpoch {
-  const { record, signatures, certificates } = (value ?? {}) as Partial<
-    Record<keyof SignedEpoch, unknown>
-  >;
-  const whole =
-    isBytes(record) &&
-    Array.isArray(signatures) &&
-    Array.isArray(certificates) &&
-    (signatures as SignedEpoch['signatures']).every(
-      (entry) => typeof entry?.node === 'string' && isBytes(entry.signature),
-    ) &&
-    (certificates as VoterCertificate[]).every(
-      (entry) => typeof entry?.node === 'string' && isBytes(entry.signature),
-    );
-  if (!whole) throw new EpochError('not a signed epoch');
+  const { founder, certificate } = (value ?? {}) as Partial<SignedEpoch>;
+  const isWhole =
+    isText(founder?.node) &&
+    isBytes(founder?.signature) &&
+    isRegisterCertificate(certificate, isBytes);
+  if (!isWhole) throw new EpochError('not a signed epoch');
   return value as SignedEpoch;
 }
 
-function decodeEpoch(record: Uint8Array): Epoch {
+/** Whether a value has the form of an encoded epoch. */
+export function isEpochRecord(value: unknown): value is Uint8Array {
+  try {
+    decodeEpoch(value as Uint8Array);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @throws EpochError, CodecError when it has not the form of one. */
+export function decodeEpoch(record: Uint8Array): Epoch {
   const epoch = decode(record) as Partial<Epoch> | null;
   const whole =
     epoch !== null &&

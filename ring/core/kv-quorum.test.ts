@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { test } from 'tap';
 import type { Epoch, EpochMember } from './epoch.ts';
-import { epochOf } from './epoch.testkit.ts';
+import { epochOf } from '../epoch.testkit.ts';
 import { Placement } from './kv-placement.ts';
 import { type Level, needed, Tally, union } from './kv-quorum.ts';
 

@@ -11,6 +11,7 @@ import type { AcceptorStore } from '../acceptor-store.ts';
 import type { AcceptorState, AcceptorWrite } from '../core/acceptor-state.ts';
 import { decode, encode } from '../core/codec.ts';
 import { type Entry, lastIndex, type Snapshot } from '../core/fenced-log.ts';
+import { drawOpening, type Note, type Witness } from './witness.ts';
 
 /** The store could not do it; `code` says what is left. */
 export class AcceptorStoreError extends AetherError {
@@ -49,7 +50,10 @@ const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS entry (
     "group" TEXT, at INTEGER, value BLOB NOT NULL, checksum BLOB NOT NULL, PRIMARY KEY ("group", at)
-  ) STRICT, WITHOUT ROWID;`;
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS note (
+    id INTEGER PRIMARY KEY, opening TEXT NOT NULL, writes INTEGER NOT NULL
+  ) STRICT;`;
 
 export class SqliteAcceptorStore implements AcceptorStore {
   readonly #database: Database.Database;
@@ -57,6 +61,7 @@ export class SqliteAcceptorStore implements AcceptorStore {
   readonly #setEntry: Database.Statement<[string, number, Uint8Array, Uint8Array]>;
   readonly #dropThrough: Database.Statement<[string, number]>;
   readonly #dropAfter: Database.Statement<[string, number]>;
+  readonly #setNote: Database.Statement<[string, number]>;
   readonly #facts: Database.Statement<[string], StoredFact>;
   readonly #entries: Database.Statement<[string], StoredEntry>;
   /** Where the log of each group ends. */
@@ -64,8 +69,18 @@ export class SqliteAcceptorStore implements AcceptorStore {
   #waiting: Waiting[] = [];
   #failure: AcceptorStoreError | undefined;
 
-  /** @param path made with mode 0600 when it is missing. */
-  constructor(path: string) {
+  /** What the store holds is what was written last, as the witness says. */
+  readonly isVouched: boolean;
+  readonly #witness: Witness | undefined;
+  readonly #opening: string = drawOpening();
+  /** Transactions so far. */
+  #writes: number;
+
+  /**
+   * @param path made with mode 0600 when it is missing.
+   * @param witness notes each write before anybody hears of it.
+   */
+  constructor(path: string, witness?: Witness) {
     const database = new Database(path);
     this.#database = database;
     chmodSync(path, 0o600);
@@ -84,6 +99,15 @@ export class SqliteAcceptorStore implements AcceptorStore {
     this.#entries = database.prepare(
       'SELECT at, value, checksum FROM entry WHERE "group" = ? ORDER BY at',
     );
+    this.#setNote = database.prepare('INSERT OR REPLACE INTO note VALUES (1, ?, ?)');
+    const kept = database.prepare<[], Note>('SELECT opening, writes FROM note').get();
+    const seen = witness?.read();
+    // A write that was not noted any more was heard of by nobody either.
+    this.isVouched =
+      kept !== undefined && kept.opening === seen?.opening && kept.writes >= seen.writes;
+    this.#witness = witness;
+    this.#writes = kept?.writes ?? 0;
+    this.#transact(() => {});
   }
 
   create(group: string, { log, ...facts }: AcceptorState<unknown>): void {
@@ -94,11 +118,11 @@ export class SqliteAcceptorStore implements AcceptorStore {
         code: 'ERR_RING_GROUP_EXISTS',
       });
     }
-    this.#database.transaction(() => {
+    this.#transact(() => {
       for (const [name, value] of Object.entries({ ...facts, snapshot: log.snapshot }))
         this.#keepFact(group, name, value);
       this.#append(group, log.snapshot.index, log.entries);
-    })();
+    });
     this.#ends.set(group, lastIndex(log));
   }
 
@@ -141,10 +165,10 @@ export class SqliteAcceptorStore implements AcceptorStore {
     this.#waiting = [];
     try {
       this.#check();
-      this.#database.transaction(() => {
+      this.#transact(() => {
         for (const { group, writes } of batch)
           for (const write of writes) this.#perform(group, write);
-      })();
+      });
     } catch (cause) {
       // A4
       this.#failure ??= new AcceptorStoreError('the promises of this node could not be written', {
@@ -155,6 +179,17 @@ export class SqliteAcceptorStore implements AcceptorStore {
       return;
     }
     for (const waiting of batch) waiting.resolve();
+  }
+
+  /** Durable, and noted, when it returns. */
+  #transact(write: () => void): void {
+    const writes = this.#writes + 1;
+    this.#database.transaction(() => {
+      write();
+      this.#setNote.run(this.#opening, writes);
+    })();
+    this.#writes = writes;
+    this.#witness?.write({ opening: this.#opening, writes });
   }
 
   #perform(group: string, { log, ...facts }: AcceptorWrite<unknown>): void {

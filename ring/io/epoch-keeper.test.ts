@@ -1,29 +1,14 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Test, test } from 'tap';
-import { latticeId, nodeId } from '../../spec/id.ts';
 import { silentLog } from '../../spec/log.ts';
 import type { Epoch, EpochMember } from '../core/epoch.ts';
-import { foundingEpoch, withMember } from '../core/epoch-change.ts';
-import {
-  certificateMessage,
-  encodeEpoch,
-  epochMessage,
-  openEpoch,
-  type SignedEpoch,
-  toSignedEpoch,
-} from '../core/epoch-record.ts';
+import { withMembers } from '../core/epoch-change.ts';
+import { openEpoch, toSignedEpoch } from '../core/epoch-record.ts';
+import { epochOf, idOf, LATTICE as lattice, signedEpoch as signed } from '../epoch.testkit.ts';
 import { EpochKeeper } from './epoch-keeper.ts';
-import { keyFromSeed, type SigningKey } from './keys.ts';
 import type { Peers } from './peers.ts';
 import { RingStore } from './ring-store.ts';
-
-const key = (name: string): SigningKey => keyFromSeed(createHash('sha256').update(name).digest());
-const idOf = (name: string): string => nodeId(key(name).publicKey);
-const lattice = latticeId(key('root').publicKey);
-const issuer = { node: idOf('a'), key: key('issuer').publicKey };
-const use = { token: new Uint8Array(16), node: idOf('b'), expiresSeconds: 1 };
 
 const member = (name: string): EpochMember => ({
   id: idOf(name),
@@ -34,19 +19,14 @@ const member = (name: string): EpochMember => ({
   tokens: [],
 });
 
-function signed(epoch: Epoch): SignedEpoch {
-  const record = encodeEpoch(epoch);
-  const signature = key('root').sign(certificateMessage(lattice, idOf('a')));
-  return {
-    record,
-    signatures: [{ node: idOf('a'), signature: key('a').sign(epochMessage(record)) }],
-    certificates: [{ node: idOf('a'), signature }],
-  };
+function withMember(epoch: Epoch, name: string): Epoch {
+  const use = { token: new Uint8Array(16), node: idOf(name), expiresSeconds: 1 };
+  return withMembers(epoch, [{ member: member(name), use }], 0);
 }
 
-const first = withMember(foundingEpoch(lattice, member('a'), issuer), member('b'), use);
-const second = withMember(first, member('c'), use);
-const third = withMember(second, member('d'), use);
+const first = withMember(epochOf([member('a')]), 'b');
+const second = withMember(first, 'c');
+const third = withMember(second, 'd');
 
 function openKeeper(t: Test): EpochKeeper {
   const store = new RingStore(join(t.testdir(), 'ring.db'));

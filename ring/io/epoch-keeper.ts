@@ -16,7 +16,7 @@ const GET = 'epoch.get';
 const CALL_TIMEOUT_MS = 5_000;
 /** Who takes longer hears of it by gossip. */
 const OFFER_TIMEOUT_MS = 1_000;
-/** Nodes that the voter tells itself; the others learn it from them. */
+/** Nodes that who made an epoch tells itself; the others learn it from them. */
 const OFFERS_MAX = 32;
 
 export class EpochKeeper {
@@ -30,7 +30,7 @@ export class EpochKeeper {
   readonly #offersWaiting = new Map<string, Promise<void>>();
   #pulling: Promise<void> = Promise.resolve();
   #isPulling = false;
-  #changed: (epoch: Epoch, before: Epoch | undefined) => void = () => {};
+  #changed: (epoch: Epoch) => void = () => {};
 
   /** @throws EpochError ERR_RING_EPOCH_FORGED when what the disk holds is damaged. */
   constructor(store: RingStore, log: Log) {
@@ -43,7 +43,7 @@ export class EpochKeeper {
   }
 
   /** Who hears of a new epoch, once it is durable and in use. */
-  onChange(changed: (epoch: Epoch, before: Epoch | undefined) => void): void {
+  onChange(changed: (epoch: Epoch) => void): void {
     this.#changed = changed;
   }
 
@@ -75,10 +75,9 @@ export class EpochKeeper {
   adopt(signed: SignedEpoch, lattice: string): void {
     const epoch = openEpoch(signed, lattice); // I3
     if (epoch.number <= this.number) return; // I2
-    const before = this.#epoch;
     this.#store.setEpoch(signed); // I3
     this.#use(signed, epoch);
-    this.#changed(epoch, before);
+    this.#changed(epoch);
   }
 
   /** Answers for the epoch, and hears of newer ones. */

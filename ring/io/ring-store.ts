@@ -5,7 +5,7 @@
  */
 import { chmodSync } from 'node:fs';
 import Database from 'better-sqlite3';
-import type { SignedEpoch, VoterCertificate } from '../core/epoch-record.ts';
+import type { SignedEpoch } from '../core/epoch-record.ts';
 import { toSignedEpoch } from '../core/epoch-record.ts';
 import { decode, encode } from '../core/codec.ts';
 
@@ -57,15 +57,6 @@ export class RingStore {
 
   setLattice(lattice: string): void {
     this.#setFact('lattice', lattice);
-  }
-
-  /** The certificate that makes this node a voter, when it is one. */
-  certificate(): VoterCertificate | undefined {
-    return this.#value('certificate') as VoterCertificate | undefined;
-  }
-
-  setCertificate(certificate: VoterCertificate): void {
-    this.#setFact('certificate', encode(certificate));
   }
 
   /** The newest epoch this node has used. */
