@@ -42,8 +42,9 @@ export interface PartialViewHost {
 export class PartialView {
   readonly #host: PartialViewHost;
   readonly #active: string[] = [];
-  /** Latest last. */
-  readonly #passive: string[] = [];
+  /** A ring: the next one met takes the place `#nextMet`, that of the one met longest ago. */
+  #passive: string[] = [];
+  #nextMet = 0;
   #dueMs = -Infinity;
   #affirmed = 0;
 
@@ -55,8 +56,9 @@ export class PartialView {
     return this.#active;
   }
 
+  /** Latest last. */
   get passive(): readonly string[] {
-    return this.#passive;
+    return [...this.#passive.slice(this.#nextMet), ...this.#passive.slice(0, this.#nextMet)];
   }
 
   /** When `tick` has something to do; Infinity: nothing. */
@@ -67,7 +69,7 @@ export class PartialView {
   tick(nowMs: number): void {
     if (nowMs < this.wakeMs) return;
     const isStranger = (id: string): boolean => !this.#active.includes(id);
-    const candidate = this.#passive.pop() ?? this.#host.someone(isStranger);
+    const candidate = this.#latest(isStranger) ?? this.#host.someone(isStranger);
     this.#dueMs = nowMs + ANSWER_MS;
     if (candidate === undefined) return;
     this.#host.send(candidate, {
@@ -89,7 +91,6 @@ export class PartialView {
         this.#host.send(from, { kind: 'disconnect' }); // P1, P2
         return;
       }
-      this.#remove(this.#passive, from);
       this.#active.push(from);
       this.#dueMs = nowMs;
     }
@@ -98,16 +99,16 @@ export class PartialView {
 
   /** A member that is there. */
   met(id: string): void {
-    if (this.#active.includes(id)) return;
-    this.#remove(this.#passive, id);
-    this.#passive.push(id);
-    if (this.#passive.length > PASSIVE_MAX) this.#passive.shift();
+    this.#passive[this.#nextMet] = id;
+    this.#nextMet = (this.#nextMet + 1) % PASSIVE_MAX;
   }
 
   /** A member that is not there, or whose link broke: another takes its place. */
   lost(id: string, nowMs: number): void {
-    this.#remove(this.#passive, id);
     if (this.#remove(this.#active, id)) this.#dueMs = nowMs;
+    if (!this.#passive.includes(id)) return;
+    this.#passive = this.passive.filter((each) => each !== id);
+    this.#nextMet = this.#passive.length % PASSIVE_MAX;
   }
 
   /** P2. @returns the neighbour that was told, one after the other. */
@@ -120,6 +121,17 @@ export class PartialView {
   /** Forgets whoever is no member any more. */
   retain(isMember: (id: string) => boolean, nowMs: number): void {
     for (const id of [...this.#active, ...this.#passive]) if (!isMember(id)) this.lost(id, nowMs);
+  }
+
+  /** Whom it met last of those who fit, to be asked once. */
+  #latest(fits: (id: string) => boolean): string | undefined {
+    const passive = [...this.passive];
+    if (passive.length === 0) return undefined;
+    let latest = passive.pop();
+    while (latest !== undefined && !fits(latest)) latest = passive.pop();
+    this.#passive = passive;
+    this.#nextMet = passive.length;
+    return latest;
   }
 
   #makeRoom(random: Random): void {

@@ -72,6 +72,7 @@ export class Swim {
   readonly #acquaintances = new Acquaintances();
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
+  #isPartial = false;
   readonly #self: Self;
   #gossipDueMs: number;
   #syncDueMs: number;
@@ -439,6 +440,7 @@ export class Swim {
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
     this.#acquaintances.setRoster(roster);
+    this.#isPartial = roster.members.length > this.#options.fullMeshMembersMax;
     this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
@@ -506,11 +508,6 @@ export class Swim {
 
   #idOf(index: number): string {
     return this.#view.roster.members[index]?.id ?? '';
-  }
-
-  /** True where there are too many members for links to all. */
-  get #isPartial(): boolean {
-    return this.#view.size > this.#options.fullMeshMembersMax;
   }
 
   /** Whom news is told in this turn. */
