@@ -41,8 +41,13 @@ export class GossipQueue {
     if (piece.isUrgent) this.#urgent--;
   }
 
-  /** What goes into the next message. @param sendsMax a piece that was sent this often is dropped. */
-  take(count: number, sendsMax: number): Update[] {
+  /**
+   * What goes into the next message.
+   *
+   * @param sendsMax a piece that was sent this often is dropped.
+   * @param urgentMax for one that was sent this often there are no messages of its own any more.
+   */
+  take(count: number, sendsMax: number, urgentMax: number): Update[] {
     const chosen: Update[] = [];
     // All that were sent less often go, and of those that were sent as often, so many.
     let [often, left] = [sendsMax, 0];
@@ -53,6 +58,10 @@ export class GossipQueue {
         piece.sent++;
       }
       if (piece.sent >= sendsMax) this.forget(piece.told.update.id);
+      else if (piece.isUrgent && piece.sent >= urgentMax) {
+        piece.isUrgent = false;
+        this.#urgent--;
+      }
     }
     return chosen;
   }
@@ -68,6 +77,6 @@ export class GossipQueue {
 
 interface Piece {
   readonly told: Told;
-  readonly isUrgent: boolean;
+  isUrgent: boolean;
   sent: number;
 }

@@ -1,4 +1,5 @@
 /** What members tell each other about members. */
+import type { NeighborRequest } from './partial-view.ts';
 import type { Coordinate } from './swim-coordinate.ts';
 
 export type MemberState = 'alive' | 'suspect' | 'dead' | 'left';
@@ -54,7 +55,8 @@ export type SwimRequest =
   /** The sender is well, and whom it was asked to probe has not answered it yet. */
   | { readonly kind: 'nack'; readonly seq: number }
   | { readonly kind: 'gossip' }
-  | SyncRequest;
+  | SyncRequest
+  | NeighborRequest;
 
 /**
  * Two views are compared: `compare` carries the digest of the whole, `hashes` answers with those of the parts

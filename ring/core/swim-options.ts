@@ -28,6 +28,11 @@ export interface SwimOptions {
   gossipFanout: number;
   /** Each piece of news is sent this often, times log10 of the members (rounded up). 1 to 16. */
   gossipRepeats: number;
+  /**
+   * In a lattice of more members news goes to a few neighbours (HyParView) instead of members by chance, so that a
+   * node needs links to these alone, and to the others while it probes them. 3 to 1,000,000.
+   */
+  fullMeshMembersMax: number;
   /** News in one message, unless an eighth of what waits is more. 1 to 64. */
   gossipUpdatesMax: number;
   /** Views are compared with one live member this often. Milliseconds, 1,000 to 600,000. */
@@ -67,6 +72,7 @@ const DEFAULTS: SwimOptions = {
   gossipIntervalMs: 100,
   gossipFanout: 3,
   gossipRepeats: 4,
+  fullMeshMembersMax: 300,
   gossipUpdatesMax: 16,
   syncIntervalMs: 15_000,
   reconnectIntervalMs: 2_000,
@@ -88,6 +94,7 @@ const RANGES: Record<Exclude<keyof SwimOptions, 'lifeguard'>, [least: number, mo
   gossipIntervalMs: [10, 60_000],
   gossipFanout: [1, 16],
   gossipRepeats: [1, 16],
+  fullMeshMembersMax: [3, 1_000_000],
   gossipUpdatesMax: [1, 64],
   syncIntervalMs: [1_000, 600_000],
   reconnectIntervalMs: [100, 600_000],

@@ -73,6 +73,7 @@ export class Prober {
   #relays: Relay[] = [];
   #seq = 0;
   #dueMs: number;
+  #restMs = -Infinity;
   #ails = 0;
 
   constructor(options: SwimOptions, host: ProbeHost, self: string, view: View, firstMs: number) {
@@ -108,7 +109,7 @@ export class Prober {
 
   lookAt(id: string, nowMs: number): void {
     if (!this.#urgent.includes(id)) this.#urgent.push(id);
-    if (this.#probe.isDone) this.#dueMs = nowMs;
+    if (this.#probe.isDone) this.#dueMs = Math.max(nowMs, this.#restMs);
   }
 
   /** What was sent before this node stood still may lie here answered and unread: only a new probe tells. */
@@ -124,7 +125,13 @@ export class Prober {
     this.#probe.isDone = true;
     this.#relays = [];
     this.#urgent = [];
+    this.#restMs = untilMs;
     this.#dueMs = untilMs;
+  }
+
+  /** True until the rest is over. */
+  isResting(nowMs: number): boolean {
+    return nowMs < this.#restMs;
   }
 
   tick(nowMs: number, random: Random): void {

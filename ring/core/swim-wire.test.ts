@@ -44,6 +44,9 @@ const messages: SwimMessage[] = [
   { kind: 'sync', step: 'hashes', alive: 5, hashes: new Uint8Array(), ...head },
   { kind: 'sync', step: 'ask', parts: 64, differing: bytes, ...head },
   { kind: 'sync', step: 'tell', ...head },
+  { kind: 'neighbor', priority: 'low', ...head },
+  { kind: 'neighbor', priority: 'yes', ...head },
+  { kind: 'disconnect', ...head },
 ];
 
 /** As it arrives: through the codec. */
@@ -104,6 +107,8 @@ test('what is no message is refused', (t) => {
     [-1, ping],
     [1, ping, 1],
     [1, [0, 0, 1, 1, []]],
+    [1, [SWIM_VERSION, 11, 1, 1, []]],
+    [1, [SWIM_VERSION, 9, 1, 1, [], 3]],
     [1, [SWIM_VERSION, 9, 1, 1, []]],
     [1, [SWIM_VERSION, 0, 2 ** 53, 1, []]],
     [1, [SWIM_VERSION, 0, 1, -1, []]],

@@ -4,6 +4,7 @@
  *     message    = [version, kind, incarnation, seq, updates, …of the kind]
  *     kind       = 0 ping [load] | 1 ping-req [target] | 2 ack [target, coordinate, load] | 3 nack | 4 gossip
  *                | 5 compare [alive, digest, digest] | 6 hashes [alive, bytes] | 7 ask [parts, bits] | 8 tell
+ *                | 9 neighbor [priority] | 10 disconnect     priority = 0 low | 1 high | 2 yes
  *     update     = [id, state, incarnation, facts, accusers]     state = 0 alive | 1 suspect | 2 dead | 3 left
  *     facts      = [incarnation, version, addresses, least, most, certificateEpoch, load, coordinate, tier, types, ext]
  *     coordinate = [x, y, z, height, error]     hundredths: of a millisecond, of the error
@@ -16,6 +17,7 @@
  * it is known: what is appended is not looked at, an unknown kind counts as gossip, an update with an unknown state
  * is left out. In a message of a known version nothing may be unknown.
  */
+import type { Priority } from './partial-view.ts';
 import type { Coordinate } from './swim-coordinate.ts';
 import type {
   Facts,
@@ -29,6 +31,7 @@ import type {
 export const SWIM_VERSION = 1;
 
 const STATES: readonly MemberState[] = ['alive', 'suspect', 'dead', 'left'];
+const PRIORITIES: readonly Priority[] = ['low', 'high', 'yes'];
 const UPDATES_MAX = 20_000;
 const TEXT_MAX = 256;
 const ADDRESSES_MAX = 8;
@@ -79,6 +82,10 @@ function ofKind(message: SwimRequest): unknown[] {
       return [3, message.seq];
     case 'sync':
       return ofStep(message);
+    case 'neighbor':
+      return [9, 0, PRIORITIES.indexOf(message.priority)];
+    case 'disconnect':
+      return [10, 0];
     case 'gossip':
       break;
   }
@@ -198,6 +205,13 @@ function toRequest(
       return { kind: 'sync', step: 'ask', parts: a, differing: b };
     case 8:
       return fits(0) ? { kind: 'sync', step: 'tell' } : undefined;
+    case 9: {
+      const priority = typeof a === 'number' ? PRIORITIES[a] : undefined;
+      if (fits(1) && priority !== undefined) return { kind: 'neighbor', priority };
+      return isLater ? { kind: 'gossip' } : undefined;
+    }
+    case 10:
+      return fits(0) ? { kind: 'disconnect' } : undefined;
     default:
       return isLater ? { kind: 'gossip' } : undefined;
   }

@@ -26,6 +26,7 @@
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
+import { PartialView } from './partial-view.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
 import { GossipQueue, type Told } from './swim-gossip.ts';
 import { LoopLag } from './swim-lag.ts';
@@ -69,6 +70,9 @@ export class Swim {
   readonly #suspicions: Suspicions;
   readonly #lag: LoopLag;
   readonly #acquaintances = new Acquaintances();
+  /** Whom news goes to where there are too many members for links to all. */
+  readonly #neighbors: PartialView;
+  #isPartial = false;
   readonly #self: Self;
   #gossipDueMs: number;
   #syncDueMs: number;
@@ -103,13 +107,13 @@ export class Swim {
       ping: (to: string, seq: number) =>
         this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }),
       send: (to: string, request: SwimRequest) => this.#send(to, request),
-      others: (count: number, except: string) =>
-        this.#some(
-          count,
-          (index) => this.#view.stateOf(index) === 'alive' && this.#idOf(index) !== except,
-        ).map((index) => this.#idOf(index)),
+      others: (count: number, except: string) => this.#helpers(count, except),
       silent: (silent: string) => this.#suspect(silent),
     };
+    this.#neighbors = new PartialView({
+      send: (to, request) => this.#post(to, request, NOTHING),
+      someone: (fits) => this.#someAlive(1, fits)[0],
+    });
     const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
     this.#prober = new Prober(options, host, id, this.#view, firstMs);
   }
@@ -136,6 +140,9 @@ export class Swim {
         break;
       case 'link-lost':
         this.#prober.lookAt(event.id, nowMs);
+        this.#neighbors.lost(event.id, nowMs);
+        // After sleep the others have closed their ends: what was told since went nowhere.
+        if (this.#prober.isResting(nowMs)) this.#spread(this.#self);
         break;
       case 'facts':
         if (this.#self.describe(event.facts)) this.#announce(true);
@@ -199,25 +206,28 @@ export class Swim {
     let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
     if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
+    if (this.#isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
     const deadlineMs = this.#lag.isBlocked ? Infinity : this.#suspicions.deadlineMs;
     return Math.max(this.#nowMs, Math.min(wakeMs, deadlineMs));
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
-    const { gossipIntervalMs, gossipFanout, syncIntervalMs, reconnectIntervalMs } = this.#options;
+    const { gossipIntervalMs, syncIntervalMs, reconnectIntervalMs } = this.#options;
     if (nowMs >= this.#suspicions.deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
     this.#prober.tick(nowMs, this.#random);
     if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
       this.#gossipDueMs = nowMs + gossipIntervalMs;
-      for (const index of this.#some(gossipFanout, this.#isUsable))
-        if (this.#gossip.isUrgent) this.#send(this.#idOf(index), { kind: 'gossip' }, index);
+      for (const id of this.#confidants())
+        if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
     }
     if (nowMs >= this.#syncDueMs) {
       this.#syncDueMs = nowMs + syncIntervalMs;
-      for (const index of this.#some(1, this.#isUsable)) this.#compare(this.#idOf(index));
+      const neighbor = this.#isPartial ? this.#neighbors.affirm() : undefined;
+      for (const id of neighbor === undefined ? this.#someUsable(1) : [neighbor]) this.#compare(id);
     }
+    if (this.#isPartial) this.#neighbors.tick(nowMs);
     if (nowMs >= this.#reconnectDueMs) {
       this.#reconnectDueMs = nowMs + reconnectIntervalMs;
       const dead = this.#someDead();
@@ -242,7 +252,7 @@ export class Swim {
       return;
     }
     this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
-    for (const index of this.#some(AWAKENINGS, this.#isUsable)) this.#compare(this.#idOf(index));
+    for (const id of this.#someUsable(AWAKENINGS)) this.#compare(id);
     this.#effects.push({ kind: 'slept' });
   }
 
@@ -300,6 +310,7 @@ export class Swim {
         if (load !== undefined) this.#acquaintances.heard(index, load);
         if (rttMs === undefined) break;
         this.#acquaintances.measured(index, rttMs);
+        if (this.#isPartial) this.#neighbors.met(from);
         if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
         break;
       }
@@ -308,6 +319,10 @@ export class Swim {
         break;
       case 'sync':
         this.#sync(from, message);
+        break;
+      case 'neighbor':
+      case 'disconnect':
+        this.#neighbors.receive(from, message, this.#nowMs, this.#random);
         break;
       case 'gossip':
         break;
@@ -386,6 +401,7 @@ export class Swim {
       const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
       if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
       else this.#suspicions.end(tracked);
+      if (RANK[claim.state] > RANK.suspect) this.#neighbors.lost(claim.id, this.#nowMs);
       if (before !== claim.state || tracked.trail.length === 0) {
         const mark = { atMs: this.#nowMs, state: claim.state, why };
         note(tracked, by === undefined ? mark : { ...mark, by });
@@ -424,6 +440,8 @@ export class Swim {
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
     this.#acquaintances.setRoster(roster);
+    this.#isPartial = roster.members.length > this.#options.fullMeshMembersMax;
+    this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
       if (id !== this.#own.id) this.#gossip.forget(id);
@@ -454,8 +472,7 @@ export class Swim {
     this.#self.become('left');
     this.#know();
     this.#spread(this.#self);
-    for (const index of this.#some(FAREWELLS_MAX, this.#isUsable))
-      this.#send(this.#idOf(index), { kind: 'gossip' }, index);
+    for (const id of this.#someUsable(FAREWELLS_MAX)) this.#send(id, { kind: 'gossip' });
   }
 
   #compare(to: string): void {
@@ -489,17 +506,46 @@ export class Swim {
     return this.#view.alive * 2 <= this.#view.size;
   }
 
-  readonly #isUsable = (index: number): boolean => this.#view.isUsable(index);
-
   #idOf(index: number): string {
     return this.#view.roster.members[index]?.id ?? '';
   }
 
-  /** Up to `count` of the other members that fit, by chance. */
-  #some(count: number, fits: (index: number) => boolean): number[] {
+  /** Whom news is told in this turn. */
+  #confidants(): readonly string[] {
+    const { gossipFanout } = this.#options;
+    const { active } = this.#neighbors;
+    return this.#isPartial && active.length >= gossipFanout
+      ? [...active]
+      : this.#someUsable(gossipFanout);
+  }
+
+  /** Up to `count` live members to probe another through; neighbours, to whom there are links, where not all are. */
+  #helpers(count: number, except: string): string[] {
+    const near = this.#isPartial
+      ? this.#neighbors.active.filter((id) => id !== except && this.stateOf(id) === 'alive')
+      : [];
+    if (near.length < count) return this.#someAlive(count, (id) => id !== except);
+    return sample(near.length, count, this.#random, () => true).map((at) => near[at] ?? '');
+  }
+
+  #someUsable(count: number): string[] {
+    return this.#some(count, (index) => this.#view.isUsable(index));
+  }
+
+  #someAlive(count: number, fits: (id: string) => boolean): string[] {
+    return this.#some(
+      count,
+      (index) => this.#view.stateOf(index) === 'alive' && fits(this.#idOf(index)),
+    );
+  }
+
+  /** Ids of up to `count` of the other members that fit, by chance. */
+  #some(count: number, fits: (index: number) => boolean): string[] {
     const { size, roster } = this.#view;
     const self = roster.indexOf(this.#own.id);
-    return sample(size, count, this.#random, (index) => index !== self && fits(index));
+    return sample(size, count, this.#random, (index) => index !== self && fits(index)).map(
+      (index) => this.#idOf(index),
+    );
   }
 
   #someDead(): string | undefined {
@@ -524,8 +570,13 @@ export class Swim {
     if (this.#gossip.size > 0) {
       const { gossipRepeats, gossipUpdatesMax } = this.#options;
       const count = Math.max(gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
-      const sendsMax = gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
-      updates = this.#gossip.take(count, sendsMax);
+      const neighbors = this.#isPartial ? this.#neighbors.active.length : 0;
+      // Each neighbour is told once; beyond that it rides on probes, out of the reach of neighbours.
+      const sendsMax =
+        neighbors > 0
+          ? neighbors + gossipRepeats
+          : gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
+      updates = this.#gossip.take(count, sendsMax, neighbors > 0 ? neighbors : sendsMax);
       if (isTold) updates = [known, ...updates.filter(({ id }) => id !== to)];
     } else if (isTold) updates = [known];
     this.#post(to, request, updates);

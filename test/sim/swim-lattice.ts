@@ -96,7 +96,6 @@ export class SwimLattice {
   readonly #random: Random;
   readonly #roster: Roster;
   readonly #nodes: Node[] = [];
-  readonly #indexes: Map<string, number>;
   readonly #wheel = new EventWheel();
   readonly #sampleEvery: number;
   /** Ways on which something lost is being sent again -> until when. */
@@ -108,7 +107,6 @@ export class SwimLattice {
     this.#random = seededRandom(seed);
     this.#sampleEvery = sampleEvery;
     this.ids = Array.from({ length: nodes }, (_, index) => nodeName(index));
-    this.#indexes = new Map(this.ids.map((id, index) => [id, index]));
     this.#roster = new Roster(
       this.ids.map((id, index) => ({
         id,
@@ -243,13 +241,13 @@ export class SwimLattice {
     for (const effect of node.swim.step(event, node.localMs(nowMs), this.#random)) {
       switch (effect.kind) {
         case 'send':
-          this.#send(index, this.#indexes.get(effect.to) ?? 0, effect.message);
+          this.#send(index, this.#roster.indexOf(effect.to), effect.message);
           break;
         case 'incarnation':
           node.incarnation = effect.incarnation;
           break;
         case 'member': {
-          const member = this.#indexes.get(effect.id) ?? 0;
+          const member = this.#roster.indexOf(effect.id);
           if (effect.state === effect.before) break;
           this.#mix(nowMs, index, member, 16 + effect.state.length);
           this.changed(index, member, effect.state, effect.before);

@@ -1,0 +1,148 @@
+/**
+ * Whom a node keeps links to in a lattice too large for links to everybody: HyParView (Leitão, Pereira, Rodrigues,
+ * DSN 2007), for an overlay that stays whole when many die at once.
+ *
+ * The active view is a few members who count each other among it: news goes along these links. The passive view is
+ * members that were heard of lately, to take the place of those who go. HyParView finds them by walks and shuffles;
+ * here every node has the whole roster and SWIM's probes bring one after the other by chance, so that who answers is
+ * what a shuffle would have brought. A newcomer asks for neighbours as whoever has too few.
+ *
+ * P1  The active view never has more than ACTIVE_MAX members.
+ * P2  It is of two sides: who takes a member in says so, and who does not have room for one tells it, so that each
+ *     side ends with the same. What one side lost (a restart, a message) `affirm` finds.
+ * P3  Who has nobody is not refused: room is made for it.
+ */
+import { type Random, randomInt } from '../../spec/random.ts';
+
+/** Who has fewer neighbours asks for one. */
+export const ACTIVE_WANTED = 5;
+/** Who has as many takes none: more than are wanted, so that the last who ask find somebody. */
+export const ACTIVE_MAX = 8;
+export const PASSIVE_MAX = 30;
+/** An answer later than this is not waited for. */
+const ANSWER_MS = 1_000;
+/** After a refusal. */
+const RETRY_MS = 100;
+
+export type NeighborRequest =
+  /** Be my neighbour: `high` from who has none, `low` from who has too few, `yes` from who has taken you in. */
+  | { readonly kind: 'neighbor'; readonly priority: Priority }
+  /** I am not, or no longer, your neighbour. */
+  | { readonly kind: 'disconnect' };
+
+export type Priority = 'low' | 'high' | 'yes';
+
+/** What the view is built into. */
+export interface PartialViewHost {
+  send(to: string, request: NeighborRequest): void;
+  /** A live member by chance, when there is one that fits. */
+  someone(fits: (id: string) => boolean): string | undefined;
+}
+
+export class PartialView {
+  readonly #host: PartialViewHost;
+  readonly #active: string[] = [];
+  /** A ring: the next one met takes the place `#nextMet`, that of the one met longest ago. */
+  #passive: string[] = [];
+  #nextMet = 0;
+  #dueMs = -Infinity;
+  #affirmed = 0;
+
+  constructor(host: PartialViewHost) {
+    this.#host = host;
+  }
+
+  get active(): readonly string[] {
+    return this.#active;
+  }
+
+  /** Latest last. */
+  get passive(): readonly string[] {
+    return [...this.#passive.slice(this.#nextMet), ...this.#passive.slice(0, this.#nextMet)];
+  }
+
+  /** When `tick` has something to do; Infinity: nothing. */
+  get wakeMs(): number {
+    return this.#active.length < ACTIVE_WANTED ? this.#dueMs : Infinity;
+  }
+
+  tick(nowMs: number): void {
+    if (nowMs < this.wakeMs) return;
+    const isStranger = (id: string): boolean => !this.#active.includes(id);
+    const candidate = this.#latest(isStranger) ?? this.#host.someone(isStranger);
+    this.#dueMs = nowMs + ANSWER_MS;
+    if (candidate === undefined) return;
+    this.#host.send(candidate, {
+      kind: 'neighbor',
+      priority: this.#active.length === 0 ? 'high' : 'low',
+    });
+  }
+
+  receive(from: string, request: NeighborRequest, nowMs: number, random: Random): void {
+    if (request.kind === 'disconnect') {
+      this.#remove(this.#active, from);
+      this.#dueMs = nowMs + RETRY_MS;
+      return;
+    }
+    const { priority } = request;
+    if (!this.#active.includes(from)) {
+      if (this.#active.length >= ACTIVE_MAX && priority === 'high') this.#makeRoom(random); // P3
+      if (this.#active.length >= ACTIVE_MAX) {
+        this.#host.send(from, { kind: 'disconnect' }); // P1, P2
+        return;
+      }
+      this.#active.push(from);
+      this.#dueMs = nowMs;
+    }
+    if (priority !== 'yes') this.#host.send(from, { kind: 'neighbor', priority: 'yes' });
+  }
+
+  /** A member that is there. */
+  met(id: string): void {
+    this.#passive[this.#nextMet] = id;
+    this.#nextMet = (this.#nextMet + 1) % PASSIVE_MAX;
+  }
+
+  /** A member that is not there, or whose link broke: another takes its place. */
+  lost(id: string, nowMs: number): void {
+    if (this.#remove(this.#active, id)) this.#dueMs = nowMs;
+    if (!this.#passive.includes(id)) return;
+    this.#passive = this.passive.filter((each) => each !== id);
+    this.#nextMet = this.#passive.length % PASSIVE_MAX;
+  }
+
+  /** P2. @returns the neighbour that was told, one after the other. */
+  affirm(): string | undefined {
+    const neighbor = this.#active[this.#affirmed++ % this.#active.length];
+    if (neighbor !== undefined) this.#host.send(neighbor, { kind: 'neighbor', priority: 'yes' });
+    return neighbor;
+  }
+
+  /** Forgets whoever is no member any more. */
+  retain(isMember: (id: string) => boolean, nowMs: number): void {
+    for (const id of [...this.#active, ...this.#passive]) if (!isMember(id)) this.lost(id, nowMs);
+  }
+
+  /** Whom it met last of those who fit, to be asked once. */
+  #latest(fits: (id: string) => boolean): string | undefined {
+    const passive = [...this.passive];
+    if (passive.length === 0) return undefined;
+    let latest = passive.pop();
+    while (latest !== undefined && !fits(latest)) latest = passive.pop();
+    this.#passive = passive;
+    this.#nextMet = passive.length;
+    return latest;
+  }
+
+  #makeRoom(random: Random): void {
+    const [evicted = ''] = this.#active.splice(randomInt(random, this.#active.length), 1);
+    this.#host.send(evicted, { kind: 'disconnect' });
+    this.met(evicted);
+  }
+
+  #remove(view: string[], id: string): boolean {
+    const at = view.indexOf(id);
+    if (at >= 0) view.splice(at, 1);
+    return at >= 0;
+  }
+}
