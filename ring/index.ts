@@ -1,6 +1,7 @@
 /** The ring: identity, peers, membership, epoch, placement and replicated storage of a lattice. */
 export { LatticeError, type RingOptions } from './assembly.ts';
 export { BlobError, type BlobStore } from './blob.ts';
+export { spares } from './core/configuration.ts';
 export type { Epoch, EpochMember } from './core/epoch.ts';
 export { type Load, preferenceUnderLoad } from './core/hash-ring-load.ts';
 export type { Consistency } from './core/kv-placement.ts';
@@ -24,5 +25,11 @@ export {
   UnknownOutcomeError,
 } from './kv-errors.ts';
 export { mintJoinToken, type MintOptions } from './mint.ts';
-export { type MemberView, Ring, type RingChange } from './ring.ts';
+export {
+  type MemberTrail,
+  type MemberView,
+  type PendingChange,
+  Ring,
+  type RingChange,
+} from './ring.ts';
 export { type CallOptions, type Rpc, RpcError, type RpcHandler } from './rpc.ts';

@@ -3,8 +3,9 @@ import { uptime } from 'node:os';
 import { AetherError, errorBody } from '../spec/error.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { joining, participants } from './core/epoch-change.ts';
+import { joining, leaving, participants } from './core/epoch-change.ts';
 import type { SignedEpoch } from './core/epoch-record.ts';
+import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
@@ -44,6 +45,20 @@ export interface MemberView {
   why?: string;
 }
 
+/** A member as this node sees it, and how it came to see it so. */
+export interface MemberTrail {
+  member: MemberView;
+  /** What was noted when, the oldest first; at most the last sixteen. `atMs`: Unix milliseconds. */
+  trail: { atMs: number; text: string }[];
+}
+
+/** What the epoch waits for: ids of who comes, who goes, and who is to hold another part of the ring. */
+export interface PendingChange {
+  joining: string[];
+  leaving: string[];
+  reweighted: string[];
+}
+
 /** What a node tells the others of itself while it runs. */
 export type Described = Pick<MemberView, 'load' | 'tier' | 'types'>;
 
@@ -56,6 +71,7 @@ export type RingChange =
 const RELAY = 'join.relay';
 const DONE = 'epoch.done';
 const LEAVE = 'ring.leave';
+const WEIGH = 'ring.weigh';
 const CALL_TIMEOUT_MS = 5_000;
 const RETRY_MS = 500;
 /** How long a node that comes back asks for news before it serves with what it knows. */
@@ -165,6 +181,31 @@ export class Ring {
       .map((member) => this.#view(member, ownership.get(member.id) ?? 0));
   }
 
+  /** @returns what led to the state in which this node sees the member; undefined: it is none. */
+  why(node: string): MemberTrail | undefined {
+    const member = this.members().find(({ id }) => id === node);
+    if (member === undefined) return undefined;
+    const { clock } = this.#node;
+    const bootedMs = clock.nowMs() - clock.monotonicMs();
+    const trail = (this.#membership.member(node)?.trail ?? []).map(({ atMs, text }) => ({
+      atMs: Math.round(bootedMs + atMs),
+      text: this.#named(text),
+    }));
+    return { member, trail };
+  }
+
+  /** @returns what the epoch waits for; undefined: it is settled. */
+  pending(): PendingChange | undefined {
+    const epoch = this.epoch();
+    if (epoch.previous === undefined) return undefined;
+    const ids = (members: EpochMember[]): string[] => members.map(({ id }) => id);
+    return {
+      joining: ids(joining(epoch)),
+      leaving: ids(leaving(epoch)),
+      reweighted: ids(reweighted(epoch)),
+    };
+  }
+
   /** Ids of the nodes that own the key, in the order of preference; who is alive does not matter. */
   owners(key: string, replicas: number = REPLICAS): string[] {
     return this.#ring(this.epoch()).owners(key, replicas);
@@ -202,6 +243,28 @@ export class Ring {
   onChange(listener: (change: RingChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** @throws AetherError as `setWeight`, for what it would refuse whatever the state of the nodes; nothing is changed. */
+  checkWeight(node: string, weight: number): void {
+    memberToWeigh(this.epoch(), node, weight);
+  }
+
+  /**
+   * Gives a member another share of the ring; 0: it holds nothing and stays a member. Fulfilled once the lattice has settled
+   * it. Asking again is asking once.
+   *
+   * @throws AetherError ERR_RING_NODE_NOT_FOUND, ERR_RING_OPTION; EpochChangeError ERR_RING_CHANGE_REFUSED while a node is
+   * gone that would have to take over a part, or nobody else holds one: nothing was changed.
+   * @throws RpcError when the voter cannot be reached, ERR_RING_TIMEOUT when it is unknown what came of it.
+   */
+  async setWeight(node: string, weight: number): Promise<void> {
+    const { peers, keeper } = this.#node;
+    const voter = this.#voterId();
+    const timeoutMs = JOIN_TIMEOUT_MS;
+    const number = Number(await peers.call(voter, WEIGH, { node, weight }, { timeoutMs }));
+    keeper.compare(peers, voter, number);
+    await this.#until((epoch) => epoch.number >= number && epoch.previous === undefined);
   }
 
   /**
@@ -303,6 +366,10 @@ export class Ring {
       return keeper.signed;
     });
     peers.serve(LEAVE, (_body, from) => voter.leave(from));
+    peers.serve(WEIGH, (body) => {
+      const { node, weight } = body as { node: string; weight: number };
+      return voter.weigh(node, weight);
+    });
     peers.serve(DONE, (body, from) => voter.done(from, Number(body)));
   }
 
@@ -418,7 +485,7 @@ export class Ring {
   #view(entry: EpochMember, ownership: number): MemberView {
     const { tokens: _, ...facts } = entry;
     const member = this.#membership.member(entry.id);
-    const why = member?.trail.at(-1)?.text.replaceAll(NODE_ID, (id) => this.#nameOf(id));
+    const why = member?.trail.at(-1)?.text;
     return {
       ...facts,
       address: member?.address ?? entry.address,
@@ -427,8 +494,13 @@ export class Ring {
       ownership,
       ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
       ...describedBy(member?.facts),
-      ...(why === undefined ? {} : { why }),
+      ...(why === undefined ? {} : { why: this.#named(why) }),
     };
+  }
+
+  /** With names instead of ids. */
+  #named(text: string): string {
+    return text.replaceAll(NODE_ID, (id) => this.#nameOf(id));
   }
 
   #nameOf(id: string): string {

@@ -13,6 +13,7 @@ import type { Random } from '../spec/random.ts';
 import type { Epoch, EpochMember, Issuer } from './core/epoch.ts';
 import * as change from './core/epoch-change.ts';
 import { encodeEpoch, epochMessage, type VoterCertificate } from './core/epoch-record.ts';
+import { withWeight } from './core/epoch-weight.ts';
 import { HashRing } from './core/hash-ring.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { REPLICA_COUNTS } from './core/kv-bucket.ts';
@@ -98,17 +99,31 @@ export class Voter {
     await this.#inTurn(() => {
       const { epoch } = this.#options.keeper;
       if (!this.#isMember(node)) return;
-      const next = change.withoutMember(epoch, node);
-      const absent = next.members.find((member) => this.#isMissed(next, member));
-      if (absent !== undefined) {
-        throw new change.EpochChangeError(
-          `node ${absent.name} is gone and would take over a part`,
-          {
-            hint: `start ${absent.name} again first`,
-          },
-        );
-      }
-      this.#publish(next);
+      this.#publish(this.#possible(change.withoutMember(epoch, node)));
+    });
+  }
+
+  /**
+   * Begins to give a member another share of the ring.
+   *
+   * @returns the number of the epoch in which it has that weight
+   * @throws AetherError ERR_RING_NODE_NOT_FOUND, ERR_RING_OPTION; EpochChangeError: nothing was changed.
+   */
+  async weigh(node: string, weight: number): Promise<number> {
+    const { keeper } = this.#options;
+    await this.#inTurn(() => {
+      const next = withWeight(keeper.epoch, node, weight);
+      if (next !== undefined) this.#publish(this.#possible(next));
+    });
+    return keeper.number;
+  }
+
+  /** @throws EpochChangeError when a node is gone that would have to take over a part */
+  #possible(next: Epoch): Epoch {
+    const absent = next.members.find((member) => this.#isMissed(next, member));
+    if (absent === undefined) return next;
+    throw new change.EpochChangeError(`node ${absent.name} is gone and would take over a part`, {
+      hint: `start ${absent.name} again first`,
     });
   }
 

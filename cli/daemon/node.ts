@@ -6,7 +6,13 @@ import { type TierReport, detectTier } from '../../datapath/index.ts';
 import { Engine, type EngineOptions, type EngineProbe } from '../../engine/index.ts';
 import { SqliteStore } from '../../engine/io/sqlite.ts';
 import { DEPLOY_WORKFLOW, Gateway, Lifecycle } from '../../particle/index.ts';
-import { type KeyValueStore, Ring } from '../../ring/index.ts';
+import {
+  type KeyValueStore,
+  type MemberView,
+  type PendingChange,
+  Ring,
+  spares,
+} from '../../ring/index.ts';
 import { systemClock } from '../../spec/system-clock.ts';
 import { systemRandom } from '../../spec/system-random.ts';
 import { AetherError } from '../../spec/error.ts';
@@ -53,7 +59,12 @@ export interface LatticeStatus {
   lattice: string;
   self: string;
   epoch: number;
-  members: ReturnType<Ring['members']>;
+  /** What the epoch waits for; none: it is settled. */
+  pending?: PendingChange;
+  /** Ids of the nodes that may change the epoch, and how many of them may fail. */
+  voters: string[];
+  tolerates: number;
+  members: MemberView[];
   datapath: TierReport;
 }
 
@@ -235,10 +246,15 @@ export class LatticeNode {
   }
 
   status(): Promise<LatticeStatus> {
+    const { number: epoch, voters } = this.ring.epoch();
+    const pending = this.ring.pending();
     return Promise.resolve({
       lattice: this.ring.lattice,
       self: this.ring.id,
-      epoch: this.ring.epoch().number,
+      epoch,
+      ...defined({ pending }),
+      voters,
+      tolerates: spares(voters.length),
       members: this.ring.members(),
       datapath: this.#tier,
     });

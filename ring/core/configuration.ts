@@ -49,6 +49,11 @@ export function isQuorum(configuration: Configuration, agrees: (node: string) =>
   return setsOf(configuration).every((set) => set.filter(agrees).length >= majorityOf(set.length));
 }
 
+/** How many of so many voters may fail while the others decide. */
+export function spares(size: number): number {
+  return size - majorityOf(size);
+}
+
 export function majorityOf(size: number): number {
   return Math.floor(size / 2) + 1;
 }
