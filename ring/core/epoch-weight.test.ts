@@ -12,6 +12,10 @@ const EPOCH: Epoch = {
   lattice: 'l',
   members: [member('a', [1, 3]), member('b', [2, 4]), member('c', [], ['compute'])],
   voters: ['a'],
+  issuers: [],
+  uses: [],
+  revoked: [],
+  roots: [],
 };
 
 test('a member without a share stays one, and the others keep their tokens', (t) => {
