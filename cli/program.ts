@@ -200,6 +200,12 @@ function createProgram(ended: (code: number) => void): Command {
   );
   add(
     ring,
+    'why <node>',
+    'what led to the state in which the asked node sees another; by name or the first letters of its id',
+    async (context, node) => (await import('./commands/ring.ts')).ringWhy(context, node),
+  );
+  add(
+    ring,
     'owners <key>',
     'nodes that keep a key, the preferred one first',
     async (context, key) => (await import('./commands/ring.ts')).ringOwners(context, key),
@@ -256,10 +262,25 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--role <role>', 'role that it allows; may be repeated', collect)
     .option('--zone <zone>', 'zone that it allows');
 
+  const nodes = group('node', 'nodes of the lattice');
   add(
-    group('node', 'the node itself'),
+    nodes,
+    'drain <node>',
+    'move what a node keeps and runs to the others; it stays a member',
+    async (context, node, options) =>
+      (await import('./commands/membership.ts')).weigh(context, node, 0, options),
+  ).option('--detach', 'end once the drain is durable (exit code 8)');
+  add(
+    nodes,
+    'weigh <node> <weight>',
+    'give a node another share of the ring, as after a drain',
+    async (context, node, weight, options) =>
+      (await import('./commands/membership.ts')).weigh(context, node, number(weight), options),
+  ).option('--detach', 'end once the change is durable (exit code 8)');
+  add(
+    nodes,
     'leave',
-    'hand ownership over and leave the lattice',
+    'have the asked node hand its share over and leave the lattice for good',
     async (context) => (await import('./commands/membership.ts')).leave(context),
   );
 

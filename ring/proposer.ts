@@ -13,6 +13,7 @@ import type { Log } from '../spec/log.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
 import * as change from './core/epoch-change.ts';
 import { decodeEpoch, encodeEpoch } from './core/epoch-record.ts';
+import { withWeight } from './core/epoch-weight.ts';
 import { HashRing } from './core/hash-ring.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { REPLICA_COUNTS } from './core/kv-bucket.ts';
@@ -106,6 +107,20 @@ export class Proposer {
     return this.propose((epoch) => {
       const next = this.#without(epoch, node);
       return typeof next === 'string' ? next : { ...next, revoked: [...epoch.revoked, node] };
+    });
+  }
+
+  /**
+   * Gives a member another weight, and tokens accordingly.
+   *
+   * @throws AetherError ERR_RING_NODE_NOT_FOUND, ERR_RING_OPTION; EpochChangeError ERR_RING_CHANGE_REFUSED: nothing was
+   * changed. QuorumError.
+   */
+  weigh(node: string, weight: number): Promise<void> {
+    return this.propose((epoch) => {
+      if (epoch.previous !== undefined) return 'wait';
+      const next = withWeight(epoch, node, weight);
+      return next === undefined ? 'none' : this.#possible(next);
     });
   }
 
@@ -210,7 +225,11 @@ export class Proposer {
   #without(epoch: Epoch, node: string): Next {
     if (!isMember(epoch, node)) return 'none';
     if (epoch.previous !== undefined) return 'wait';
-    const next = change.withoutMember(epoch, node);
+    return this.#possible(change.withoutMember(epoch, node));
+  }
+
+  /** @throws EpochChangeError when a node is gone that would have to take over a part. */
+  #possible(next: Epoch): Epoch {
     const absent = next.members.find(({ id }) => isMissed(next, id, this.#options.isGone));
     if (absent === undefined) return next;
     throw new change.EpochChangeError(`node ${absent.name} is gone and would take over a part`, {

@@ -3,10 +3,11 @@ import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { AetherError, errorBody } from '../spec/error.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
-import { everyVoter, majorityOf } from './core/configuration.ts';
+import { everyVoter, spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { EpochChangeError, joining, participants } from './core/epoch-change.ts';
+import { EpochChangeError, joining, leaving, participants } from './core/epoch-change.ts';
 import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
+import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
@@ -47,6 +48,20 @@ export interface MemberView {
   types?: readonly string[];
   /** What led to its state. */
   why?: string;
+}
+
+/** A member as this node sees it, and how it came to see it so. */
+export interface MemberTrail {
+  member: MemberView;
+  /** What was noted when, the oldest first; at most the last sixteen. `atMs`: Unix milliseconds. */
+  trail: { atMs: number; text: string }[];
+}
+
+/** What the epoch waits for: ids of who comes, who goes, and who is to hold another part of the ring. */
+export interface PendingChange {
+  joining: string[];
+  leaving: string[];
+  reweighted: string[];
 }
 
 /** What a node tells the others of itself while it runs. */
@@ -191,6 +206,31 @@ export class Ring {
       .map((member) => this.#view(member, ownership.get(member.id) ?? 0));
   }
 
+  /** @returns what led to the state in which this node sees the member; undefined: it is none. */
+  why(node: string): MemberTrail | undefined {
+    const member = this.members().find(({ id }) => id === node);
+    if (member === undefined) return undefined;
+    const { clock } = this.#node;
+    const bootedMs = clock.nowMs() - clock.monotonicMs();
+    const trail = (this.#membership.member(node)?.trail ?? []).map(({ atMs, text }) => ({
+      atMs: Math.round(bootedMs + atMs),
+      text: this.#named(text),
+    }));
+    return { member, trail };
+  }
+
+  /** @returns what the epoch waits for; undefined: it is settled. */
+  pending(): PendingChange | undefined {
+    const epoch = this.epoch();
+    if (epoch.previous === undefined) return undefined;
+    const ids = (members: EpochMember[]): string[] => members.map(({ id }) => id);
+    return {
+      joining: ids(joining(epoch)),
+      leaving: ids(leaving(epoch)),
+      reweighted: ids(reweighted(epoch)),
+    };
+  }
+
   /** Ids of the nodes that own the key, in the order of preference; who is alive does not matter. */
   owners(key: string, replicas: number = REPLICAS): string[] {
     return this.#ring(this.epoch()).owners(key, replicas);
@@ -228,6 +268,26 @@ export class Ring {
   onChange(listener: (change: RingChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** @throws AetherError as `setWeight`, for what it would refuse whatever the state of the nodes; nothing is changed. */
+  checkWeight(node: string, weight: number): void {
+    memberToWeigh(this.epoch(), node, weight);
+  }
+
+  /**
+   * Gives a member another share of the ring; 0: it holds nothing and stays a member. Fulfilled once the lattice has settled
+   * it. Asking again is asking once.
+   *
+   * @throws AetherError ERR_RING_NODE_NOT_FOUND, ERR_RING_OPTION; EpochChangeError ERR_RING_CHANGE_REFUSED while a node is
+   * gone that would have to take over a part, or nobody else holds one: nothing was changed.
+   * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
+   */
+  async setWeight(node: string, weight: number): Promise<void> {
+    await this.#proposer.weigh(node, weight);
+    this.#steward.look();
+    const isSo = (member: EpochMember): boolean => member.id !== node || member.weight === weight;
+    await this.#until((epoch) => epoch.previous === undefined && epoch.members.every(isSo));
   }
 
   /**
@@ -275,7 +335,7 @@ export class Ring {
   /** Which nodes change the epoch by majority, and how many of them may be lost. */
   voters(): { nodes: string[]; tolerated: number } {
     const { voters } = this.epoch();
-    return { nodes: [...voters], tolerated: voters.length - majorityOf(voters.length) };
+    return { nodes: [...voters], tolerated: spares(voters.length) };
   }
 
   /** The node is in the epoch no more. Who leaves is told once, and spoken to no more: should that be lost, it finds out. */
@@ -539,7 +599,7 @@ export class Ring {
   #view(entry: EpochMember, ownership: number): MemberView {
     const { tokens: _, ...facts } = entry;
     const member = this.#membership.member(entry.id);
-    const why = member?.trail.at(-1)?.text.replaceAll(NODE_ID, (id) => this.#nameOf(id));
+    const why = member?.trail.at(-1)?.text;
     return {
       ...facts,
       address: member?.address ?? entry.address,
@@ -548,8 +608,13 @@ export class Ring {
       ownership,
       ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
       ...describedBy(member?.facts),
-      ...(why === undefined ? {} : { why }),
+      ...(why === undefined ? {} : { why: this.#named(why) }),
     };
+  }
+
+  /** With names instead of ids. */
+  #named(text: string): string {
+    return text.replaceAll(NODE_ID, (id) => this.#nameOf(id));
   }
 
   #nameOf(id: string): string {

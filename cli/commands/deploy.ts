@@ -4,16 +4,14 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Bundle, UNREACHED } from '../../particle/index.ts';
+import type { Bundle } from '../../particle/index.ts';
 import type { Particle } from '../../spec/aetherfile/app.ts';
 import { AetherError, NotAvailableError } from '../../spec/error.ts';
 import { sibling } from '../../spec/package-file.ts';
 import type { Context } from '../context.ts';
 import { readApp } from '../io/app-file.ts';
 import { postBundle } from '../io/bundle.ts';
-import { type ControlClient, segment } from '../io/control-client.ts';
-import { EXIT } from '../io/exit-code.ts';
-import { type WorkflowHistory, type WorkflowSummary, isOpen } from './workflows.ts';
+import { showProgress } from './run-progress.ts';
 
 export interface DeployOptions {
   /** Ends as soon as the deploy is durable. */
@@ -21,9 +19,6 @@ export interface DeployOptions {
 }
 
 const MAIN = fileURLToPath(sibling(import.meta.url, '../main'));
-
-/** Longest pause between two looks at a running deploy; its end is told at once. */
-const LOOK_EVERY = '250ms';
 
 /** @returns the exit code: 8 when the deploy goes on by itself */
 export async function deploy(
@@ -43,61 +38,11 @@ export async function deploy(
     `${existing ? 'already submitted' : 'submitted'}: ${app.name} ${app.version} (${workflow})`,
   );
 
-  const goesOn = (): number => {
-    out.say(`still running: aether wf show ${workflow}`);
-    if (out.json) out.line(JSON.stringify({ ...submitted, status: 'running' }));
-    return EXIT.stillRunning;
-  };
-  if (detach) return goesOn();
-  try {
-    const run = await follow(client, workflow, interrupted, (step, n, isReached) =>
-      out.say(
-        isReached
-          ? `${out.paintTalk.green('✓')} ${n} ${step}`
-          : `${out.paintTalk.yellow('–')} ${n} ${step}: the node cannot be reached, the first request prepares it there`,
-      ),
-    );
-    if (run.status !== 'completed') throw deployFailed(run);
-    out.result({ ...submitted, status: run.status, result: run.result }, () => {
-      const tookMs = (run.closedAt ?? run.startedAt) - run.startedAt;
-      return `deployed ${app.name} ${app.version} in ${(tookMs / 1000).toFixed(2)} s`;
-    });
-    return EXIT.ok;
-  } catch (error) {
-    if (interrupted.aborted) return goesOn();
-    throw error;
-  }
-}
-
-/** Tells each finished step once, in order, until the run is closed. */
-async function follow(
-  client: ControlClient,
-  workflow: string,
-  signal: AbortSignal,
-  finished: (step: string, n: number, isReached: boolean) => void,
-): Promise<WorkflowSummary> {
-  const path = `/workflows/${segment(workflow)}`;
-  let told = 0;
-  for (;;) {
-    const run = await client.json<WorkflowSummary>(path, { query: { wait: LOOK_EVERY }, signal });
-    const { events } = await client.json<WorkflowHistory>(`${path}/history`, { signal });
-    const steps = events.filter(({ kind }) => kind === 'step-completed');
-    for (const { name = '', payload } of steps.slice(told)) {
-      finished(name, ++told, payload !== UNREACHED);
-    }
-    if (!isOpen(run)) return run;
-  }
-}
-
-function deployFailed(run: WorkflowSummary): AetherError {
-  const {
-    code = 'ERR_DEPLOY_FAILED',
-    message,
-    hint,
-  } = run.error ?? { message: `it is ${run.status}` };
-  return new AetherError(`the deploy failed: ${message}`, {
-    code,
-    hint: hint ?? `aether wf show ${run.id} shows how far it came`,
+  return showProgress(context, submitted, {
+    what: 'deploy',
+    detach,
+    unreached: 'the first request prepares it there',
+    done: (_run, tookSeconds) => `deployed ${app.name} ${app.version} in ${tookSeconds} s`,
   });
 }
 

@@ -1,44 +1,77 @@
-/** `aether ring status` and `aether ring owners`: who is in the lattice, and who keeps what. */
+/** `aether ring`: who is in the lattice, why it is seen so, and who keeps what. */
 import type { Context } from '../context.ts';
+import { segment } from '../io/control-client.ts';
 import { table } from '../io/table.ts';
+
+interface Member {
+  id: string;
+  name: string;
+  address: string;
+  state: string;
+  incarnation: number;
+  zone?: string;
+  region?: string;
+  roles: string[];
+  weight: number;
+  ownership: number;
+  rttMs?: number;
+  load?: number;
+  /** Id of the node that its traffic goes through. */
+  via?: string;
+  why?: string;
+}
 
 /** `GET /v1/status`, as far as it is shown. */
 export interface LatticeStatus {
   lattice: string;
   self: string;
   epoch: number;
-  members: {
-    id: string;
-    name: string;
-    address: string;
-    state: string;
-    zone?: string;
-    region?: string;
-    roles: string[];
-    ownership: number;
-    rttMs?: number;
-    why?: string;
-  }[];
+  pending?: { joining: string[]; leaving: string[]; reweighted: string[] };
+  voters: string[];
+  tolerates: number;
+  members: Member[];
   datapath: { tier: string; why: string[] };
 }
+
+/** `GET /v1/ring/nodes/{node}` */
+interface MemberTrail {
+  by: string;
+  member: Member;
+  trail: { atMs: number; text: string }[];
+}
+
+type Paint = Context['out']['paint'];
 
 export async function ringStatus({ client, out }: Context): Promise<void> {
   const status = await client.json<LatticeStatus>('/status');
   out.result(status, () => {
     const { paint } = out;
+    const nameOf = (id: string): string =>
+      status.members.find((member) => member.id === id)?.name ?? id.slice(0, 12);
+    const some = (has: (member: Member) => unknown, title: string, cell: (of: Member) => string) =>
+      status.members.some((member) => has(member) !== undefined) ? [{ title, cell }] : [];
     const members = table(
       [
         { title: 'NODE', cell: ({ id, name }) => (id === status.self ? paint.bold(name) : name) },
         { title: 'ID', cell: ({ id }) => id.slice(0, 12) },
-        {
-          title: 'STATE',
-          cell: ({ state }) => (state === 'alive' ? paint.green : paint.red)(state),
-        },
+        { title: 'STATE', cell: ({ state }) => painted(state, paint) },
         { title: 'RING', cell: ({ ownership }) => percent(ownership), align: 'right' },
-        { title: 'ADDRESS', cell: ({ address }) => address },
+        { title: 'WEIGHT', cell: ({ weight }) => String(weight), align: 'right' },
+        {
+          title: 'LOAD',
+          cell: ({ load }) => (load === undefined ? '' : percent(load)),
+          align: 'right',
+        },
+        { title: 'RTT', cell: ({ rttMs }) => milliseconds(rttMs), align: 'right' },
+        { title: 'INC', cell: ({ incarnation }) => String(incarnation), align: 'right' },
         { title: 'ZONE', cell: ({ region, zone }) => [region, zone].filter(Boolean).join('/') },
         { title: 'ROLES', cell: ({ roles }) => roles.join(',') },
-        { title: 'RTT', cell: ({ rttMs }) => milliseconds(rttMs), align: 'right' },
+        { title: 'ADDRESS', cell: ({ address }) => address },
+        ...some(
+          ({ via }) => via,
+          'VIA',
+          ({ via }) => (via === undefined ? '' : nameOf(via)),
+        ),
         { title: 'WHY', cell: ({ why }) => why ?? '' },
       ],
       status.members,
@@ -46,10 +79,27 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     );
     const { tier, why } = status.datapath;
     return [
-      `lattice ${status.lattice}  epoch ${status.epoch}`,
+      `lattice ${status.lattice}`,
+      `epoch ${status.epoch} (${pendingText(status, nameOf)})  voters: ${status.voters.map(nameOf).join(', ')} (${toleranceText(status)})`,
       members,
       `datapath: ${tier} (${why.join('; ')})`,
     ].join('\n');
+  });
+}
+
+/** What led to the state in which the asked node sees another. */
+export async function ringWhy({ client, out }: Context, node: string): Promise<void> {
+  const answer = await client.json<MemberTrail>(`/ring/nodes/${segment(node)}`);
+  out.result(answer, () => {
+    const { by, member, trail } = answer;
+    const { name, id, state, incarnation } = member;
+    const head = `${out.paint.bold(name)} (${id}) is ${painted(state, out.paint)}, incarnation ${incarnation}`;
+    const lines = trail.map(
+      ({ atMs, text }) => `  ${out.paint.dim(new Date(atMs).toISOString())}  ${text}`,
+    );
+    return [head, ...(lines.length > 0 ? lines : [`  ${quiet(by === id, incarnation)}`])].join(
+      '\n',
+    );
   });
 }
 
@@ -58,6 +108,36 @@ export async function ringOwners({ client, out }: Context, key: string): Promise
     query: { key },
   });
   out.result(answer, () => answer.owners.join('\n'));
+}
+
+function quiet(isSelf: boolean, incarnation: number): string {
+  if (isSelf) return 'it is the node that was asked';
+  return incarnation === 0
+    ? 'it has not been heard of since the asked node started'
+    : 'nothing has changed since the asked node first heard of it';
+}
+
+function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string): string {
+  if (pending === undefined) return 'settled';
+  const parts = [
+    ['joining', pending.joining],
+    ['leaving', pending.leaving],
+    ['changing weight', pending.reweighted],
+  ] as const;
+  const texts = parts
+    .filter(([, ids]) => ids.length > 0)
+    .map(([what, ids]) => `${what}: ${ids.map(nameOf).join(', ')}`);
+  return ['pending', ...texts].join('; ');
+}
+
+function toleranceText({ tolerates }: LatticeStatus): string {
+  if (tolerates === 0) return 'tolerates no failure';
+  return `tolerates ${tolerates} failure${tolerates === 1 ? '' : 's'}`;
+}
+
+function painted(state: string, paint: Paint): string {
+  if (state === 'alive') return paint.green(state);
+  return state === 'suspect' ? paint.yellow(state) : paint.red(state);
 }
 
 function percent(share: number): string {

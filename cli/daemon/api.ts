@@ -1,9 +1,17 @@
 /** The control API of a node: every call of `/v1`, and the HTTP status of each error code. */
 import { durationMs } from '../../spec/duration.ts';
 import { AetherError, NotAvailableError, errorBody } from '../../spec/error.ts';
-import { type Bundle, bucketOf, submitDeploy } from '../../particle/index.ts';
+import {
+  type Bundle,
+  bucketOf,
+  submitDeploy,
+  WEIGH_WORKFLOW,
+  weighId,
+  type WeighIntent,
+} from '../../particle/index.ts';
 import type { Consistency } from '../../ring/index.ts';
 import { streamEvents, streamLogs } from './event-stream.ts';
+import { memberCalled } from './member-name.ts';
 import type { LatticeNode } from './node.ts';
 import type { Answer, Call, Route } from './router.ts';
 
@@ -48,6 +56,9 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_PARTICLE_WORKER_LOST: 503,
   ERR_RING_CHANGE_REFUSED: 409,
   ERR_RING_LAST_VOTER: 409,
+  ERR_RING_NODE_AMBIGUOUS: 409,
+  ERR_RING_NODE_NOT_FOUND: 404,
+  ERR_RING_OPTION: 400,
   ERR_RING_TIMEOUT: 504,
   ERR_RING_UNREACHABLE: 503,
 };
@@ -64,7 +75,17 @@ export function apiRoutes(node: LatticeNode): Route[] {
   return [
     { method: 'GET', path: '/v1/status', handler: async () => ok(await node.status()) },
     { method: 'GET', path: '/v1/ring/owners', handler: (call) => owners(node, call) },
-    { method: 'POST', path: '/v1/ring/nodes/:id/drain', handler: unavailable('drain') },
+    { method: 'GET', path: '/v1/ring/nodes/:id', handler: (call) => why(node, call) },
+    {
+      method: 'POST',
+      path: '/v1/ring/nodes/:id/drain',
+      handler: (call) => weigh(node, call, 0),
+    },
+    {
+      method: 'POST',
+      path: '/v1/ring/nodes/:id/weigh',
+      handler: async (call) => weigh(node, call, weightIn(await call.json())),
+    },
     { method: 'POST', path: '/v1/ring/repair', handler: unavailable('repair') },
     {
       method: 'POST',
@@ -180,6 +201,34 @@ function owners(node: LatticeNode, { query }: Call): Answer {
   const key = query.get('key');
   if (key === null) throw parameterError('no key was given', '/v1/ring/owners?key=KEY');
   return ok({ epoch: node.ring.epoch().number, owners: node.ring.owners(key) });
+}
+
+/** The member, and what led to the state in which this node sees it. */
+function why({ ring }: LatticeNode, { params }: Call): Answer {
+  const { id } = memberCalled(ring.members(), name(params, 'id'));
+  return ok({ by: ring.id, ...ring.why(id) });
+}
+
+/** Has a workflow give the member another share; asking again while nothing has changed is asking once. */
+async function weigh(
+  { ring, engine }: LatticeNode,
+  { params }: Call,
+  weight: number,
+): Promise<Answer> {
+  const { id } = memberCalled(ring.members(), name(params, 'id'));
+  ring.checkWeight(id, weight);
+  const intent: WeighIntent = { node: id, weight };
+  const { id: workflow } = await engine.start(WEIGH_WORKFLOW, intent, {
+    id: weighId(intent, ring.epoch().number),
+    onConflict: 'use-existing',
+    onClosed: 'restart-if-failed',
+  });
+  return { status: 202, json: { workflow } };
+}
+
+function weightIn({ weight }: Record<string, unknown>): number {
+  if (typeof weight === 'number') return weight;
+  throw parameterError('no weight was given', '{"weight": 1}');
 }
 
 async function createBucket(node: LatticeNode, { params, json }: Call): Promise<Answer> {

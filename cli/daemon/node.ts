@@ -6,7 +6,7 @@ import { type TierReport, detectTier } from '../../datapath/index.ts';
 import { Engine, type EngineOptions, type EngineProbe } from '../../engine/index.ts';
 import { SqliteStore } from '../../engine/io/sqlite.ts';
 import { DEPLOY_WORKFLOW, Gateway, Lifecycle } from '../../particle/index.ts';
-import { type KeyValueStore, Ring } from '../../ring/index.ts';
+import { type KeyValueStore, type MemberView, type PendingChange, Ring } from '../../ring/index.ts';
 import { systemClock } from '../../spec/system-clock.ts';
 import { systemRandom } from '../../spec/system-random.ts';
 import { AetherError } from '../../spec/error.ts';
@@ -53,7 +53,12 @@ export interface LatticeStatus {
   lattice: string;
   self: string;
   epoch: number;
-  members: ReturnType<Ring['members']>;
+  /** What the epoch waits for; none: it is settled. */
+  pending?: PendingChange;
+  /** Ids of the nodes that may change the epoch, and how many of them may fail. */
+  voters: string[];
+  tolerates: number;
+  members: MemberView[];
   datapath: TierReport;
 }
 
@@ -235,10 +240,16 @@ export class LatticeNode {
   }
 
   status(): Promise<LatticeStatus> {
+    const { number: epoch } = this.ring.epoch();
+    const { nodes: voters, tolerated } = this.ring.voters();
+    const pending = this.ring.pending();
     return Promise.resolve({
       lattice: this.ring.lattice,
       self: this.ring.id,
-      epoch: this.ring.epoch().number,
+      epoch,
+      ...defined({ pending }),
+      voters,
+      tolerates: tolerated,
       members: this.ring.members(),
       datapath: this.#tier,
     });

@@ -16,7 +16,7 @@ export const EXIT = {
 
 /** First match wins. Codes are `ERR_AREA_REASON`: most reasons say it, some areas do. */
 const BY_CODE: readonly (readonly [RegExp, number])[] = [
-  [/^ERR_(USAGE|ADDRESS|FAILPOINT|RING_OPTION|API_PARAMETER)$/, EXIT.usage],
+  [/^ERR_(USAGE|ADDRESS|FAILPOINT|RING_OPTION|RING_NODE_AMBIGUOUS|API_PARAMETER)$/, EXIT.usage],
   [/^ERR_INTERRUPTED$/, EXIT.interrupted],
   [/^ERR_(AETHERFILE|CUE|DURATION|WORKFLOWS_MODULE)(_|$)/, EXIT.invalidConfig],
   [/^ERR_DEPLOY_COMPONENT_/, EXIT.invalidConfig],

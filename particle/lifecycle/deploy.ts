@@ -10,23 +10,20 @@ import { type Workflow, type WorkflowContext, workflow } from '../../engine/inde
 import { AetherError } from '../../spec/error.ts';
 import { bucketOf } from '../core/bucket.ts';
 import type { AppRecord } from './catalog.ts';
-import { type Effect, type Fence, fenceOf } from './effect.ts';
+import type { Effect } from './effect.ts';
+import { effectStep, type EffectPorts, UNREACHED } from './effect-step.ts';
 import type { Candidates } from './placement.ts';
 
 export const DEPLOY_WORKFLOW = 'aether.deploy';
 
 /** What a deploy needs of the lattice. */
-export interface DeployPorts {
-  /** This node's id. */
-  readonly self: string;
+export interface DeployPorts extends EffectPorts {
   /** Name by which people know a node. */
   nodeName(node: string): string;
   /** Nodes that will serve a particle, best first, and why the others will not. */
   candidates(record: AppRecord, particle: string): Candidates;
   /** Live nodes that take requests. */
   nodes(): string[];
-  /** Has the sink of a node apply an effect. @throws the sink's or the transport's error */
-  apply(node: string, fence: Fence, effect: Effect): Promise<unknown>;
 }
 
 export interface DeployOutcome {
@@ -56,21 +53,9 @@ async function deploy(
   ports: DeployPorts,
 ): Promise<DeployOutcome> {
   const { app, components } = record;
+  // D1, D3.
   const apply = (name: string, node: string, effect: Effect): Promise<unknown> =>
-    ctx.step(
-      name,
-      async (step) => {
-        try {
-          return (await ports.apply(node, fenceOf(ctx, name, step), effect)) ?? null;
-        } catch (error) {
-          if (node !== ports.self && isUnreachable(error) && step.attempt >= REMOTE_ATTEMPTS) {
-            return UNREACHED; // D3
-          }
-          throw error;
-        }
-      },
-      { input: { node, kind: effect.kind }, retry: RETRY },
-    );
+    effectStep(ctx, ports, name, node, effect);
 
   await apply(`claim generation ${record.generation}`, ports.self, { kind: 'claim', record });
   for (const [bucket, { replicas }] of Object.entries(app.kv)) {
@@ -117,39 +102,4 @@ async function deploy(
     await apply(`activate on ${ports.nodeName(node)}`, node, { kind: 'activate', record });
   }
   return { app: app.name, version: app.version, generation: record.generation, prepared };
-}
-
-/** What a step records about a node that it could not reach. */
-export const UNREACHED = 'unreached';
-/** Tries before a remote node is passed over (D3); with the delays below, about 3 s. */
-const REMOTE_ATTEMPTS = 5;
-const RETRY = {
-  initial: '200ms',
-  max: '2s',
-  /** Refusals that no second try changes. */
-  nonRetryable: [
-    'ERR_DEPLOY_COMPONENT_MISSING',
-    'ERR_DEPLOY_SUPERSEDED',
-    'ERR_SINK_FENCED',
-    'ERR_KV_BUCKET_EXISTS',
-    'ERR_NOT_AVAILABLE',
-    'ERR_PARTICLE_CORE_MODULE',
-    'ERR_PARTICLE_LIMIT',
-    'ERR_PARTICLE_MEMORY_LIMIT',
-    'ERR_PARTICLE_NAME',
-    'ERR_PARTICLE_NOT_A_COMPONENT',
-    'ERR_PARTICLE_TRANSPILE',
-    'ERR_PARTICLE_UNCAPPABLE',
-    'ERR_PARTICLE_UNGRANTED_IMPORT',
-    'ERR_PARTICLE_UNKNOWN_IMPORT',
-    'ERR_PARTICLE_VERSION_TAKEN',
-    'ERR_PARTICLE_WAKE',
-  ],
-} as const;
-
-function isUnreachable(error: unknown): boolean {
-  return (
-    AetherError.is(error) &&
-    (error.code === 'ERR_RING_UNREACHABLE' || error.code === 'ERR_RING_TIMEOUT')
-  );
 }

@@ -18,7 +18,11 @@ export type Effect =
   /** Makes a revision the app's current one. */
   | { kind: 'publish'; record: AppRecord }
   /** Routes the app's requests on this node to a revision. */
-  | { kind: 'activate'; record: AppRecord };
+  | { kind: 'activate'; record: AppRecord }
+  /** Gives a member another share of the ring. */
+  | { kind: 'weigh'; node: string; weight: number }
+  /** Ends what this node runs; a request that still comes wakes it again. */
+  | { kind: 'release' };
 
 /** Who asks, so that a sink applies an effect once and refuses a stale owner. */
 export interface Fence {
@@ -31,6 +35,6 @@ export interface Fence {
 }
 
 /** The fence of a running step. */
-export function fenceOf(ctx: WorkflowContext, name: string, step: StepContext): Fence {
+export function fenceOf(ctx: WorkflowContext<never>, name: string, step: StepContext): Fence {
   return { workflow: ctx.workflowId, step: step.idempotencyKey, ballot: step.ballot, name };
 }

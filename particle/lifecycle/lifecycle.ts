@@ -13,7 +13,7 @@ import {
   offer,
   serviceText,
 } from '../../datapath/index.ts';
-import type { Workflow } from '../../engine/index.ts';
+import type { EngineOptions } from '../../engine/index.ts';
 import type { KeyValueStore, MemberView, Ring } from '../../ring/index.ts';
 import type { Particle } from '../../spec/aetherfile/app.ts';
 import type { Clock } from '../../spec/clock.ts';
@@ -34,6 +34,7 @@ import { Serving, particleOf } from './serving.ts';
 import { type EffectRow, EffectSink } from './sink.ts';
 import { Staging } from './staging.ts';
 import { Turns } from './turns.ts';
+import { type Move, type WeighPorts, weighWorkflow } from './weigh.ts';
 
 export interface LifecycleOptions {
   /** The node's data folder. */
@@ -72,7 +73,7 @@ export class Lifecycle {
   readonly datapath: UserspaceDatapath;
   readonly host: ParticleHost;
   /** What the node's engine has to run. */
-  readonly workflows: Workflow<AppRecord, unknown>[];
+  readonly workflows: EngineOptions['workflows'];
   readonly #ring: Ring;
   readonly #sink: EffectSink;
   readonly #serving: Serving;
@@ -132,7 +133,7 @@ export class Lifecycle {
       backends: (service) => this.#backends(service),
       carry: (node, service, request) => this.#carry(node, service, request),
     });
-    this.workflows = [deployWorkflow(this.#deployPorts())];
+    this.workflows = [deployWorkflow(this.#deployPorts()), weighWorkflow(this.#weighPorts())];
     this.#answerPeers();
     this.#unsubscribe = ring.onChange(() => {
       this.#backendsOf.clear();
@@ -262,6 +263,7 @@ export class Lifecycle {
       serving: this.#serving,
       staging: this.staging,
       keyValue: kv,
+      weigh: (node, weight) => this.#ring.setWeight(node, weight),
     });
     rpc.serve('particle.effect', (body) => {
       const { fence, effect } = body as { fence: Fence; effect: Effect };
@@ -315,9 +317,34 @@ export class Lifecycle {
           .members()
           .filter(({ state }) => state === 'alive')
           .map(({ id }) => id),
-      apply: (node, fence, effect) =>
-        ring.rpc.call(node, 'particle.effect', { fence, effect }, { timeoutMs: EFFECT_TIMEOUT_MS }),
+      apply: (node, fence, effect) => this.#apply(node, fence, effect),
     };
+  }
+
+  #weighPorts(): WeighPorts {
+    return {
+      self: this.#ring.id,
+      nodeName: (node) => this.nodeName(node),
+      moves: (node) => this.#moves(node),
+      apply: (to, fence, effect) => this.#apply(to, fence, effect),
+    };
+  }
+
+  #apply(node: string, fence: Fence, effect: Effect): Promise<unknown> {
+    const timeoutMs = EFFECT_TIMEOUT_MS;
+    return this.#ring.rpc.call(node, 'particle.effect', { fence, effect }, { timeoutMs });
+  }
+
+  /** The Particles for which a node is asked first, and who comes after it. */
+  #moves(node: string): Move[] {
+    return this.directory.records().flatMap((record) =>
+      Object.values(record.app.particles).flatMap((particle) => {
+        const [first, next] = this.#candidates(record.app.name, particle).nodes;
+        return first !== node || next === undefined
+          ? []
+          : [{ record, particle: particle.name, to: next, toName: this.nodeName(next) }];
+      }),
+    );
   }
 
   #member(node: string): MemberView | undefined {

@@ -12,6 +12,8 @@ export interface PerformerPorts {
   serving: Serving;
   staging: Staging;
   keyValue: KeyValueStore;
+  /** Gives a member another share of the ring. Fulfilled once the lattice has settled it. */
+  weigh(node: string, weight: number): Promise<void>;
 }
 
 export class Performer {
@@ -44,6 +46,12 @@ export class Performer {
         break;
       case 'activate':
         this.#activate(effect);
+        break;
+      case 'weigh':
+        await this.#ports.weigh(effect.node, effect.weight);
+        break;
+      case 'release':
+        await serving.release();
         break;
     }
   }

@@ -67,6 +67,18 @@ export class Serving {
     }
   }
 
+  /** Ends everything here, once its requests under way are answered. What is asked for again is woken. */
+  async release(): Promise<void> {
+    const keys = [...this.#prepared.keys()];
+    this.#active.clear();
+    this.#prepared.clear();
+    const retired = keys.map((key) => {
+      const [app = '', particle = ''] = key.split('/');
+      return this.#ports.host.retire(app, particle);
+    });
+    await Promise.all(retired);
+  }
+
   #wake(record: AppRecord, particle: string): Promise<void> {
     const key = `${keyOf(record, particle)} ${versionOf(record)}`;
     let waking = this.#waking.get(key);

@@ -49,6 +49,11 @@ export function isQuorum(configuration: Configuration, agrees: (node: string) =>
   return setsOf(configuration).every((set) => set.filter(agrees).length >= majorityOf(set.length));
 }
 
+/** How many of so many voters may fail while the others decide. */
+export function spares(size: number): number {
+  return size - majorityOf(size);
+}
+
 export function majorityOf(size: number): number {
   return Math.floor(size / 2) + 1;
 }
@@ -75,19 +80,14 @@ export function isAttested(
     const isIn = others.length < set.length;
     const whole = others.filter((answer) => answer === 'whole').length;
     const answered = others.filter((answer) => answer !== 'silent').length;
-    if (isIn && isVouched) return answered >= set.length - spare(set.length) - 1;
+    if (isIn && isVouched) return answered >= set.length - spares(set.length) - 1;
     if (isIn && set.length === 1) return true; // Alone: nobody to ask, and no loss is tolerated.
-    const lostOthers = Math.max(0, spare(set.length) - (isIn ? 1 : 0));
-    const enough = spare(set.length) + 1;
+    const lostOthers = Math.max(0, spares(set.length) - (isIn ? 1 : 0));
+    const enough = spares(set.length) + 1;
     return whole >= enough || answered >= enough + lostOthers;
   });
 }
 
 function setsOf({ voters, previous }: Configuration): (readonly string[])[] {
   return previous === undefined ? [voters] : [voters, previous];
-}
-
-/** Voters of a set that are in no majority of it. */
-function spare(size: number): number {
-  return size - majorityOf(size);
 }
