@@ -26,6 +26,7 @@ import {
   type JoinRequest,
   TokenError,
 } from './core/token.ts';
+import { NO_ADDRESS } from './core/ways.ts';
 import type { EpochKeeper } from './io/epoch-keeper.ts';
 import type { SigningKey } from './io/keys.ts';
 
@@ -39,6 +40,8 @@ export interface VoterOptions {
   log: Log;
   /** Membership's word, a hint: who is dead or has left is not waited for. */
   isGone(node: string): boolean;
+  /** Tries it. */
+  canDial(node: string, address: string): Promise<boolean>;
 }
 
 /** The lattice does not take the node. Nothing was changed. */
@@ -73,15 +76,17 @@ export class Voter {
     const signers = keeper.epoch.issuers.map(({ key }) => key);
     checkToken(token, keeper.epoch.lattice, signers, clock.nowMs());
     checkJoinRequest(request, token);
-    const facts = grantedFacts(request, token.grant);
     this.#checkUses(token.grant, request.node);
     // It has missed our first answer: what it waits for may be what the epoch waits for.
     if (this.#isMember(request.node)) return;
+    const isDialable = await this.#options.canDial(request.node, request.address);
+    const facts = grantedFacts(request, token.grant, isDialable);
+    const address = isDialable ? request.address : NO_ADDRESS;
     await this.#inTurn(() => {
       this.#checkUses(token.grant, request.node);
       if (this.#isMember(request.node)) return;
       const tokens = allocateTokens(keeper.epoch.members, facts);
-      const member = { id: request.node, address: request.address, ...facts, tokens };
+      const member = { id: request.node, address, ...facts, tokens };
       const { id, expiresSeconds } = token.grant;
       const use = { token: id, node: request.node, expiresSeconds };
       this.#publish(change.withMember(keeper.epoch, member, use)); // I2
@@ -206,6 +211,7 @@ function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
 function grantedFacts(
   request: JoinRequest,
   grant: JoinGrant,
+  isDialable: boolean,
 ): Omit<EpochMember, 'id' | 'address' | 'tokens'> {
   const roles = request.roles ?? grant.roles;
   const extra = roles.find((role) => !grant.roles.includes(role));
@@ -224,7 +230,8 @@ function grantedFacts(
   const facts = {
     name,
     roles,
-    weight: request.weight ?? defaultWeight(roles),
+    // Who cannot be dialled comes and goes: it keeps no data unless it is told to.
+    weight: request.weight ?? (isDialable ? defaultWeight(roles) : 0),
     ...(zone === undefined ? {} : { zone }),
     ...(region === undefined ? {} : { region }),
   };

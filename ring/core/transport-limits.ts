@@ -43,9 +43,9 @@ export interface TransportLimits {
   tunnelsMax: number;
   /** Of these with one member at either end. 1 to 65,536. */
   tunnelsPerPeerMax: number;
-  /** Bytes, both ways, of the tunnels that one member opened; then they are not read from for a while. 2¹⁶ to 2³⁴. */
+  /** Bytes, both ways, of the tunnels that one member opened; then they are not read from for a while. 2²⁰ to 2³⁴. */
   tunnelBytesPerSecond: number;
-  /** A tunnel through which nothing has passed for so long ends. Milliseconds, 1,000 to 86,400,000. */
+  /** A tunnel through which nothing has passed for so long ends. Milliseconds, 500 to 600,000. */
   tunnelIdleMs: number;
   /** What may come at once after a quiet time, as a time at these rates. Seconds, 0.1 to 60. */
   burstSeconds: number;
@@ -98,8 +98,8 @@ const RANGES: Record<keyof TransportLimits, [least: number, most: number]> = {
   guestWeightPerSecond: [10_000, 1e9],
   tunnelsMax: [0, 65_536],
   tunnelsPerPeerMax: [1, 65_536],
-  tunnelBytesPerSecond: [1 << 16, 2 ** 34],
-  tunnelIdleMs: [1_000, 86_400_000],
+  tunnelBytesPerSecond: BYTES,
+  tunnelIdleMs: [500, 600_000],
   burstSeconds: [0.1, 60],
 };
 

@@ -6,7 +6,7 @@
  */
 
 /** Of who cannot be dialled. */
-const NO_ADDRESS = 'none';
+export const NO_ADDRESS = 'none';
 const RELAY_PREFIX = 'relay/';
 const RETRY_FIRST_MS = 5_000;
 const RETRY_MAX_MS = 300_000;

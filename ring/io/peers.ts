@@ -38,6 +38,8 @@ const GUEST_BYTES_MAX = 1 << 20;
 /** Of unfinished messages: an honest sender finishes one before it begins the next. */
 const MEMBER_BYTES_MAX = MESSAGE_BYTES_MAX * 2;
 const GUEST_TIMEOUT_MS = 60_000;
+/** Keeps a link with a relay. */
+export const KEEP = 'relay.keep';
 /** A relay calls: a member waits for this node, which is to come with a ticket. */
 const INVITE = 'relay.invite';
 /** Others that come with a ticket at once. */
@@ -140,6 +142,7 @@ export class Peers implements Rpc {
       isNear: (node) => this.#isNear(node),
       invite: (node, ticket) => this.call(node, INVITE, ticket, { timeoutMs }),
     });
+    this.serve(KEEP, (_body, from) => this.#keep(from));
     this.serve(INVITE, (ticket, relay) => this.#comeWith(String(ticket), relay));
     this.serve(CALL_BACK, (_body, from) => this.#connector.callBack(from));
     this.#linkEvents = {
@@ -388,6 +391,11 @@ export class Peers implements Rpc {
   #isNear(node: string): boolean {
     const link = this.#openLink(node, 'control');
     return link !== undefined && link.via === undefined;
+  }
+
+  #keep(from: string): void {
+    if (this.#limits.tunnelsMax > 0 && this.#isNear(from)) return;
+    throw new RpcError('this node is no relay, or not called directly');
   }
 
   async #comeWith(ticket: string, relay: string): Promise<void> {
