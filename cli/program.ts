@@ -101,7 +101,7 @@ function createProgram(ended: (code: number) => void): Command {
   )
     .requiredOption('--data <dir>', 'folder of its key, journal and caches')
     .option('--name <name>', 'its name for people')
-    .option('--listen <host:port>', "peers' address")
+    .option('--listen <host:port>', "peers' address; none: reached through relays")
     .option('--ingress <host:port>', 'HTTP for Particles')
     .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
     .option('--join <host:port>', 'a peer of the lattice to join; may be repeated', collect)

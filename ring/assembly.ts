@@ -17,6 +17,7 @@ import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
 import { type TransportLimits, transportLimits } from './core/transport-limits.ts';
 import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
+import { NO_ADDRESS } from './core/ways.ts';
 import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
 import { createCertificate } from './io/certificate.ts';
 import { holdDataFolder } from './io/data-folder.ts';
@@ -38,7 +39,7 @@ export interface RingOptions {
   data: string;
   /** Default: the first letters of the id. */
   name?: string;
-  /** `host:port` for peers. Default 127.0.0.1:0. */
+  /** `host:port` for peers, or `none`: then it is reached through relays. Default 127.0.0.1:0. */
   listen?: string;
   /** Addresses of members; none on an empty folder = found a lattice. */
   join?: string[];
@@ -48,7 +49,7 @@ export interface RingOptions {
   region?: string;
   /** Default: those of the token; voter, storage and compute for a founder. */
   roles?: string[];
-  /** Share of the ring relative to other nodes; 0 = none. Default 1 with the role of storage. */
+  /** Share of the ring relative to other nodes; 0 = none. Default 1 with the role of storage, if it can be dialled. */
   weight?: number;
   clock?: Clock;
   random?: Random;
@@ -117,7 +118,8 @@ export async function assemble(
   );
   const isVouched = options.trustDisk === true || acceptors.isVouched;
 
-  const listen = parseAddress(options.listen ?? '127.0.0.1:0');
+  const listen =
+    options.listen === NO_ADDRESS ? undefined : parseAddress(options.listen ?? '127.0.0.1:0');
   const peers: Peers = new Peers({
     self: id,
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
@@ -133,8 +135,7 @@ export async function assemble(
     linkUp: (node, hello) => keeper.compare(peers, node, hello.epoch),
   });
   held.adopt(peers, (open) => open.close());
-  const { host, port } = await listenWhereBefore(peers, listen, store);
-  const address = formatAddress({ host: dialableHost(host), port });
+  const address = await listenWhereBefore(peers, listen, store);
   const facts = { name: options.name ?? id.slice(0, 9), ...place(options) };
 
   if (begin === 'found') {
@@ -191,6 +192,16 @@ function checkOptions(options: RingOptions): void {
   const roles = options.roles ?? FOUNDER_ROLES;
   const { name = 'any', weight = defaultWeight(roles) } = options;
   checkFacts({ name, roles, weight, ...place(options) });
+  const { listen, join: peers = [], log } = options;
+  if (listen !== NO_ADDRESS) return;
+  if (peers.length > 0 && options.roles?.includes('voter')) {
+    throw new AetherError('a node that does not listen cannot vote', {
+      code: 'ERR_RING_OPTION',
+      hint: 'give it an address that others can dial: --listen host:port, or other roles',
+    });
+  }
+  if ((options.weight ?? 0) > 0)
+    log?.warn({ weight }, 'this node is to keep data, and others reach it through relays only');
 }
 
 function place({ zone, region }: RingOptions): { zone?: string; region?: string } {
@@ -247,16 +258,21 @@ function beginning(
  */
 async function listenWhereBefore(
   peers: Peers,
-  { host, port }: HostPort,
+  where: HostPort | undefined,
   store: RingStore,
-): Promise<HostPort> {
+): Promise<string> {
+  if (where === undefined) {
+    await peers.listen(undefined);
+    return NO_ADDRESS;
+  }
+  const { host, port } = where;
   const before = store.port();
   let opened: HostPort | undefined;
   if (port === 0 && before !== undefined)
     opened = await peers.listen({ host, port: before }).catch(() => undefined);
   opened ??= await peers.listen({ host, port });
   store.setPort(opened.port);
-  return opened;
+  return formatAddress({ host: dialableHost(host), port: opened.port });
 }
 
 /**

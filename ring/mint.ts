@@ -46,10 +46,9 @@ export function mintJoinToken(data: string, options: MintOptions = {}): string {
     weight: defaultWeight(roles),
     ...(zone === undefined ? {} : { zone }),
   });
-  const later = roles.find((role) => role === 'voter' || role === 'relay');
-  if (later !== undefined) {
-    throw new NotAvailableError(`a token cannot grant the role ${later} in this release`, {
-      hint: 'grant storage, compute or both',
+  if (roles.includes('voter')) {
+    throw new NotAvailableError('a token cannot grant the role voter in this release', {
+      hint: 'grant some of storage, compute and relay',
     });
   }
   if (!Number.isInteger(uses) || uses < 1 || uses > USES_MAX)

@@ -27,6 +27,7 @@ import {
   type JoinRequest,
   TokenError,
 } from './core/token.ts';
+import { NO_ADDRESS } from './core/ways.ts';
 import type { RegisterNode } from './register.ts';
 
 /** How long one attempt waits for a quorum before it is asked again. */
@@ -42,6 +43,8 @@ export interface ProposerOptions {
   log: Log;
   /** Membership's word, a hint: who is dead or has left is not waited for. */
   isGone: (node: string) => boolean;
+  /** Tries it. */
+  canDial: (node: string, address: string) => Promise<boolean>;
 }
 
 /** The lattice does not take the node. Nothing was changed. */
@@ -60,7 +63,7 @@ type Next = Epoch | 'wait' | 'none';
 interface Waiting extends PromiseWithResolvers<void> {
   request: JoinRequest;
   grant: JoinGrant;
-  facts: Omit<EpochMember, 'id' | 'address' | 'tokens'>;
+  facts: Omit<EpochMember, 'id' | 'tokens'>;
 }
 
 export class Proposer {
@@ -85,8 +88,15 @@ export class Proposer {
     const signers = epoch.issuers.map(({ key }) => key);
     checkToken(token, epoch.lattice, signers, this.#options.clock.nowMs());
     checkJoinRequest(request, token);
-    const facts = grantedFacts(request, token.grant);
-    const waiting = { request, grant: token.grant, facts, ...Promise.withResolvers<void>() };
+    const isDialable = await this.#options.canDial(request.node, request.address);
+    const facts = grantedFacts(request, token.grant, isDialable);
+    const address = isDialable ? request.address : NO_ADDRESS;
+    const waiting = {
+      request,
+      grant: token.grant,
+      facts: { ...facts, address },
+      ...Promise.withResolvers<void>(),
+    };
     this.#waiting.push(waiting);
     void this.#admit();
     return waiting.promise;
@@ -207,7 +217,7 @@ export class Proposer {
       }
       if (epoch.previous !== undefined || newcomers.length >= NEWCOMERS_MAX) continue;
       const tokens = allocateTokens(members, facts);
-      const member = { id: request.node, address: request.address, ...facts, tokens };
+      const member = { id: request.node, ...facts, tokens };
       const { id, expiresSeconds } = grant;
       newcomers.push({ member, use: { token: id, node: request.node, expiresSeconds } }); // I2
       admitted.push(waiting);
@@ -303,6 +313,7 @@ function isIn(epoch: Epoch, grant: JoinGrant, node: string): boolean {
 function grantedFacts(
   request: JoinRequest,
   grant: JoinGrant,
+  isDialable: boolean,
 ): Omit<EpochMember, 'id' | 'address' | 'tokens'> {
   const roles = request.roles ?? grant.roles;
   const extra = roles.find((role) => !grant.roles.includes(role));
@@ -321,7 +332,8 @@ function grantedFacts(
   const facts = {
     name,
     roles,
-    weight: request.weight ?? defaultWeight(roles),
+    // Who cannot be dialled comes and goes: it keeps no data unless it is told to.
+    weight: request.weight ?? (isDialable ? defaultWeight(roles) : 0),
     ...(zone === undefined ? {} : { zone }),
     ...(region === undefined ? {} : { region }),
   };

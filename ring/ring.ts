@@ -14,10 +14,13 @@ import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
 import { type JoinRequest, toJoinRequest } from './core/token.ts';
+import type { RelayCandidate } from './core/relay-choice.ts';
+import { isDialable, relayOf } from './core/ways.ts';
 import { IdentityError } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
 import { Membership } from './io/membership.ts';
 import type { TransportCounts } from './io/peers.ts';
+import { Reachability } from './io/reachability.ts';
 import { KeyValueStore } from './kv.ts';
 import { JOIN } from './join.ts';
 import { CHANGE_TIMEOUT_MS, Proposer } from './proposer.ts';
@@ -48,6 +51,10 @@ export interface MemberView {
   types?: readonly string[];
   /** What led to its state. */
   why?: string;
+  /** Names of the relays that lead to it; none: all can dial it. */
+  relays?: readonly string[];
+  /** Of these, the one by which this node speaks with it now; none: directly. */
+  via?: string;
 }
 
 /** A member as this node sees it, and how it came to see it so. */
@@ -91,7 +98,7 @@ const NODE_ID = /\bn[a-z2-7]{52}\b/g;
 export class Ring {
   readonly id: string;
   readonly name: string;
-  /** Where peers reach this node, `host:port`. */
+  /** Where it listens, `host:port`, or `none`. */
   readonly address: string;
   readonly lattice: string;
   readonly rpc: Rpc;
@@ -102,6 +109,7 @@ export class Ring {
   readonly #register: RegisterNode<Uint8Array>;
   readonly #proposer: Proposer;
   readonly #steward: Steward;
+  readonly #reachability: Reachability;
   #facts: OwnFacts;
   readonly #listeners = new Set<(change: RingChange) => void>();
   readonly #waiting = new Set<(error?: Error) => void>();
@@ -131,7 +139,13 @@ export class Ring {
     });
     const isGone = (id: string): boolean => !this.isAlive(id);
     this.#register = this.#openRegister();
-    this.#proposer = new Proposer({ register: this.#register, clock, log, isGone });
+    this.#proposer = new Proposer({
+      register: this.#register,
+      clock,
+      log,
+      isGone,
+      canDial: (id, at) => peers.reaches(id, at),
+    });
     this.#steward = new Steward({
       self: this.id,
       register: this.#register,
@@ -163,8 +177,26 @@ export class Ring {
         epochNumber: () => keeper.number,
         heardEpoch: (number, from) => keeper.compare(peers, from, number),
         changed: (member, before) => this.#memberChanged(member, before),
-        slept: () => this.#emit({ kind: 'slept' }),
+        slept: () => {
+          this.#reachability.recheck();
+          this.#emit({ kind: 'slept' });
+        },
         keepIncarnation: (value) => store.setIncarnation(value),
+      }),
+      (running) => running.stop(),
+    );
+    this.#reachability = held.adopt(
+      new Reachability({
+        peers,
+        clock,
+        random,
+        log,
+        address: isDialable(address) ? address : undefined,
+        candidates: () => this.#relayCandidates(),
+        announce: (addresses) => {
+          this.#facts = { ...this.#facts, addresses };
+          this.#membership.setFacts(this.#facts);
+        },
       }),
       (running) => running.stop(),
     );
@@ -370,7 +402,10 @@ export class Ring {
     keeper.serve(peers);
     peers.serveGuests(JOIN, (body, from) => this.#admit(body, from));
     this.#serveChanges();
-    peers.onLinkDown((node) => this.#membership.linkLost(node));
+    peers.onLinkDown((node) => {
+      this.#membership.linkLost(node);
+      this.#reachability.review();
+    });
     keeper.onChange((epoch) => this.#epochChanged(epoch));
     this.#epochChanged(keeper.epoch);
     const hasServed = store.hasServed();
@@ -390,6 +425,7 @@ export class Ring {
     );
     if (!this.#isMember(epoch)) throw removed();
     if (!hasServed) store.setServed();
+    this.#reachability.start();
   }
 
   /** Looks for members where the user says they are. @throws AetherError ERR_LATTICE_MISMATCH. */
@@ -524,7 +560,8 @@ export class Ring {
       id,
       address: this.#membership.member(id)?.address ?? known.get(id) ?? address,
     }));
-    for (const { id, address } of roster) peers.setAddress(id, address);
+    for (const { id, address } of roster)
+      peers.setAddress(id, ...(this.#membership.member(id)?.facts?.addresses ?? [address]));
     store.setAddresses(roster);
     peers.reviewMembers();
     this.#membership.setRoster(roster);
@@ -582,13 +619,14 @@ export class Ring {
     const { id, state, incarnation, address } = member;
     const { keeper, peers, store, log } = this.#node;
     if (incarnation > 0) {
-      peers.setAddress(id, address);
+      peers.setAddress(id, ...(member.facts?.addresses ?? [address]));
       store.setAddresses([{ id, address }]);
     }
     if (state !== before) {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
       if (state === 'dead') peers.drop(id, 'taken for dead');
       this.#steward.look();
+      this.#reachability.review();
     }
     const entry = participants(keeper.epoch).find((each) => each.id === id);
     if (entry === undefined) return;
@@ -599,6 +637,8 @@ export class Ring {
   #view(entry: EpochMember, ownership: number): MemberView {
     const { tokens: _, ...facts } = entry;
     const member = this.#membership.member(entry.id);
+    const relays = member?.facts?.addresses.flatMap((address) => relayOf(address) ?? []) ?? [];
+    const via = this.#node.peers.via(entry.id);
     const why = member?.trail.at(-1)?.text;
     return {
       ...facts,
@@ -609,7 +649,26 @@ export class Ring {
       ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
       ...describedBy(member?.facts),
       ...(why === undefined ? {} : { why: this.#named(why) }),
+      ...(relays.length === 0 ? {} : { relays: relays.map((id) => this.#nameOf(id)) }),
+      ...(via === undefined ? {} : { via: this.#nameOf(via) }),
     };
+  }
+
+  #relayCandidates(): RelayCandidate[] {
+    return participants(this.epoch()).flatMap(({ id, roles, zone, region }) => {
+      const { state, facts, rttMs } = this.#membership.member(id) ?? {};
+      const isUsable = id !== this.id && state === 'alive' && facts?.addresses.every(isDialable);
+      if (isUsable !== true) return [];
+      return [
+        {
+          id,
+          roles,
+          ...(zone === undefined ? {} : { zone }),
+          ...(region === undefined ? {} : { region }),
+          ...(rttMs === undefined ? {} : { rttMs }),
+        },
+      ];
+    });
   }
 
   /** With names instead of ids. */

@@ -105,6 +105,21 @@ function transport(read: () => TransportCounts, registers: Registry[]): void {
     registers,
     collect: () => queued.set(read().queuedBytes),
   });
+  const tunnels: Gauge = new Gauge({
+    name: 'aether_ring_relay_tunnels',
+    help: 'Tunnels that this node carries for others',
+    registers,
+    collect: () => tunnels.set(read().relay.open),
+  });
+  const carried: Counter = new Counter({
+    name: 'aether_ring_relay_bytes_total',
+    help: 'Bytes that this node has passed on for others',
+    registers,
+    collect: () => {
+      carried.reset();
+      carried.inc(read().relay.bytes);
+    },
+  });
   const rests: Counter = new Counter({
     name: 'aether_ring_rests_total',
     help: 'Times that a peer above its rate was not read from for a while',

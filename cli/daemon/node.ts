@@ -24,7 +24,7 @@ export interface NodeOptions {
   data: string;
   /** Name for people. Default: the first letters of the id. */
   name?: string;
-  /** Peers' address, 'host:port'. Default '127.0.0.1:0'. */
+  /** Peers' address, 'host:port', or 'none': reached through relays. Default '127.0.0.1:0'. */
   listen?: string;
   /** HTTP ingress for Particles, 'host:port'; none by default. */
   ingress?: string;
@@ -37,7 +37,7 @@ export interface NodeOptions {
   zone?: string;
   region?: string;
   roles?: ('voter' | 'storage' | 'compute' | 'relay')[];
-  /** Share of the ring relative to other nodes; 0 = compute only. Default 1. */
+  /** Share of the ring relative to other nodes; 0 = compute only. Default 1, or 0 when others cannot dial it. */
   weight?: number;
   /** Workflow types whose code this process has. */
   workflows?: EngineOptions['workflows'];

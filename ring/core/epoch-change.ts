@@ -1,6 +1,7 @@
-/** The changes an epoch can go through, as values: the voter signs and keeps what these return. */
+/** The changes an epoch can go through, as values: the register keeps what these return. */
 import { AetherError } from '../../spec/error.ts';
 import type { Epoch, EpochMember, Issuer, TokenUse } from './epoch.ts';
+import { isDialable } from './ways.ts';
 
 /** A change that the epoch does not allow now. Nothing was changed. */
 export class EpochChangeError extends AetherError {
@@ -108,9 +109,9 @@ export function participants(epoch: Epoch): EpochMember[] {
   return [...epoch.members, ...leaving(epoch)];
 }
 
-/** Who can become a voter: who holds data for the lattice, or was given the role. */
-export function mayVote({ tokens, roles }: EpochMember): boolean {
-  return tokens.length > 0 || roles.includes('voter');
+/** Who can become a voter: who can be dialled, and holds data for the lattice or was given the role. */
+export function mayVote({ address, tokens, roles }: EpochMember): boolean {
+  return isDialable(address) && (tokens.length > 0 || roles.includes('voter'));
 }
 
 function changed(epoch: Epoch, members: EpochMember[], moves: boolean): Epoch {

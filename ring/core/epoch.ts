@@ -11,7 +11,7 @@
 export interface EpochMember {
   id: string;
   name: string;
-  /** `host:port` as admitted; gossip may know a newer one. */
+  /** `host:port` as admitted, or `none` for who could not be dialled then; gossip may know a newer one. */
   address: string;
   zone?: string;
   region?: string;

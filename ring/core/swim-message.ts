@@ -12,7 +12,7 @@ export interface Facts {
   /** The member's own when it said so. */
   readonly incarnation: number;
   readonly version: number;
-  /** Where it listens, `host:port`, best first. */
+  /** How it is reached, best first: `host:port`, `relay/NODE` or `none`; see ways.ts. */
   readonly addresses: readonly string[];
   /** Versions of the messages between nodes that it reads, least and most. */
   readonly protocol: readonly [number, number];

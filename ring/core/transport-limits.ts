@@ -39,6 +39,14 @@ export interface TransportLimits {
   guestBytesPerSecond: number;
   /** As `weightPerSecond`, of all who are no members together. 10⁴ to 10⁹. */
   guestWeightPerSecond: number;
+  /** Tunnels that this node carries for others at once; more are refused. 0 (it is no relay) to 65,536. */
+  tunnelsMax: number;
+  /** Of these with one member at either end. 1 to 65,536. */
+  tunnelsPerPeerMax: number;
+  /** Bytes, both ways, of the tunnels that one member opened; then they are not read from for a while. 2²⁰ to 2³⁴. */
+  tunnelBytesPerSecond: number;
+  /** A tunnel through which nothing has passed for so long ends. Milliseconds, 500 to 600,000. */
+  tunnelIdleMs: number;
   /** What may come at once after a quiet time, as a time at these rates. Seconds, 0.1 to 60. */
   burstSeconds: number;
 }
@@ -61,6 +69,10 @@ const DEFAULTS: TransportLimits = {
   guestMessagesPerSecond: 50,
   guestBytesPerSecond: 4 << 20,
   guestWeightPerSecond: 250_000,
+  tunnelsMax: 256,
+  tunnelsPerPeerMax: 64,
+  tunnelBytesPerSecond: 16 << 20,
+  tunnelIdleMs: 300_000,
   burstSeconds: 2,
 };
 
@@ -84,6 +96,10 @@ const RANGES: Record<keyof TransportLimits, [least: number, most: number]> = {
   guestMessagesPerSecond: [1, 1_000_000],
   guestBytesPerSecond: BYTES,
   guestWeightPerSecond: [10_000, 1e9],
+  tunnelsMax: [0, 65_536],
+  tunnelsPerPeerMax: [1, 65_536],
+  tunnelBytesPerSecond: BYTES,
+  tunnelIdleMs: [500, 600_000],
   burstSeconds: [0.1, 60],
 };
 

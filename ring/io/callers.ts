@@ -29,7 +29,7 @@ export class Callers {
   readonly #clock: Clock;
   readonly #pending: Crowd<Socket>;
   readonly #rates = new Map<string, TokenBucket>();
-  /** By what the TLS socket and the TCP socket of one connection have in common: its far end. */
+  /** By what the TLS socket and the one under it have in common: the connection's ends. */
   readonly #settle = new Map<string, () => void>();
 
   constructor(limits: TransportLimits, clock: Clock) {
@@ -55,17 +55,17 @@ export class Callers {
       socket.destroy();
       return false;
     }
-    const end = farEnd(socket);
+    const ends = endsOf(socket);
     const settle = (): void => {
       cancel();
       this.#pending.delete(socket, origin);
-      if (this.#settle.get(end) === settle) this.#settle.delete(end);
+      if (this.#settle.get(ends) === settle) this.#settle.delete(ends);
     };
     const cancel = this.#clock.after(this.#limits.handshakeTimeoutMs, () => {
       this.counts.late++;
       socket.destroy();
     });
-    this.#settle.set(end, settle);
+    this.#settle.set(ends, settle);
     socket.once('close', settle);
     const oldest = this.#pending.add(socket, origin);
     if (oldest !== undefined) {
@@ -77,7 +77,7 @@ export class Callers {
 
   /** The caller on this connection is known now. */
   known(socket: Socket): void {
-    this.#settle.get(farEnd(socket))?.();
+    this.#settle.get(endsOf(socket))?.();
   }
 
   /** Closes all. */
@@ -104,6 +104,7 @@ export class Callers {
   }
 }
 
-function farEnd(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`;
+/** Which connection it is, also when others share its far end: tunnels by one relay do. */
+export function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }

@@ -27,6 +27,14 @@ const CLOSE_GRACE_MS = 1_000;
 const TURN_MESSAGES_MAX = 64;
 const TURN_WEIGHT_MAX = 25_000;
 
+/** Whose link it is, and which of its links. */
+export interface Whose {
+  peer: string;
+  lane: Lane;
+  /** The relay that carries it; none: it is direct. */
+  via?: string;
+}
+
 export interface LinkEvents {
   message(link: Link, message: Message): void;
   /** Before each message: what it took to decode it. */
@@ -44,6 +52,8 @@ export interface LinkEvents {
 export class Link {
   readonly peer: string;
   readonly lane: Lane;
+  /** The relay that carries it; none: it is direct. */
+  readonly via: string | undefined;
   /** Fulfilled once the socket is gone. */
   readonly closed: Promise<void>;
   readonly #socket: WebSocket;
@@ -61,9 +71,10 @@ export class Link {
   #isOpen = true;
   #fault: string | undefined;
 
-  constructor(socket: WebSocket, peer: string, lane: Lane, events: LinkEvents, clock: Clock) {
-    this.peer = peer;
-    this.lane = lane;
+  constructor(socket: WebSocket, whose: Whose, events: LinkEvents, clock: Clock) {
+    this.peer = whose.peer;
+    this.lane = whose.lane;
+    this.via = whose.via;
     this.#socket = socket;
     this.#events = events;
     this.#clock = clock;

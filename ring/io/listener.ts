@@ -1,12 +1,12 @@
 /**
- * Where peers come in: TLS 1.3 that asks for their certificate, then one WebSocket each.
+ * Where peers come in: TLS 1.3 that asks for their certificate, then one WebSocket each, or a stream to be passed on.
  *
  * A caller has no name until its handshakes are done; `callers.ts` says what it may cost until then.
  */
 import { constants } from 'node:crypto';
-import { createServer as createSecureServer } from 'node:https';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -17,11 +17,15 @@ import { FRAME_BYTES_MAX } from '../core/frame.ts';
 import type { Lane } from '../core/traffic.ts';
 import type { TransportLimits } from '../core/transport-limits.ts';
 import { type HostPort, originOf } from './address.ts';
-import { type CallerCounts, Callers } from './callers.ts';
+import { type CallerCounts, Callers, endsOf } from './callers.ts';
 import { certifiedNode } from './certificate.ts';
 import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
+import type { Whose } from './link.ts';
+import { TUNNEL_PROTOCOL, type TunnelRequest, tunnelRequest } from './tunnel.ts';
 
-export interface ListenerOptions extends HostPort {
+export interface ListenerOptions {
+  /** None: only what `take` is given comes in. */
+  where: HostPort | undefined;
   /** PEM. */
   key: string;
   /** PEM. */
@@ -31,9 +35,16 @@ export interface ListenerOptions extends HostPort {
   limits: TransportLimits;
   hello(): Hello;
   /** @throws AetherError to refuse the caller; it gets the error. */
-  accept(peer: string, lane: Lane, hello: Hello): void;
-  /** @param origin the caller's address, as `originOf` says it. */
-  opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello, origin: string): void;
+  accept(peer: string, lane: Lane | 'tunnel', hello: Hello): void;
+  /** @returns what takes the caller's stream over. @throws AetherError to refuse it. */
+  tunnel(peer: string, asked: TunnelRequest): Promise<(stream: Duplex) => void>;
+  opened(socket: WebSocket, caller: Caller): void;
+}
+
+export interface Caller extends Whose {
+  hello: Hello;
+  /** Its address, as `originOf` says it. */
+  origin: string;
 }
 
 /** The address cannot be listened on. Nothing was opened. */
@@ -42,21 +53,19 @@ export class ListenError extends AetherError {
 }
 
 export class Listener {
-  readonly address: HostPort;
-  readonly #server: Server;
+  readonly #options: ListenerOptions;
   readonly #callers: Callers;
+  readonly #secure: SecureServer;
+  readonly #sockets: WebSocketServer;
+  readonly #server: Server | undefined;
+  /** By the ends of the connection with it: the relay that carries a caller here. */
+  readonly #relays = new Map<string, string>();
+  #address: HostPort | undefined;
 
-  private constructor(server: Server, host: string, callers: Callers) {
-    this.#server = server;
-    this.#callers = callers;
-    this.address = { host, port: (server.address() as AddressInfo).port };
-  }
-
-  /** @throws ListenError ERR_PORT_IN_USE or ERR_LISTEN. */
-  static async open(options: ListenerOptions): Promise<Listener> {
-    const { host, port, limits } = options;
-    const callers = new Callers(limits, options.clock);
-    const sockets = new WebSocketServer({
+  private constructor(options: ListenerOptions) {
+    this.#options = options;
+    this.#callers = new Callers(options.limits, options.clock);
+    this.#sockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
@@ -64,12 +73,12 @@ export class Listener {
       maxPayload: FRAME_BYTES_MAX * 2,
       handleProtocols: () => SUBPROTOCOL,
     });
-    sockets.on('headers', (lines) => {
+    this.#sockets.on('headers', (lines) => {
       for (const [name, value] of Object.entries(helloHeaders(options.hello())))
         lines.push(`${name}: ${value}`);
     });
 
-    const secure = createSecureServer({
+    this.#secure = createSecureServer({
       key: options.key,
       cert: options.certificate,
       requestCert: true,
@@ -79,41 +88,43 @@ export class Listener {
       secureOptions: constants.SSL_OP_NO_TICKET,
       maxHeaderSize: 4_096,
     });
-    secure.on('tlsClientError', (error, socket) => {
+    this.#secure.on('tlsClientError', (error, socket) => {
       options.log.debug({ error: error.message }, 'a TLS handshake failed');
       socket.destroy();
     });
-    secure.on('request', (_request, response) => {
+    this.#secure.on('request', (_request, response) => {
       response.writeHead(426, { connection: 'close' }).end();
     });
-    secure.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-      const caller = request.socket as TLSSocket;
+    this.#secure.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
       stream.on('error', () => stream.destroy());
-      let peer: string;
-      let lane: Lane;
-      const hello = parseHello(request.headers);
-      try {
-        lane = laneOf(request);
-        peer = certifiedNode(caller.getPeerX509Certificate());
-        options.accept(peer, lane, hello);
-      } catch (error) {
+      this.#upgrade(request, stream, head).catch((error: unknown) => {
         options.log.warn({ error: errorBody(error) }, 'a peer was refused');
         refuse(stream, error);
-        return;
-      }
-      sockets.handleUpgrade(request, stream, head, (socket) => {
-        callers.known(caller);
-        options.opened(socket, peer, lane, hello, originOf(caller.remoteAddress ?? ''));
       });
     });
+    if (options.where === undefined) return;
     // Who is not taken costs no TLS.
-    const server = createServer((socket) => {
-      if (callers.hold(socket)) secure.emit('connection', socket);
-    });
-    await listen(server, host, port);
-    // Such as too many open files: those that are open go on.
-    server.on('error', (error) => options.log.error({ error }, 'a connection was not taken'));
-    return new Listener(server, host, callers);
+    this.#server = createServer((socket) => this.#hold(socket));
+  }
+
+  /** @throws ListenError ERR_PORT_IN_USE or ERR_LISTEN. */
+  static async open(options: ListenerOptions): Promise<Listener> {
+    const listener = new Listener(options);
+    await listener.#listen();
+    return listener;
+  }
+
+  /** None: it does not listen. */
+  get address(): HostPort | undefined {
+    return this.#address;
+  }
+
+  /** Takes a stream that a relay carries as a connection that has come in. */
+  take(stream: TLSSocket, relay: string): void {
+    const ends = endsOf(stream);
+    this.#relays.set(ends, relay);
+    stream.once('close', () => this.#relays.delete(ends));
+    this.#hold(stream);
   }
 
   /** Connections that were not taken, and why. */
@@ -129,12 +140,59 @@ export class Listener {
   /** Ends the handshakes under way; open links are their owner's to close. */
   async close(): Promise<void> {
     this.#callers.close();
-    await new Promise((done) => this.#server.close(done));
+    if (this.#server !== undefined) await new Promise((done) => this.#server?.close(done));
+  }
+
+  #hold(socket: Socket): void {
+    if (this.#callers.hold(socket)) this.#secure.emit('connection', socket);
+  }
+
+  /** @throws AetherError to refuse the caller. */
+  async #upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
+    const options = this.#options;
+    const caller = request.socket as TLSSocket;
+    const hello = parseHello(request.headers);
+    const asked = askedOf(request);
+    const peer = certifiedNode(caller.getPeerX509Certificate());
+    options.accept(peer, typeof asked === 'string' ? asked : 'tunnel', hello);
+    if (typeof asked !== 'string') {
+      const takeOver = await options.tunnel(peer, asked);
+      this.#callers.known(caller);
+      if (head.length > 0) stream.unshift(head);
+      stream.write(
+        `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${TUNNEL_PROTOCOL}\r\n\r\n`,
+      );
+      takeOver(stream);
+      return;
+    }
+    this.#sockets.handleUpgrade(request, stream, head, (socket) => {
+      this.#callers.known(caller);
+      const via = this.#relays.get(endsOf(caller));
+      options.opened(socket, {
+        peer,
+        lane: asked,
+        hello,
+        origin: originOf(caller.remoteAddress ?? ''),
+        ...(via === undefined ? {} : { via }),
+      });
+    });
+  }
+
+  async #listen(): Promise<void> {
+    const { where, log } = this.#options;
+    const server = this.#server;
+    if (where === undefined || server === undefined) return;
+    await listen(server, where);
+    // Such as too many open files: those that are open go on.
+    server.on('error', (error) => log.error({ error }, 'a connection was not taken'));
+    this.#address = { host: where.host, port: (server.address() as AddressInfo).port };
   }
 }
 
 /** @throws AetherError ERR_RING_PROTOCOL. */
-function laneOf({ url, headers }: IncomingMessage): Lane {
+function askedOf({ url = '', headers }: IncomingMessage): Lane | TunnelRequest {
+  const asked = headers.upgrade === TUNNEL_PROTOCOL ? tunnelRequest(url) : undefined;
+  if (asked !== undefined) return asked;
   const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
   if ((url === '/control' || url === '/bulk') && offered.includes(SUBPROTOCOL))
     return url === '/bulk' ? 'bulk' : 'control';
@@ -152,7 +210,7 @@ function refuse(stream: Duplex, error: unknown): void {
   );
 }
 
-async function listen(server: Server, host: string, port: number): Promise<void> {
+async function listen(server: Server, { host, port }: HostPort): Promise<void> {
   try {
     await new Promise<void>((done, fail) => {
       server.once('error', fail);

@@ -8,6 +8,7 @@ import { nodeId } from '../../spec/id.ts';
 import { silentLog } from '../../spec/log.ts';
 import { systemClock } from '../../spec/system-clock.ts';
 import { encode } from '../core/codec.ts';
+import { relayAddress } from '../core/ways.ts';
 import { formatAddress } from './address.ts';
 import { createCertificate } from './certificate.ts';
 import { keyFromSeed, type SigningKey } from './keys.ts';
@@ -32,6 +33,26 @@ export async function open(
   number: number,
   change: Partial<PeersOptions> = {},
 ): Promise<Opened> {
+  const peers = make(t, number, change);
+  const address = formatAddress(await peers.listen({ host: '127.0.0.1', port: 0 }));
+  return { peers, address };
+}
+
+/** A node that cannot be dialled, with a link to the relay. */
+export async function openBehind(
+  t: Test,
+  number: number,
+  relay: { address: string; node: string },
+  change: Partial<PeersOptions> = {},
+): Promise<Opened> {
+  const peers = make(t, number, change);
+  await peers.listen(undefined);
+  peers.setAddress(relay.node, relay.address);
+  await peers.greet(relay.address);
+  return { peers, address: relayAddress(relay.node) };
+}
+
+function make(t: Test, number: number, change: Partial<PeersOptions>): Peers {
   const peers = new Peers({
     self: idOf(number),
     key: pem(key(number)),
@@ -43,9 +64,8 @@ export async function open(
     linkUp: () => {},
     ...change,
   });
-  const address = formatAddress(await peers.listen({ host: '127.0.0.1', port: 0 }));
   t.teardown(() => peers.close());
-  return { peers, address };
+  return peers;
 }
 
 export async function pair(t: Test, change: Partial<PeersOptions> = {}): Promise<[Opened, Opened]> {

@@ -1,5 +1,6 @@
 /**
- * Calls and casts between nodes, over links that are dialled when they are needed.
+ * Calls and casts between nodes, over links that are dialled when they are needed: directly, or through a relay to who
+ * cannot be dialled. A direct link is used before a relayed one, and a newer one before an older.
  *
  * A peer that is no member of the epoch is a guest: it may ask for what `serveGuests` names and
  * nothing else, and must be a member before GUEST_TIMEOUT_MS is over. Membership is asked for at
@@ -17,10 +18,12 @@ import { type TransportLimits, transportLimits } from '../core/transport-limits.
 import { type CallOptions, type Rpc, RpcError, type RpcHandler } from '../rpc.ts';
 import type { HostPort } from './address.ts';
 import type { CallerCounts } from './callers.ts';
-import { dial, type Dialled } from './dial.ts';
+import { Connector, unreachable } from './connector.ts';
+import { Dialler } from './dialler.ts';
 import type { Hello } from './hello.ts';
-import { Link, type LinkEvents } from './link.ts';
-import { Listener } from './listener.ts';
+import { Link, type LinkEvents, type Whose } from './link.ts';
+import { type Caller, Listener } from './listener.ts';
+import { Relay, type RelayCounts } from './relay.ts';
 
 /** Longer messages go by the bulk lane. */
 const CONTROL_BYTES_MAX = 16 << 10;
@@ -35,6 +38,14 @@ const GUEST_BYTES_MAX = 1 << 20;
 /** Of unfinished messages: an honest sender finishes one before it begins the next. */
 const MEMBER_BYTES_MAX = MESSAGE_BYTES_MAX * 2;
 const GUEST_TIMEOUT_MS = 60_000;
+/** Keeps a link with a relay. */
+export const KEEP = 'relay.keep';
+/** A relay calls: a member waits for this node, which is to come with a ticket. */
+const INVITE = 'relay.invite';
+/** Others that come with a ticket at once. */
+const INVITES_MAX = 64;
+/** Who cannot be dialled is to open a bulk link. */
+const CALL_BACK = 'link.back';
 
 export interface PeersOptions {
   self: string;
@@ -61,6 +72,8 @@ export interface TransportCounts extends Pick<
   /** Now: handshakes under way, links of members and of others, bytes that wait to be written. */
   open: { handshakes: number; members: number; guests: number };
   queuedBytes: number;
+  /** What this node carries for others. */
+  relay: RelayCounts;
 }
 
 interface Guest {
@@ -82,13 +95,15 @@ export class Peers implements Rpc {
   readonly #handlers = new Map<string, RpcHandler>();
   readonly #guestMethods = new Set<string>();
   readonly #castHandlers = new Map<string, (body: unknown, from: string) => void>();
-  readonly #addresses = new Map<string, string>();
   readonly #links = new Map<string, Set<Link>>();
-  readonly #dialling = new Map<string, Promise<Link>>();
   readonly #calls = new Map<number, PendingCall>();
   readonly #serving = new Map<string, number>();
   readonly #limits: TransportLimits;
   readonly #traffic: Traffic;
+  readonly #dialler: Dialler;
+  readonly #connector: Connector;
+  readonly #relay: Relay;
+  #invites = 0;
   readonly #guests = new Map<Link, Guest>();
   readonly #guestCrowd: Crowd<Guest>;
   /** Of links that others opened. */
@@ -98,7 +113,7 @@ export class Peers implements Rpc {
   readonly #gaveWay = { guests: 0, links: 0 };
   #linkDown: (node: string, why: string) => void = () => {};
   #lastCall = 0;
-  readonly #stopping = new AbortController();
+  #isStopping = false;
   #listener: Listener | undefined;
 
   constructor(options: PeersOptions) {
@@ -108,6 +123,28 @@ export class Peers implements Rpc {
     const { guestsMax, guestsPerIpMax } = this.#limits;
     this.#traffic = new Traffic(this.#limits, options.clock.monotonicMs());
     this.#guestCrowd = new Crowd(guestsMax, guestsPerIpMax);
+    this.#dialler = new Dialler({ ...options, limits: this.#limits });
+    const { handshakeTimeoutMs: timeoutMs } = this.#limits;
+    this.#connector = new Connector({
+      ...options,
+      dialler: this.#dialler,
+      openLink: (node, lane) => this.#openLink(node, lane),
+      adopt: ({ socket, hello }, whose) => {
+        const link = this.#adopt(socket, whose);
+        if (whose.lane === 'control') options.linkUp(whose.peer, hello);
+        return link;
+      },
+      askBack: (node) => this.call(node, CALL_BACK, null, { timeoutMs }),
+    });
+    this.#relay = new Relay({
+      ...options,
+      limits: this.#limits,
+      isNear: (node) => this.#isNear(node),
+      invite: (node, ticket) => this.call(node, INVITE, ticket, { timeoutMs }),
+    });
+    this.serve(KEEP, (_body, from) => this.#keep(from));
+    this.serve(INVITE, (ticket, relay) => this.#comeWith(String(ticket), relay));
+    this.serve(CALL_BACK, (_body, from) => this.#connector.callBack(from));
     this.#linkEvents = {
       message: (from, message) => this.#receive(from, message),
       weighed: (from, { message, weight }) => {
@@ -130,15 +167,21 @@ export class Peers implements Rpc {
     };
   }
 
-  /** @throws ListenError. @returns where: port 0 becomes a free one. */
-  async listen(where: HostPort): Promise<HostPort> {
+  /**
+   * Takes callers from now on; without an address only those that relays bring.
+   *
+   * @throws ListenError. @returns where: port 0 becomes a free one.
+   */
+  async listen(where: HostPort): Promise<HostPort>;
+  async listen(where: HostPort | undefined): Promise<HostPort | undefined>;
+  async listen(where: HostPort | undefined): Promise<HostPort | undefined> {
     this.#listener = await Listener.open({
       ...this.#options,
-      ...where,
+      where,
       limits: this.#limits,
       accept: (peer, lane, hello) => this.#accept(peer, lane, hello),
-      opened: (socket, peer, lane, hello, origin) =>
-        this.#opened(socket, peer, lane, hello, origin),
+      tunnel: (peer, asked) => this.#relay.take(peer, asked),
+      opened: (socket, caller) => this.#opened(socket, caller),
     });
     return this.#listener.address;
   }
@@ -159,6 +202,7 @@ export class Peers implements Rpc {
         guests: this.#guests.size,
       },
       queuedBytes: links.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0),
+      relay: { ...this.#relay.counts },
     };
   }
 
@@ -182,9 +226,19 @@ export class Peers implements Rpc {
     this.#linkDown = linkDown;
   }
 
-  /** Where the node is dialled from now on. */
-  setAddress(node: string, address: string): void {
-    this.#addresses.set(node, address);
+  /** How the node is reached from now on, best first; see core/ways.ts. */
+  setAddress(node: string, ...addresses: string[]): void {
+    this.#dialler.ways.set(node, addresses);
+  }
+
+  /** Looks whether the node answers at the address. */
+  reaches(node: string, address: string): Promise<boolean> {
+    return this.#dialler.reaches(node, address);
+  }
+
+  /** The relay that carries what is said to the node. @returns undefined when it goes directly, or not at all. */
+  via(node: string): string | undefined {
+    return this.#openLink(node, 'control')?.via;
   }
 
   async call(node: string, method: string, body: unknown, options: CallOptions): Promise<unknown> {
@@ -193,8 +247,8 @@ export class Peers implements Rpc {
     const message = encodeMessage({ kind: 'request', id, method, body });
     const startedMs = this.#options.clock.monotonicMs();
     const lane = message.length > CONTROL_BYTES_MAX ? 'bulk' : 'control';
-    const link = await this.#within(options.timeoutMs, this.#link(node, lane), () =>
-      this.#unreachable(node, 'no connection in time'),
+    const link = await this.#within(options.timeoutMs, this.#connector.link(node, lane), () =>
+      unreachable(node, 'no connection in time'),
     );
     const leftMs = startedMs + options.timeoutMs - this.#options.clock.monotonicMs();
     return this.#request(link, id, method, message, leftMs);
@@ -207,8 +261,8 @@ export class Peers implements Rpc {
     body: unknown,
     options: CallOptions,
   ): Promise<{ peer: string; hello: Hello; body: unknown }> {
-    const dialled = await this.#dial(address, 'control');
-    const link = this.#adopt(dialled.socket, dialled.peer, 'control');
+    const dialled = await this.#dialler.dial(address, 'control');
+    const link = this.#adopt(dialled.socket, { peer: dialled.peer, lane: 'control' });
     const id = ++this.#lastCall;
     const message = encodeMessage({ kind: 'request', id, method, body });
     const answer = await this.#request(link, id, method, message, options.timeoutMs);
@@ -217,8 +271,8 @@ export class Peers implements Rpc {
 
   /** Opens a link to whoever listens at the address. @returns the peer's id. */
   async greet(address: string): Promise<string> {
-    const dialled = await this.#dial(address, 'control');
-    this.#adopt(dialled.socket, dialled.peer, 'control');
+    const dialled = await this.#dialler.dial(address, 'control');
+    this.#adopt(dialled.socket, { peer: dialled.peer, lane: 'control' });
     this.#options.linkUp(dialled.peer, dialled.hello);
     return dialled.peer;
   }
@@ -227,13 +281,17 @@ export class Peers implements Rpc {
   cast(node: string, method: string, body: unknown): void {
     const message = encodeMessage({ kind: 'cast', method, body });
     const open = this.#openLink(node, 'control');
-    if (open === undefined) void this.#castLater(node, message);
-    else if (!open.send(message)) this.#traffic.unsent.cast++;
+    if (open === undefined) {
+      void this.#castLater(node, message);
+      return;
+    }
+    this.#connector.tryDirect(open);
+    if (!open.send(message)) this.#traffic.unsent.cast++;
   }
 
   async #castLater(node: string, message: Uint8Array): Promise<void> {
     try {
-      const link = await this.#link(node, 'control');
+      const link = await this.#connector.link(node, 'control');
       if (!link.send(message)) this.#traffic.unsent.cast++;
     } catch {
       this.#traffic.unsent.cast++;
@@ -255,9 +313,11 @@ export class Peers implements Rpc {
   }
 
   async close(): Promise<void> {
-    this.#stopping.abort();
+    this.#isStopping = true;
+    this.#dialler.close();
+    this.#relay.close();
     const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
-    await Promise.allSettled(this.#dialling.values());
+    await this.#connector.close();
     for (const link of closing) link.close(1001, 'the node stops');
     await Promise.all(closing.map((link) => link.closed));
     await this.#listener?.close();
@@ -291,7 +351,7 @@ export class Peers implements Rpc {
       this.#calls.set(id, { link, done, fail });
       if (link.send(message)) return;
       this.#traffic.unsent[this.#classOf(link, 'request')]++;
-      fail(this.#unreachable(link.peer, 'its queue is full'));
+      fail(unreachable(link.peer, 'its queue is full'));
     });
     return this.#within(timeoutMs, answered, () => this.#timeout(link.peer, method)).finally(() =>
       this.#calls.delete(id),
@@ -318,63 +378,38 @@ export class Peers implements Rpc {
     });
   }
 
-  #unreachable(node: string, why: string, cause?: unknown): RpcError {
-    return new RpcError(`cannot reach node ${node}: ${why}`, {
-      hint: 'nothing was sent; try again, or see aether ring status',
-      ...(cause === undefined ? {} : { cause }),
-    });
-  }
-
+  /** The best one: who has opened a new link may have lost the old one without our knowing. */
   #openLink(node: string, lane: Lane): Link | undefined {
-    for (const link of this.#links.get(node) ?? [])
-      if (link.lane === lane && link.isOpen) return link;
-    return undefined;
+    let best: Link | undefined;
+    for (const link of this.#links.get(node) ?? []) {
+      if (link.lane !== lane || !link.isOpen) continue;
+      if (best === undefined || best.via !== undefined || link.via === undefined) best = link;
+    }
+    return best;
   }
 
-  /** @throws RpcError ERR_RING_UNREACHABLE. */
-  async #link(node: string, lane: Lane): Promise<Link> {
-    const open = this.#openLink(node, lane);
-    if (open !== undefined) return open;
-    const way = `${lane} ${node}`;
-    const dialling = this.#dialling.get(way) ?? this.#connect(node, lane);
-    this.#dialling.set(way, dialling);
+  #isNear(node: string): boolean {
+    const link = this.#openLink(node, 'control');
+    return link !== undefined && link.via === undefined;
+  }
+
+  #keep(from: string): void {
+    if (this.#limits.tunnelsMax > 0 && this.#isNear(from)) return;
+    throw new RpcError('this node is no relay, or not called directly');
+  }
+
+  async #comeWith(ticket: string, relay: string): Promise<void> {
+    if (this.#invites >= INVITES_MAX) throw tooMany();
+    this.#invites++;
     try {
-      return await dialling;
+      const stream = await this.#dialler.tunnel(relay, { kind: 'ticket', ticket });
+      this.#listener?.take(stream, relay);
     } finally {
-      if (this.#dialling.get(way) === dialling) this.#dialling.delete(way);
+      this.#invites--;
     }
   }
 
-  async #connect(node: string, lane: Lane): Promise<Link> {
-    const address = this.#addresses.get(node);
-    if (address === undefined || this.#stopping.signal.aborted)
-      throw this.#unreachable(
-        node,
-        this.#stopping.signal.aborted ? 'this node stops' : 'its address is not known',
-      );
-    try {
-      const { socket, hello } = await this.#dial(address, lane, node);
-      const link = this.#adopt(socket, node, lane);
-      if (lane === 'control') this.#options.linkUp(node, hello);
-      return link;
-    } catch (error) {
-      const { code, message } = errorBody(error);
-      if (code !== 'ERR_RING_UNREACHABLE')
-        this.#options.log.warn({ node, address, code }, `a peer was not connected: ${message}`);
-      throw this.#unreachable(node, message, error);
-    }
-  }
-
-  #dial(address: string, lane: Lane, node?: string): Promise<Dialled> {
-    const { key, certificate } = this.#options;
-    const hello = this.#options.hello();
-    const expected = node === undefined ? {} : { node };
-    const { signal } = this.#stopping;
-    const { handshakeTimeoutMs: timeoutMs } = this.#limits;
-    return dial({ address, lane, key, certificate, hello, timeoutMs, signal, ...expected });
-  }
-
-  #accept(peer: string, lane: Lane, hello: Hello): void {
+  #accept(peer: string, lane: Lane | 'tunnel', hello: Hello): void {
     const own = this.#options.hello();
     if (peer === this.self)
       throw new AetherError('this node called itself', { code: 'ERR_RING_IDENTITY' });
@@ -384,11 +419,12 @@ export class Peers implements Rpc {
         hint: 'give the address of a node of your own lattice, or start on an empty data folder',
       });
     }
-    if (lane === 'bulk' && !this.#options.isMember(peer)) throw notMember(peer);
+    if (lane !== 'control' && !this.#options.isMember(peer)) throw notMember(peer);
   }
 
-  #opened(socket: WebSocket, peer: string, lane: Lane, hello: Hello, origin: string): void {
-    const link = this.#adopt(socket, peer, lane);
+  #opened(socket: WebSocket, { hello, origin, ...whose }: Caller): void {
+    const { peer, lane } = whose;
+    const link = this.#adopt(socket, whose);
     this.#origins.set(link, origin);
     if (!this.#options.isMember(peer)) this.#holdGuest(link);
     if (lane === 'control') this.#options.linkUp(peer, hello);
@@ -414,8 +450,9 @@ export class Peers implements Rpc {
     });
   }
 
-  #adopt(socket: WebSocket, peer: string, lane: Lane): Link {
-    const link = new Link(socket, peer, lane, this.#linkEvents, this.#options.clock);
+  #adopt(socket: WebSocket, whose: Whose): Link {
+    const { peer, lane } = whose;
+    const link = new Link(socket, whose, this.#linkEvents, this.#options.clock);
     const links = this.#links.get(peer) ?? new Set();
     this.#links.set(peer, links.add(link));
     const [oldest, ...newer] = [...links].filter((each) => each.lane === lane && each.isOpen);
@@ -423,7 +460,7 @@ export class Peers implements Rpc {
       this.#gaveWay.links++;
       oldest?.close(1013, 'ERR_RING_BUSY: too many links of one node');
     }
-    if (this.#stopping.signal.aborted) link.close(1001, 'the node stops');
+    if (this.#isStopping) link.close(1001, 'the node stops');
     return link;
   }
 
@@ -449,7 +486,7 @@ export class Peers implements Rpc {
         }),
       );
     }
-    if (this.#stopping.signal.aborted || link.lane !== 'control') return;
+    if (this.#isStopping || link.lane !== 'control') return;
     if (this.#openLink(link.peer, 'control') === undefined) this.#linkDown(link.peer, why);
   }
 
@@ -533,7 +570,7 @@ export class Peers implements Rpc {
       this.#send(link, reply);
       return;
     }
-    this.#send(await this.#link(link.peer, 'bulk').catch(() => link), reply);
+    this.#send(await this.#connector.link(link.peer, 'bulk').catch(() => link), reply);
   }
 
   #send(link: Link, reply: Uint8Array): void {

@@ -1,0 +1,82 @@
+/** TLS 1.3 out to a node, and which node it is: over TCP, or inside a stream that another node carries. */
+import { constants } from 'node:crypto';
+import { connect, type TLSSocket } from 'node:tls';
+import { AetherError } from '../../spec/error.ts';
+import { parseAddress } from './address.ts';
+import { certifiedNode, IdentityError } from './certificate.ts';
+
+export interface SecureSocketOptions {
+  address: string;
+  /** Where the node is met instead of at its address. */
+  inside?: TLSSocket;
+  /** The node that must answer; none = whichever does. */
+  node?: string;
+  /** PEM. */
+  key: string;
+  /** PEM. */
+  certificate: string;
+  /** Gives up. */
+  signal: AbortSignal;
+}
+
+/**
+ * @throws IdentityError ERR_RING_IDENTITY when another than `node` answers.
+ * @throws AetherError ERR_RING_UNREACHABLE. Nothing is left open.
+ */
+export async function connectSecure(
+  options: SecureSocketOptions,
+): Promise<{ tls: TLSSocket; peer: string }> {
+  const tls = await handshake(options);
+  try {
+    const peer = certifiedNode(tls.getPeerX509Certificate());
+    if (options.node !== undefined && peer !== options.node) {
+      throw new IdentityError(`${options.address} is node ${peer}, not ${options.node}`, {
+        hint: 'the address belongs to another node now; the right one comes with gossip',
+      });
+    }
+    return { tls, peer };
+  } catch (error) {
+    tls.destroy();
+    throw error;
+  }
+}
+
+function handshake({
+  address,
+  inside,
+  signal,
+  ...options
+}: SecureSocketOptions): Promise<TLSSocket> {
+  return new Promise((done, fail) => {
+    const socket = connect({
+      ...(inside === undefined ? parseAddress(address) : { socket: inside }),
+      key: options.key,
+      cert: options.certificate,
+      // There is no authority to ask: the certificate is checked by the caller of this function.
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.3',
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    });
+    const unreachable = (why: string): void => {
+      socket.destroy();
+      inside?.destroy();
+      fail(
+        new AetherError(`cannot reach ${address}: ${why}`, {
+          code: 'ERR_RING_UNREACHABLE',
+          hint: 'check that a node listens there and that nothing blocks the way',
+        }),
+      );
+    };
+    socket.once('error', (error) => unreachable(error.message));
+    socket.once('close', () => unreachable('it hung up'));
+    const giveUp = (): void => unreachable('no answer in time');
+    signal.addEventListener('abort', giveUp);
+    socket.once('close', () => signal.removeEventListener('abort', giveUp));
+    socket.once('secureConnect', () => {
+      signal.removeEventListener('abort', giveUp);
+      socket.removeAllListeners('close').removeAllListeners('error').setNoDelay(true);
+      done(socket);
+    });
+    if (signal.aborted) giveUp();
+  });
+}
