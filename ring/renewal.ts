@@ -87,14 +87,15 @@ export class Renewal {
     this.#judge();
     peers.serveGuests(RENEW, (body, from) => certificates.issue(from, body));
     peers.serveGuests(SHOW, (body, from) => standing.show(from, body, clock.nowMs()));
-    let isLate = false;
+    const late = new AbortController();
     const cancel = clock.after(patienceMs, () => {
-      isLate = true;
+      late.abort();
       for (const wake of this.#waiting) wake();
     });
     this.review();
-    while (!this.#holds() && !isLate && !this.#isOver && keeper.isParticipant(peers.self))
-      await new Promise<void>((wake) => this.#waiting.add(wake));
+    const isOver = (): boolean =>
+      this.#isOver || late.signal.aborted || !keeper.isParticipant(peers.self);
+    while (!this.#holds() && !isOver()) await new Promise<void>((wake) => this.#waiting.add(wake));
     this.#waiting.clear();
     cancel();
     if (!this.#holds() && this.#failure !== undefined) throw this.#failure;
