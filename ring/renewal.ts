@@ -72,6 +72,11 @@ export class Renewal {
     return this.#options.standing.certificate(this.#options.peers.self);
   }
 
+  /** All to whom this node is linked have heard of the newest. */
+  get isHeard(): boolean {
+    return this.#unshown.size === 0;
+  }
+
   onRenewed(renewed: (certificate: NodeCertificate) => void): void {
     this.#renewed = renewed;
   }
@@ -93,8 +98,12 @@ export class Renewal {
       for (const wake of this.#waiting) wake();
     });
     this.review();
+    // Waiting sets no clock.
     const isOver = (): boolean =>
-      this.#isOver || late.signal.aborted || !keeper.isParticipant(peers.self);
+      this.#isOver ||
+      late.signal.aborted ||
+      this.#failure?.code === 'ERR_RING_CLOCK' ||
+      !keeper.isParticipant(peers.self);
     while (!this.#holds() && !isOver()) await new Promise<void>((wake) => this.#waiting.add(wake));
     this.#waiting.clear();
     cancel();

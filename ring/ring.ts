@@ -45,6 +45,8 @@ export interface MemberView {
   tier?: string;
   /** Workflow types whose code it has. */
   types?: readonly string[];
+  /** Number of the epoch under which its certificate was given; 0: it has none. */
+  certificateEpoch?: number;
   /** What led to its state. */
   why?: string;
 }
@@ -219,6 +221,17 @@ export class Ring {
     }
     this.#facts = facts;
     this.#membership.setFacts(this.#facts);
+  }
+
+  /**
+   * What this node shows of itself: good until when, by which epoch's issuers, and whether all to whom it is linked have
+   * heard of it. None: it is yet to be given one.
+   */
+  certificate(): { epoch: number; expiresSeconds: number; heard: boolean } | undefined {
+    const { certificate, isHeard } = this.#node.renewal;
+    if (certificate === undefined) return undefined;
+    const { epoch, expiresSeconds } = certificate;
+    return { epoch, expiresSeconds, heard: isHeard };
   }
 
   /** What the transport has received, refused and dropped, and what is open now. */
@@ -619,8 +632,12 @@ export class Ring {
   }
 }
 
-function describedBy({ load, tier, types }: Described = {}): Described {
+function describedBy(
+  facts: Described & Pick<MemberView, 'certificateEpoch'> = {},
+): Described & Pick<MemberView, 'certificateEpoch'> {
+  const { load, tier, types, certificateEpoch } = facts;
   return {
+    ...(certificateEpoch === undefined ? {} : { certificateEpoch }),
     ...(load === undefined ? {} : { load }),
     ...(tier === undefined ? {} : { tier }),
     ...(types === undefined ? {} : { types }),
