@@ -21,13 +21,19 @@ const END_MS = LIFE_MS + 31_000;
 
 /** The time of day as the test says; all else is the machine's. */
 class WallClock implements Clock {
-  readonly monotonicMs = systemClock.monotonicMs;
-  readonly after = systemClock.after;
   #aheadMs = 0;
   readonly #sleepers = new Set<{ epochMs: number; wake: () => void }>();
 
   nowMs(): number {
     return Date.now() + this.#aheadMs;
+  }
+
+  monotonicMs(): number {
+    return systemClock.monotonicMs();
+  }
+
+  after(delayMs: number, wake: () => void): () => void {
+    return systemClock.after(delayMs, wake);
   }
 
   until(epochMs: number, wake: () => void): () => void {
