@@ -16,6 +16,8 @@ import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
 import { type TransportLimits, transportLimits } from './core/transport-limits.ts';
+import type { CertificateError } from './core/node-certificate.ts';
+import { Standing } from './core/standing.ts';
 import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
 import { NO_ADDRESS } from './core/ways.ts';
 import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
@@ -25,14 +27,16 @@ import { SqliteAcceptorStore } from './io/acceptor-sqlite.ts';
 import { EpochKeeper } from './io/epoch-keeper.ts';
 import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
-import { Peers } from './io/peers.ts';
+import { notMember, Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
 import { openWitness } from './io/witness.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import { systemRandom } from '../spec/system-random.ts';
+import { CertificateIssuer } from './certificate-issuer.ts';
 import { askToJoin } from './join.ts';
 import type { ReplicaStore } from './kv-store.ts';
 import { foundRegister } from './register.ts';
+import { Renewal } from './renewal.ts';
 
 export interface RingOptions {
   /** Folder of this node's keys and databases; made 0700. One process at a time. */
@@ -55,6 +59,8 @@ export interface RingOptions {
   random?: Random;
   log?: Log;
   swim?: Partial<SwimOptions>;
+  /** How long the certificates are good for that this node gives as an issuer. Default 24 h, from 1 min to 7 d. */
+  certificateLifeMs?: number;
   /** What others may make this node do. */
   limits?: Partial<TransportLimits>;
   /**
@@ -74,6 +80,7 @@ export interface Assembly {
   rows: ReplicaStore;
   keeper: EpochKeeper;
   peers: Peers;
+  renewal: Renewal;
   key: SigningKey;
   data: string;
   acceptors: SqliteAcceptorStore;
@@ -87,6 +94,9 @@ export class LatticeError extends AetherError {
   static override readonly code: string = 'ERR_LATTICE_MISMATCH';
 }
 
+const CERTIFICATE_LIFE_MS = 24 * 3_600_000;
+const CERTIFICATE_LIFE_MS_MIN = 60_000;
+const CERTIFICATE_LIFE_MS_MAX = 7 * CERTIFICATE_LIFE_MS;
 const FOUNDER_ROLES = ['voter', 'storage', 'compute'];
 
 /** @param held what is opened here, to be closed with it whatever comes. */
@@ -120,6 +130,7 @@ export async function assemble(
 
   const listen =
     options.listen === NO_ADDRESS ? undefined : parseAddress(options.listen ?? '127.0.0.1:0');
+  const standing = new Standing();
   const peers: Peers = new Peers({
     self: id,
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
@@ -129,11 +140,28 @@ export async function assemble(
     limits,
     hello: () => {
       const lattice = store.lattice();
-      return { epoch: keeper.number, ...(lattice === undefined ? {} : { lattice }) };
+      const certificate = renewal.encoded;
+      return {
+        epoch: keeper.number,
+        ...(lattice === undefined ? {} : { lattice }),
+        ...(certificate === undefined ? {} : { certificate }),
+      };
     },
-    isMember: (node) => keeper.isParticipant(node),
+    isMember: (node) => keeper.isParticipant(node) && standing.holds(node, clock.nowMs()),
+    refusal: (node) => refusalOf(node, keeper, standing.refusal(node, clock.nowMs())),
+    meet: (node, hello) => {
+      if (keeper.isRevoked(node)) throw refusalOf(node, keeper);
+      if (hello.certificate !== undefined) standing.show(node, hello.certificate, clock.nowMs());
+    },
     linkUp: (node, hello) => keeper.compare(peers, node, hello.epoch),
+    parted: (node) => standing.forget(node),
   });
+  const lifeMs = options.certificateLifeMs ?? CERTIFICATE_LIFE_MS;
+  const certificates = new CertificateIssuer({ self: id, data, keeper, clock, lifeMs });
+  const renewal: Renewal = held.adopt(
+    new Renewal({ peers, keeper, store, standing, certificates, clock, random, log }),
+    (running) => running.stop(),
+  );
   held.adopt(peers, (open) => open.close());
   const address = await listenWhereBefore(peers, listen, store);
   const facts = { name: options.name ?? id.slice(0, 9), ...place(options) };
@@ -173,12 +201,24 @@ export async function assemble(
     rows,
     keeper,
     peers,
+    renewal,
     key,
     data,
     acceptors,
     isVouched,
     address,
   };
+}
+
+/** Why a node is no member here, for the moment or at all. */
+function refusalOf(node: string, keeper: EpochKeeper, why?: CertificateError): AetherError {
+  if (keeper.isRevoked(node)) {
+    return new AetherError(`node ${node} is revoked`, {
+      code: 'ERR_RING_REVOKED',
+      hint: 'its key is never let in again; start on an empty data folder with a new token',
+    });
+  }
+  return (keeper.isParticipant(node) ? why : undefined) ?? notMember(node);
 }
 
 export function removed(): LatticeError {
@@ -192,6 +232,13 @@ function checkOptions(options: RingOptions): void {
   const roles = options.roles ?? FOUNDER_ROLES;
   const { name = 'any', weight = defaultWeight(roles) } = options;
   checkFacts({ name, roles, weight, ...place(options) });
+  const { certificateLifeMs: lifeMs = CERTIFICATE_LIFE_MS } = options;
+  if (!(lifeMs >= CERTIFICATE_LIFE_MS_MIN && lifeMs <= CERTIFICATE_LIFE_MS_MAX)) {
+    throw new AetherError('the option certificateLifeMs is out of its range', {
+      code: 'ERR_RING_OPTION',
+      hint: `set it from ${CERTIFICATE_LIFE_MS_MIN} to ${CERTIFICATE_LIFE_MS_MAX}`,
+    });
+  }
   const { listen, join: peers = [], log } = options;
   if (listen !== NO_ADDRESS) return;
   if (peers.length > 0 && options.roles?.includes('voter')) {

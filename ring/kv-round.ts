@@ -58,6 +58,9 @@ export interface RoundsOptions {
   hedgeMs: number;
 }
 
+/** What is said between a node that is just joining and one that it is to speak with. */
+const EARLY: ReadonlySet<string> = new Set(['ERR_RING_NOT_MEMBER', 'ERR_RING_CERTIFICATE_NONE']);
+
 export class Rounds {
   readonly #options: RoundsOptions;
 
@@ -152,8 +155,7 @@ export class Rounds {
       answer = (await rpc.call(node, question.method, body, { timeoutMs })) as Answer | Misplaced;
     } catch (error) {
       const code = AetherError.is(error) ? error.code : 'ERR_INTERNAL';
-      // Such as a node that is just joining: whom it may speak with comes with the epoch.
-      if (code === 'ERR_RING_NOT_MEMBER') round.isEarly = true;
+      if (EARLY.has(code)) round.isEarly = true;
       else if (code !== 'ERR_RING_UNREACHABLE') question.lost?.();
       return { why: code };
     }

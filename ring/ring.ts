@@ -49,6 +49,8 @@ export interface MemberView {
   tier?: string;
   /** Workflow types whose code it has. */
   types?: readonly string[];
+  /** Number of the epoch under which its certificate was given; 0: it has none. */
+  certificateEpoch?: number;
   /** What led to its state. */
   why?: string;
   /** Names of the relays that lead to it; none: all can dial it. */
@@ -91,6 +93,8 @@ const PING = 'epoch.get';
 const UNANSWERED: ReadonlySet<string> = new Set(['ERR_RING_UNREACHABLE', 'ERR_RING_TIMEOUT']);
 /** How long a node that comes back asks for news before it serves with what it knows. */
 const REFRESH_TIMEOUT_MS = 2_000;
+/** How long a newcomer asks for its first certificate. */
+const CERTIFICATE_TIMEOUT_MS = 15_000;
 const REPLICAS = 3;
 /** As spec/id.ts writes them. */
 const NODE_ID = /\bn[a-z2-7]{52}\b/g;
@@ -161,7 +165,7 @@ export class Ring {
     this.#facts = {
       addresses: [address],
       protocol: [SWIM_VERSION, SWIM_VERSION],
-      certificateEpoch: keeper.number,
+      certificateEpoch: node.renewal.certificate?.epoch ?? 0,
     };
     const incarnation = store.incarnation() + 1;
     store.setIncarnation(incarnation);
@@ -291,6 +295,17 @@ export class Ring {
     this.#membership.setFacts(this.#facts);
   }
 
+  /**
+   * What this node shows of itself: good until when, by which epoch's issuers, and whether all to whom it is linked have
+   * heard of it. None: it is yet to be given one.
+   */
+  certificate(): { epoch: number; expiresSeconds: number; heard: boolean } | undefined {
+    const { certificate, isHeard } = this.#node.renewal;
+    if (certificate === undefined) return undefined;
+    const { epoch, expiresSeconds } = certificate;
+    return { epoch, expiresSeconds, heard: isHeard };
+  }
+
   /** What the transport has received, refused and dropped, and what is open now. */
   transport(): TransportCounts {
     return this.#node.peers.counts();
@@ -398,7 +413,7 @@ export class Ring {
   }
 
   async #start(addresses: string[]): Promise<void> {
-    const { peers, keeper, store } = this.#node;
+    const { peers, keeper, store, renewal } = this.#node;
     keeper.serve(peers);
     peers.serveGuests(JOIN, (body, from) => this.#admit(body, from));
     this.#serveChanges();
@@ -407,8 +422,14 @@ export class Ring {
       this.#reachability.review();
     });
     keeper.onChange((epoch) => this.#epochChanged(epoch));
-    this.#epochChanged(keeper.epoch);
+    renewal.onRenewed(({ epoch }) => {
+      this.#facts = { ...this.#facts, certificateEpoch: epoch };
+      this.#membership.setFacts(this.#facts);
+    });
     const hasServed = store.hasServed();
+    this.#setAddresses(keeper.epoch);
+    await this.#certify(hasServed);
+    this.#epochChanged(keeper.epoch);
     if (hasServed) {
       const news = [
         this.#greet(addresses),
@@ -426,6 +447,19 @@ export class Ring {
     if (!this.#isMember(epoch)) throw removed();
     if (!hasServed) store.setServed();
     this.#reachability.start();
+  }
+
+  /** To the others a node without a certificate is a guest; one that comes back may be the first of them all. */
+  async #certify(hasServed: boolean): Promise<void> {
+    const { renewal, log } = this.#node;
+    try {
+      await renewal.begin(hasServed ? REFRESH_TIMEOUT_MS : CERTIFICATE_TIMEOUT_MS);
+    } catch (error) {
+      if (!this.#isMember(this.epoch())) throw removed();
+      if (!hasServed) throw error;
+      const { code, message } = errorBody(error);
+      log.warn({ code }, `this node has no certificate that holds yet: ${message}`);
+    }
   }
 
   /** Looks for members where the user says they are. @throws AetherError ERR_LATTICE_MISMATCH. */
@@ -551,10 +585,9 @@ export class Ring {
     return epoch.members.some(({ id }) => id === this.id);
   }
 
-  #epochChanged(epoch: Epoch): void {
-    const { peers, keeper, store, log } = this.#node;
-    const { certificate } = keeper.signed as SignedEpoch;
-    this.#register.learn(certificate);
+  /** @returns who takes part, and where each was last. */
+  #setAddresses(epoch: Epoch): { id: string; address: string }[] {
+    const { peers, store } = this.#node;
     const known = store.addresses();
     const roster = participants(epoch).map(({ id, address }) => ({
       id,
@@ -563,7 +596,17 @@ export class Ring {
     for (const { id, address } of roster)
       peers.setAddress(id, ...(this.#membership.member(id)?.facts?.addresses ?? [address]));
     store.setAddresses(roster);
+    return roster;
+  }
+
+  #epochChanged(epoch: Epoch): void {
+    const { peers, keeper, renewal, log } = this.#node;
+    const { certificate } = keeper.signed as SignedEpoch;
+    this.#register.learn(certificate);
+    const roster = this.#setAddresses(epoch);
+    renewal.epochChanged();
     peers.reviewMembers();
+    for (const node of epoch.revoked) peers.drop(node, 'ERR_RING_REVOKED');
     this.#membership.setRoster(roster);
     if (!keeper.isParticipant(this.id))
       log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
@@ -713,8 +756,12 @@ export class Ring {
   }
 }
 
-function describedBy({ load, tier, types }: Described = {}): Described {
+function describedBy(
+  facts: Described & Pick<MemberView, 'certificateEpoch'> = {},
+): Described & Pick<MemberView, 'certificateEpoch'> {
+  const { load, tier, types, certificateEpoch } = facts;
   return {
+    ...(certificateEpoch === undefined ? {} : { certificateEpoch }),
     ...(load === undefined ? {} : { load }),
     ...(tier === undefined ? {} : { tier }),
     ...(types === undefined ? {} : { types }),

@@ -104,9 +104,10 @@ export function leaving(epoch: Epoch): EpochMember[] {
   return epoch.previous === undefined ? [] : absentFrom(epoch.members, epoch.previous);
 }
 
-/** Everybody whom the epoch lets take part: also who is about to leave. */
+/** Everybody whom the epoch lets take part: also who is about to leave, and nobody who is revoked. */
 export function participants(epoch: Epoch): EpochMember[] {
-  return [...epoch.members, ...leaving(epoch)];
+  const revoked = new Set(epoch.revoked);
+  return [...epoch.members, ...leaving(epoch)].filter(({ id }) => !revoked.has(id));
 }
 
 /** Who can become a voter: who can be dialled, and holds data for the lattice or was given the role. */

@@ -10,6 +10,7 @@
  */
 import { base32 } from '../../spec/id.ts';
 import { equal } from './canonical.ts';
+import type { Issuer } from './epoch.ts';
 import {
   CertificateError,
   decodeNodeCertificate,
@@ -22,13 +23,7 @@ import { keyTag, latticeTag } from './token.ts';
 
 const OVERLAP_MS = 300_000;
 
-/** A voter with the key that it signs certificates and tokens with. */
-export interface IssuerKey {
-  node: string;
-  key: Uint8Array;
-}
-
-interface Issuer extends IssuerKey {
+interface Signer extends Issuer {
   /** Unix milliseconds; infinite while the epoch lists it. */
   untilMs: number;
 }
@@ -36,19 +31,19 @@ interface Issuer extends IssuerKey {
 interface Shown {
   certificate: NodeCertificate;
   /** None: not known here (yet). */
-  issuer: Issuer | undefined;
+  issuer: Signer | undefined;
 }
 
 export class Standing {
   #lattice: Uint8Array | undefined;
   /** By the text of their tags. */
-  readonly #issuers = new Map<string, Issuer>();
+  readonly #issuers = new Map<string, Signer>();
   readonly #shown = new Map<string, Shown>();
 
   /** The issuers of the newest epoch. */
   setIssuers(
     lattice: string,
-    issuers: readonly IssuerKey[],
+    issuers: readonly Issuer[],
     isRevoked: (node: string) => boolean,
     nowMs: number,
   ): void {
@@ -136,14 +131,6 @@ export class Standing {
   /** Whether the issuer with this tag is one of the newest epoch. */
   isListed(issuer: Uint8Array): boolean {
     return this.#issuers.get(base32(issuer))?.untilMs === Number.POSITIVE_INFINITY;
-  }
-
-  /** When the next of those who stand does so no more, Unix milliseconds. */
-  nextEndMs(nowMs: number): number {
-    let endMs = Number.POSITIVE_INFINITY;
-    for (const shown of this.#shown.values())
-      if (isGood(shown, nowMs)) endMs = Math.min(endMs, endOf(shown));
-    return endMs;
   }
 
   /** S2 */

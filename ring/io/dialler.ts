@@ -23,6 +23,8 @@ export interface DiallerOptions {
   clock: Clock;
   limits: TransportLimits;
   hello(): Hello;
+  /** A peer says of itself what `hello` holds. @throws AetherError to refuse it. */
+  meet?(node: string, hello: Hello): void;
 }
 
 export class Dialler {
@@ -43,9 +45,9 @@ export class Dialler {
   async dial(address: string, lane: Lane, node?: string, signal?: AbortSignal): Promise<Dialled> {
     const options = this.#dialOptions(address, node, signal);
     const relay = relayOf(address);
-    if (relay === undefined || node === undefined) return dial(options, lane);
+    if (relay === undefined || node === undefined) return this.#met(await dial(options, lane));
     const inside = await this.tunnel(relay, { kind: 'tunnel', node }, options.signal);
-    return dial({ ...options, inside }, lane);
+    return this.#met(await dial({ ...options, inside }, lane));
   }
 
   /** A stream through the relay. @throws as `dial`. */
@@ -76,6 +78,16 @@ export class Dialler {
   /** Gives up what is under way. */
   close(): void {
     this.#stopping.abort();
+  }
+
+  #met(dialled: Dialled): Dialled {
+    try {
+      this.#options.meet?.(dialled.peer, dialled.hello);
+    } catch (error) {
+      dialled.socket.terminate();
+      throw error;
+    }
+    return dialled;
   }
 
   #dialOptions(address: string, node?: string, signal?: AbortSignal): DialOptions {

@@ -25,6 +25,7 @@ export class EpochKeeper {
   #signed: SignedEpoch | undefined;
   #epoch: Epoch | undefined;
   #participants: ReadonlySet<string> = new Set();
+  #revoked: ReadonlySet<string> = new Set();
   /** By node: the number it has heard by then. */
   readonly #offersUnderWay = new Map<string, Promise<number>>();
   readonly #offersWaiting = new Map<string, Promise<void>>();
@@ -60,6 +61,11 @@ export class EpochKeeper {
 
   get signed(): SignedEpoch | undefined {
     return this.#signed;
+  }
+
+  /** Whether the node was put out for good. */
+  isRevoked(node: string): boolean {
+    return this.#revoked.has(node);
   }
 
   /** Members, and who is about to leave. */
@@ -187,5 +193,6 @@ export class EpochKeeper {
     this.#signed = signed;
     this.#epoch = epoch;
     this.#participants = new Set(participants(epoch).map(({ id }) => id));
+    this.#revoked = new Set(epoch.revoked);
   }
 }

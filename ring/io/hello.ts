@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { base32, fromBase32 } from '../../spec/id.ts';
 
 export const SUBPROTOCOL = 'aether.1';
 
@@ -8,18 +9,29 @@ export interface Hello {
   lattice?: string;
   /** Number of the newest epoch it uses; 0 = none. */
   epoch: number;
+  /** Its certificate, core/node-certificate.ts; none: it is yet to be given one. */
+  certificate?: Uint8Array;
 }
 
 export function helloHeaders(hello: Hello): Record<string, string> {
-  const epoch = { 'aether-epoch': String(hello.epoch) };
-  return hello.lattice === undefined ? epoch : { ...epoch, 'aether-lattice': hello.lattice };
+  const { lattice, epoch, certificate } = hello;
+  return {
+    'aether-epoch': String(epoch),
+    ...(lattice === undefined ? {} : { 'aether-lattice': lattice }),
+    ...(certificate === undefined ? {} : { 'aether-certificate': base32(certificate) }),
+  };
 }
 
 export function parseHello(headers: IncomingHttpHeaders): Hello {
   const lattice = headers['aether-lattice'];
   const epoch = Number(headers['aether-epoch']);
+  const certificate = headers['aether-certificate'];
   return {
     ...(typeof lattice === 'string' ? { lattice } : {}),
     epoch: Number.isSafeInteger(epoch) ? epoch : 0,
+    // What is no base32 is shown as nothing, and refused as that.
+    ...(typeof certificate === 'string'
+      ? { certificate: fromBase32(certificate) ?? new Uint8Array() }
+      : {}),
   };
 }

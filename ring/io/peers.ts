@@ -4,7 +4,8 @@
  *
  * A peer that is no member of the epoch is a guest: it may ask for what `serveGuests` names and
  * nothing else, and must be a member before GUEST_TIMEOUT_MS is over. Membership is asked for at
- * every message, so a change of the epoch takes effect on links that are open already.
+ * every message, so a change of the epoch takes effect on links that are open already, and so does
+ * the end of a certificate. The same holds the other way: a guest is asked for nothing else.
  */
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../spec/clock.ts';
@@ -56,9 +57,16 @@ export interface PeersOptions {
   clock: Clock;
   log: Log;
   hello(): Hello;
+  /** Also by what it has shown of itself: who is none for the moment is a guest. */
   isMember(node: string): boolean;
+  /** Why a node is no member. */
+  refusal?(node: string): AetherError;
+  /** A peer says of itself what `hello` holds. @throws AetherError to refuse it. */
+  meet?(node: string, hello: Hello): void;
   /** A link to the peer has opened; `hello` is what it said of itself. */
   linkUp(node: string, hello: Hello): void;
+  /** The last link to the peer is gone. */
+  parted?(node: string): void;
   limits?: Partial<TransportLimits>;
 }
 
@@ -250,6 +258,10 @@ export class Peers implements Rpc {
     const link = await this.#within(options.timeoutMs, this.#connector.link(node, lane), () =>
       unreachable(node, 'no connection in time'),
     );
+    if (!this.#mayHear(node, method)) {
+      const { message: why, code } = this.#refusal(node);
+      throw new RpcError(why, { code, hint: 'nothing was sent; it may be in a moment' });
+    }
     const leftMs = startedMs + options.timeoutMs - this.#options.clock.monotonicMs();
     return this.#request(link, id, method, message, leftMs);
   }
@@ -286,16 +298,24 @@ export class Peers implements Rpc {
       return;
     }
     this.#connector.tryDirect(open);
-    if (!open.send(message)) this.#traffic.unsent.cast++;
+    this.#cast(open, message);
+  }
+
+  #cast(link: Link, message: Uint8Array): void {
+    if (!this.#options.isMember(link.peer) || !link.send(message)) this.#traffic.unsent.cast++;
   }
 
   async #castLater(node: string, message: Uint8Array): Promise<void> {
     try {
-      const link = await this.#connector.link(node, 'control');
-      if (!link.send(message)) this.#traffic.unsent.cast++;
+      this.#cast(await this.#connector.link(node, 'control'), message);
     } catch {
       this.#traffic.unsent.cast++;
     }
+  }
+
+  /** Nodes with an open control link. */
+  linked(): string[] {
+    return [...this.#links.keys()].filter((node) => this.#openLink(node, 'control') !== undefined);
   }
 
   /** Ends the links to a node; they are dialled again when they are needed. */
@@ -321,6 +341,14 @@ export class Peers implements Rpc {
     for (const link of closing) link.close(1001, 'the node stops');
     await Promise.all(closing.map((link) => link.closed));
     await this.#listener?.close();
+  }
+
+  #mayHear(node: string, method: string): boolean {
+    return this.#guestMethods.has(method) || this.#options.isMember(node);
+  }
+
+  #refusal(node: string): AetherError {
+    return this.#options.refusal?.(node) ?? notMember(node);
   }
 
   async #answerSelf(method: string, body: unknown, options: CallOptions): Promise<unknown> {
@@ -419,7 +447,8 @@ export class Peers implements Rpc {
         hint: 'give the address of a node of your own lattice, or start on an empty data folder',
       });
     }
-    if (lane !== 'control' && !this.#options.isMember(peer)) throw notMember(peer);
+    this.#options.meet?.(peer, hello);
+    if (lane !== 'control' && !this.#options.isMember(peer)) throw this.#refusal(peer);
   }
 
   #opened(socket: WebSocket, { hello, origin, ...whose }: Caller): void {
@@ -430,7 +459,7 @@ export class Peers implements Rpc {
     if (lane === 'control') this.#options.linkUp(peer, hello);
   }
 
-  #holdGuest(link: Link): void {
+  #holdGuest(link: Link): Guest {
     const guest: Guest = { link, origin: this.#origins.get(link) ?? '', calls: 0, messages: 0 };
     const oldest = this.#guestCrowd.add(guest, guest.origin);
     if (oldest !== undefined) {
@@ -448,6 +477,7 @@ export class Peers implements Rpc {
       this.#guestCrowd.delete(guest, guest.origin);
       this.#guests.delete(link);
     });
+    return guest;
   }
 
   #adopt(socket: WebSocket, whose: Whose): Link {
@@ -476,7 +506,10 @@ export class Peers implements Rpc {
   #down(link: Link, why: string): void {
     const links = this.#links.get(link.peer);
     links?.delete(link);
-    if (links?.size === 0) this.#links.delete(link.peer);
+    if (links?.size === 0) {
+      this.#links.delete(link.peer);
+      this.#options.parted?.(link.peer);
+    }
     for (const call of this.#calls.values()) {
       if (call.link !== link) continue;
       call.fail(
@@ -528,8 +561,10 @@ export class Peers implements Rpc {
 
   /** Ends the link to a guest that has said too much. */
   #isWearing(link: Link, { kind }: Message): boolean {
-    const guest = this.#guests.get(link);
-    if (guest === undefined) return false;
+    const held = this.#guests.get(link);
+    // Whom this node has called says what it was asked for.
+    if (held === undefined && !this.#origins.has(link)) return false;
+    const guest = held ?? this.#holdGuest(link);
     guest.messages++;
     if (kind === 'request') guest.calls++;
     if (guest.calls <= GUEST_CALLS_MAX && guest.messages <= GUEST_MESSAGES_MAX) return false;
@@ -549,7 +584,7 @@ export class Peers implements Rpc {
     this.#serving.set(from, serving);
     let reply: Uint8Array;
     try {
-      if (!this.#options.isMember(from) && !this.#guestMethods.has(method)) throw notMember(from);
+      if (!this.#mayHear(from, method)) throw this.#refusal(from);
       if (serving > SERVING_MAX) throw tooMany();
       const answer = await this.#handle(method, body, from);
       reply = encodeMessage({ kind: 'answer', id, body: answer });

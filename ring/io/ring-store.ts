@@ -59,6 +59,15 @@ export class RingStore {
     this.#setFact('lattice', lattice);
   }
 
+  /** What this node shows of itself: core/node-certificate.ts. */
+  nodeCertificate(): Uint8Array | undefined {
+    return this.#fact('node-certificate') as Uint8Array | undefined;
+  }
+
+  setNodeCertificate(certificate: Uint8Array): void {
+    this.#setFact('node-certificate', certificate);
+  }
+
   /** The newest epoch this node has used. */
   epoch(): SignedEpoch | undefined {
     const value = this.#value('epoch');

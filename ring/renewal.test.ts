@@ -1,0 +1,283 @@
+/** Certificates on real nodes: renewed in time, run out, with wrong clocks, and in the hands of others. */
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Test, test } from 'tap';
+import { nodeId } from '../spec/id.ts';
+import { silentLog } from '../spec/log.ts';
+import { systemClock } from '../spec/system-clock.ts';
+import type { Clock } from '../spec/clock.ts';
+import { decodeNodeCertificate } from './core/node-certificate.ts';
+import { mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { createCertificate } from './io/certificate.ts';
+import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
+import { Peers } from './io/peers.ts';
+import { RingStore } from './io/ring-store.ts';
+
+const swim = { probeIntervalMs: 200, ackTimeoutMs: 100, reconnectIntervalMs: 300 };
+const CALL = { timeoutMs: 5_000 };
+const LIFE_MS = 60_000;
+/** With what clocks may differ by. */
+const END_MS = LIFE_MS + 31_000;
+
+/** The time of day as the test says; all else is the machine's. */
+class WallClock implements Clock {
+  #aheadMs = 0;
+  readonly #sleepers = new Set<{ epochMs: number; wake: () => void }>();
+
+  nowMs(): number {
+    return Date.now() + this.#aheadMs;
+  }
+
+  monotonicMs(): number {
+    return systemClock.monotonicMs();
+  }
+
+  after(delayMs: number, wake: () => void): () => void {
+    return systemClock.after(delayMs, wake);
+  }
+
+  until(epochMs: number, wake: () => void): () => void {
+    const sleeper = { epochMs, wake };
+    this.#sleepers.add(sleeper);
+    return () => this.#sleepers.delete(sleeper);
+  }
+
+  jump(ms: number): void {
+    this.#aheadMs += ms;
+    for (const sleeper of this.#sleepers) {
+      if (sleeper.epochMs > this.nowMs()) continue;
+      this.#sleepers.delete(sleeper);
+      sleeper.wake();
+    }
+  }
+}
+
+function opener(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
+  const folder = t.testdir();
+  const rings = new Set<Ring>();
+  t.teardown(() => Promise.all([...rings].map((ring) => ring.close())));
+  return async (name, options) => {
+    const data = join(folder, name);
+    const ring = await Ring.open({ data, name, swim, certificateLifeMs: LIFE_MS, ...options });
+    rings.add(ring);
+    ring.rpc.serve('echo', (body) => body);
+    return ring;
+  };
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await pause(5);
+}
+
+const areWhole = (...rings: Ring[]): boolean =>
+  rings.every(
+    (ring) =>
+      ring.epoch().previous === undefined &&
+      ring.members().length === rings.length &&
+      ring.members().every(({ state }) => state === 'alive'),
+  );
+
+/** Every node calls every other. */
+async function echoes(...rings: Ring[]): Promise<void> {
+  for (const from of rings)
+    for (const to of rings) if (from !== to) await from.rpc.call(to.id, 'echo', 1, CALL);
+}
+
+const expiryOf = (ring: Ring): number => ring.certificate()?.expiresSeconds ?? 0;
+
+function kept(t: Test, name: string): Uint8Array {
+  const store = new RingStore(join(t.testdirName, name, 'ring.db'));
+  const certificate = store.nodeCertificate();
+  store.close();
+  return certificate as Uint8Array;
+}
+
+/** Somebody with a node's key, who keeps no rules. */
+function impostor(t: Test, key: SigningKey, lattice: string, certificate?: Uint8Array): Peers {
+  const peers = new Peers({
+    self: nodeId(key.publicKey),
+    key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
+    certificate: createCertificate(key),
+    clock: systemClock,
+    log: silentLog,
+    hello: () => ({ lattice, epoch: 1, ...(certificate === undefined ? {} : { certificate }) }),
+    isMember: () => true,
+    linkUp: () => {},
+  });
+  t.teardown(() => peers.close());
+  return peers;
+}
+
+test(
+  'certificates are renewed while links are open, without a gap',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const clock = new WallClock();
+    const a = await open('a', { clock });
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+    const b = await open('b', { clock, join: [a.address], token });
+    const c = await open('c', { clock, join: [b.address], token });
+    const rings = [a, b, c];
+    await until(() => areWhole(...rings));
+    await echoes(...rings);
+    const lost: string[] = [];
+    for (const ring of rings)
+      ring.onChange((change) => {
+        if (change.kind === 'member' && change.member.state !== 'alive')
+          lost.push(change.member.name);
+      });
+    // What the links began with runs out on the way.
+    for (let thirds = 2; thirds <= 8; thirds += 2) {
+      const before = rings.map(expiryOf);
+      clock.jump((LIFE_MS * 2) / 3 + 1_000);
+      await until(() => rings.every((ring, i) => expiryOf(ring) > (before[i] as number)));
+      await until(() => rings.every((ring) => ring.certificate()?.heard === true));
+      await echoes(...rings);
+    }
+    t.strictSame(lost, []);
+    const epochs = a.members().map(({ certificateEpoch }) => certificateEpoch);
+    t.ok(epochs.every((epoch) => epoch !== undefined && epoch >= 2 && epoch <= a.epoch().number));
+  },
+);
+
+test(
+  'a lattice whose certificates have all run out comes back by itself',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const clock = new WallClock();
+    const founder = await open('a', { clock });
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+    const others = [
+      await open('b', { clock, join: [founder.address], token }),
+      await open('c', { clock, join: [founder.address], token }),
+    ];
+    await until(() => areWhole(founder, ...others));
+    for (const ring of [founder, ...others]) await ring.close();
+    clock.jump(3 * 86_400_000);
+    // Those first who cannot help themselves.
+    const [b, c] = await Promise.all(['b', 'c'].map((name) => open(name, { clock })));
+    await t.rejects((b as Ring).rpc.call((c as Ring).id, 'echo', 1, CALL), {
+      code: 'ERR_RING_CERTIFICATE_EXPIRED',
+    });
+    const a = await open('a', { clock });
+    const rings = [a, b as Ring, c as Ring];
+    await until(() => areWhole(...rings));
+    await echoes(...rings);
+    for (const ring of rings) t.ok(expiryOf(ring) * 1_000 > clock.nowMs(), ring.name);
+  },
+);
+
+test(
+  'a node whose clock is wrong hears of it, and is back once it is right',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const own = new WallClock();
+    const heard: string[] = [];
+    const log = { ...silentLog, warn: (_: object, text: string) => heard.push(text) };
+    const a = await open('a');
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+    const b = await open('b', { clock: own, log, join: [a.address], token });
+    await until(() => areWhole(a, b));
+    own.jump(END_MS);
+    await until(() =>
+      heard.some((text) => text.includes(`the clock of node ${b.id} is 91 s ahead`)),
+    );
+    await t.rejects(b.rpc.call(a.id, 'echo', 1, CALL), { code: 'ERR_RING_CERTIFICATE_EXPIRED' });
+    own.jump(-END_MS);
+    await until(() => areWhole(a, b));
+    await echoes(a, b);
+
+    const late = new WallClock();
+    late.jump(-86_400_000);
+    await t.rejects(open('c', { clock: late, join: [a.address], token }), {
+      code: 'ERR_RING_CLOCK',
+      message: /86400 s behind/,
+    });
+  },
+);
+
+test(
+  'whose certificate has run out may renew it, and nothing else',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const clock = new WallClock();
+    const a = await open('a', { clock });
+    const token = mintJoinToken(join(t.testdirName, 'a'));
+    const b = await open('b', { clock, join: [a.address], token });
+    await until(() => areWhole(a, b));
+    await b.close();
+    const key = readKeyFile(join(t.testdirName, 'b', 'node.key'));
+    const shown = kept(t, 'b');
+
+    const member = impostor(t, key, a.lattice, shown);
+    member.setAddress(a.id, a.address);
+    t.equal(await member.call(a.id, 'echo', 1, CALL), 1, 'while it holds');
+    clock.jump(END_MS);
+    const expired = { code: 'ERR_RING_CERTIFICATE_EXPIRED' };
+    for (const method of ['echo', 'kv.read', 'join.relay', 'ring.leave', 'epoch.done'])
+      await t.rejects(member.call(a.id, method, 1, CALL), expired, `${method}, on the open link`);
+    t.equal(a.transport().open.guests, 1);
+    const renewed = await member.call(a.id, 'certificate.renew', { nowMs: clock.nowMs() }, CALL);
+    t.ok(decodeNodeCertificate(renewed).expiresSeconds * 1_000 > clock.nowMs());
+    await t.rejects(member.call(a.id, 'echo', 1, CALL), expired, 'it has not shown it');
+    await member.call(a.id, 'certificate.show', renewed, CALL);
+    t.equal(await member.call(a.id, 'echo', 1, CALL), 1);
+    await t.rejects(member.call(a.id, 'certificate.renew', null, CALL), {
+      code: 'ERR_RING_CERTIFICATE_MALFORMED',
+    });
+    await member.close();
+
+    const bare = impostor(t, key, a.lattice);
+    bare.setAddress(a.id, a.address);
+    await t.rejects(bare.call(a.id, 'echo', 1, CALL), { code: 'ERR_RING_CERTIFICATE_NONE' });
+    await bare.close();
+    const stale = impostor(t, key, a.lattice, shown);
+    stale.setAddress(a.id, a.address);
+    await t.rejects(stale.call(a.id, 'echo', 1, CALL), expired, 'on a new link');
+    t.ok(await stale.call(a.id, 'epoch.get', null, CALL));
+  },
+);
+
+test('a certificate in other hands opens nothing', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  const a = await open('a');
+  const token = mintJoinToken(join(t.testdirName, 'a'));
+  const b = await open('b', { join: [a.address], token });
+  await until(() => areWhole(a, b));
+  const stranger = openKeyFile(join(t.testdirName, 'stranger.key'));
+  const refusedAt = async (certificate: Uint8Array): Promise<string> => {
+    const peers = impostor(t, stranger, a.lattice, certificate);
+    try {
+      await peers.callAddress(a.address, 'epoch.get', null, CALL);
+      return 'heard';
+    } catch (error) {
+      return (error as { code: string }).code;
+    } finally {
+      await peers.close();
+    }
+  };
+  t.equal(await refusedAt(kept(t, 'b')), 'ERR_RING_CERTIFICATE_OTHER_NODE');
+  t.equal(await refusedAt(new Uint8Array([1, 2, 3])), 'ERR_RING_CERTIFICATE_MALFORMED');
+  const peers = impostor(t, stranger, a.lattice);
+  peers.setAddress(a.id, a.address);
+  await t.rejects(peers.call(a.id, 'certificate.renew', { nowMs: Date.now() }, CALL), {
+    code: 'ERR_RING_NOT_MEMBER',
+  });
+  await t.rejects(a.rpc.call(b.id, 'certificate.renew', { nowMs: Date.now() }, CALL), {
+    code: 'ERR_RING_NOT_ISSUER',
+  });
+  await t.rejects(a.rpc.call(b.id, 'certificate.show', kept(t, 'b'), CALL), {
+    code: 'ERR_RING_CERTIFICATE_OTHER_NODE',
+  });
+  await echoes(a, b);
+});
+
+test('the life of certificates has a range', { timeout: 60_000 }, async (t) => {
+  const open = opener(t);
+  for (const certificateLifeMs of [59_999, 7 * 86_400_000 + 1, Number.NaN])
+    await t.rejects(open('a', { certificateLifeMs }), { code: 'ERR_RING_OPTION' });
+});

@@ -1,0 +1,254 @@
+/**
+ * This node's own certificate: asked for, renewed in the last third of its life, shown.
+ *
+ * N1  A node shows a new certificate on every link that is open, and those who have not heard it are told again, so that
+ *     links go on: they have the last third of its life for it.
+ * N2  It asks again at once when the issuer of its certificate is none of the epoch any more.
+ * N3  An issuer signs its own: a lattice whose certificates have all run out comes back by itself.
+ */
+import type { Clock } from '../spec/clock.ts';
+import { AetherError, errorBody } from '../spec/error.ts';
+import type { Log } from '../spec/log.ts';
+import { type Random, shuffled } from '../spec/random.ts';
+import type { CertificateIssuer } from './certificate-issuer.ts';
+import { CertificateError, isToBeRenewed, type NodeCertificate } from './core/node-certificate.ts';
+import type { Standing } from './core/standing.ts';
+import type { EpochKeeper } from './io/epoch-keeper.ts';
+import type { Peers } from './io/peers.ts';
+import type { RingStore } from './io/ring-store.ts';
+
+const RENEW = 'certificate.renew';
+const SHOW = 'certificate.show';
+const CALL_TIMEOUT_MS = 5_000;
+const RETRY_MS = 500;
+const RETRY_MS_MAX = 60_000;
+/** Clocks jump and machines sleep: what is due is looked for this often at least. */
+const CHECK_MS = 30_000;
+/** For each member: an issuer gives a certificate in less. */
+const SPREAD_MS = 5;
+
+export interface RenewalOptions {
+  peers: Peers;
+  keeper: EpochKeeper;
+  store: RingStore;
+  standing: Standing;
+  certificates: CertificateIssuer;
+  clock: Clock;
+  random: Random;
+  log: Log;
+}
+
+export class Renewal {
+  readonly #options: RenewalOptions;
+  #encoded: Uint8Array | undefined;
+  #renewed: (certificate: NodeCertificate) => void = () => {};
+  /** Peers that have not heard of the newest certificate. */
+  #unshown = new Set<string>();
+  #failure: AetherError | undefined;
+  #failures = 0;
+  #isAtWork = false;
+  #cancel: () => void = () => {};
+  #cancelReview: () => void = () => {};
+  #isOver = false;
+  readonly #waiting = new Set<() => void>();
+
+  /** @param options the store's certificate is shown to `standing`, and may have run out. */
+  constructor(options: RenewalOptions) {
+    this.#options = options;
+    const { store, peers, standing, clock } = options;
+    this.#judge();
+    const kept = store.nodeCertificate();
+    if (kept === undefined) return;
+    standing.show(peers.self, kept, clock.nowMs());
+    this.#encoded = kept;
+  }
+
+  /** What this node shows; it may have run out. */
+  get encoded(): Uint8Array | undefined {
+    return this.#encoded;
+  }
+
+  get certificate(): NodeCertificate | undefined {
+    return this.#options.standing.certificate(this.#options.peers.self);
+  }
+
+  /** All to whom this node is linked have heard of the newest. */
+  get isHeard(): boolean {
+    return this.#unshown.size === 0;
+  }
+
+  onRenewed(renewed: (certificate: NodeCertificate) => void): void {
+    this.#renewed = renewed;
+  }
+
+  /**
+   * Gives certificates, hears of others', and sees to this node's own from now on. Over once that holds, or the time is over;
+   * it is gone on with all the same.
+   *
+   * @throws AetherError what was last in the way, when none holds by then.
+   */
+  async begin(patienceMs: number): Promise<void> {
+    const { peers, keeper, standing, certificates, clock } = this.#options;
+    this.#judge();
+    peers.serveGuests(RENEW, (body, from) => certificates.issue(from, body));
+    peers.serveGuests(SHOW, (body, from) => standing.show(from, body, clock.nowMs()));
+    const late = new AbortController();
+    const cancel = clock.after(patienceMs, () => {
+      late.abort();
+      for (const wake of this.#waiting) wake();
+    });
+    this.review();
+    // Waiting sets no clock.
+    const isOver = (): boolean =>
+      this.#isOver ||
+      late.signal.aborted ||
+      this.#failure?.code === 'ERR_RING_CLOCK' ||
+      !keeper.isParticipant(peers.self);
+    while (!this.#holds() && !isOver()) await new Promise<void>((wake) => this.#waiting.add(wake));
+    this.#waiting.clear();
+    cancel();
+    if (!this.#holds() && this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** The epoch is another. All members may have to ask for a certificate now: one after the other. */
+  epochChanged(): void {
+    const { clock, keeper, random } = this.#options;
+    this.#judge();
+    this.#cancelReview();
+    const delayMs = this.#holds() ? random.next() * keeper.epoch.members.length * SPREAD_MS : 0;
+    if (this.#isDue()) this.#cancelReview = clock.after(delayMs, () => this.review());
+  }
+
+  /** Looks at once whether anything is due: the time may be another. */
+  review(): void {
+    if (!this.#isAtWork && !this.#isOver) void this.#work();
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    this.#cancel();
+    this.#cancelReview();
+    for (const wake of this.#waiting) wake();
+  }
+
+  async #work(): Promise<void> {
+    this.#isAtWork = true;
+    this.#cancel();
+    if (this.#isDue()) await this.#renew();
+    if (this.#unshown.size > 0) await this.#show();
+    if (this.#isDue() || this.#unshown.size > 0) this.#failures++;
+    else this.#failures = 0;
+    this.#isAtWork = false;
+    for (const wake of this.#waiting) wake();
+    if (!this.#isOver) this.#wait();
+  }
+
+  #wait(): void {
+    const { clock } = this.#options;
+    const backoffMs = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** this.#failures);
+    const delayMs = this.#isDue() || this.#unshown.size > 0 ? backoffMs : CHECK_MS;
+    const { issuedSeconds = 0, expiresSeconds = 0 } = this.certificate ?? {};
+    const dueMs = (issuedSeconds + ((expiresSeconds - issuedSeconds) * 2) / 3) * 1_000;
+    const cancels = [clock.after(delayMs, () => this.review())];
+    // It may come sooner than that, and a clock may jump there.
+    if (!this.#isDue()) {
+      const wake = (): void => this.review();
+      cancels.push(
+        clock.until?.(dueMs, wake) ?? clock.after(Math.max(0, dueMs - clock.nowMs()), wake),
+      );
+    }
+    this.#cancel = () => {
+      for (const cancel of cancels) cancel();
+    };
+  }
+
+  #judge(): void {
+    const { keeper, standing, clock } = this.#options;
+    if (keeper.number === 0) return;
+    const { lattice, issuers } = keeper.epoch;
+    standing.setIssuers(lattice, issuers, (node) => keeper.isRevoked(node), clock.nowMs());
+  }
+
+  #holds(): boolean {
+    const { standing, peers, clock } = this.#options;
+    return standing.holds(peers.self, clock.nowMs());
+  }
+
+  #isDue(): boolean {
+    const { standing, clock } = this.#options;
+    const { certificate } = this;
+    if (certificate === undefined || !this.#holds()) return true;
+    const isOfIssuer = standing.isListed(certificate.issuer); // N2
+    return !isOfIssuer || isToBeRenewed(certificate, clock.nowMs());
+  }
+
+  async #renew(): Promise<void> {
+    const { peers, keeper, log } = this.#options;
+    for (const node of this.#issuers()) {
+      try {
+        this.#take(await this.#ask(node));
+        return;
+      } catch (error) {
+        if (this.#isOver) return;
+        const { code, message } = errorBody(error);
+        if (message !== this.#failure?.message)
+          log[this.#holds() ? 'info' : 'warn'](
+            { issuer: node, code },
+            `no certificate of it: ${message}`,
+          );
+        this.#failure = AetherError.is(error) ? error : undefined;
+        // It may know why: that this node is out.
+        if (code === 'ERR_RING_NOT_MEMBER') await keeper.learn(peers, node, keeper.number + 1);
+        if (node === peers.self) log.error({ error }, 'this issuer cannot sign for itself');
+      }
+    }
+  }
+
+  /** Ids of the issuers: this node if it is one, then the others in any order. */
+  #issuers(): string[] {
+    const { peers, keeper, random } = this.#options;
+    const nodes = new Set(keeper.epoch.issuers.map(({ node }) => node));
+    const isIssuer = nodes.delete(peers.self);
+    return [...(isIssuer ? [peers.self] : []), ...shuffled(random, [...nodes])]; // N3
+  }
+
+  async #ask(node: string): Promise<unknown> {
+    const { peers, certificates, clock } = this.#options;
+    const body = { nowMs: clock.nowMs() };
+    if (node === peers.self) return certificates.issue(node, body);
+    return peers.call(node, RENEW, body, { timeoutMs: CALL_TIMEOUT_MS });
+  }
+
+  #take(encoded: unknown): void {
+    const { peers, store, standing, clock, log } = this.#options;
+    const nowMs = clock.nowMs();
+    standing.show(peers.self, encoded, nowMs);
+    const refusal = standing.refusal(peers.self, nowMs);
+    const { certificate } = this;
+    if (refusal !== undefined || certificate === undefined)
+      throw refusal ?? new CertificateError('none');
+    this.#encoded = encoded as Uint8Array;
+    store.setNodeCertificate(this.#encoded);
+    this.#failure = undefined;
+    this.#unshown = new Set(peers.linked());
+    log.debug({ epoch: certificate.epoch }, 'this node has a new certificate');
+    this.#renewed(certificate);
+  }
+
+  /** N1 */
+  async #show(): Promise<void> {
+    const { peers, log } = this.#options;
+    const linked = new Set(peers.linked());
+    const shown = [...this.#unshown].map(async (node) => {
+      try {
+        // Whoever is linked anew has seen it in our hello.
+        if (linked.has(node))
+          await peers.call(node, SHOW, this.#encoded, { timeoutMs: CALL_TIMEOUT_MS });
+        this.#unshown.delete(node);
+      } catch (error) {
+        log.debug({ node, error: errorBody(error) }, 'the new certificate was not heard');
+      }
+    });
+    await Promise.all(shown);
+  }
+}
