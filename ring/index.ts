@@ -24,11 +24,6 @@ export {
   UnknownOutcomeError,
 } from './kv-errors.ts';
 export { mintJoinToken, type MintOptions } from './mint.ts';
-export {
-  type MemberTrail,
-  type MemberView,
-  type PendingChange,
-  Ring,
-  type RingChange,
-} from './ring.ts';
+export type { MemberTrail, MemberView } from './member-view.ts';
+export { type PendingChange, Ring, type RingChange } from './ring.ts';
 export { type CallOptions, type Rpc, RpcError, type RpcHandler } from './rpc.ts';

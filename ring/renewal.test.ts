@@ -148,7 +148,7 @@ test(
     const open = opener(t);
     const clock = new WallClock();
     const founder = await open('a', { clock });
-    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2, roles: ['compute'] });
     const others = [
       await open('b', { clock, join: [founder.address], token }),
       await open('c', { clock, join: [founder.address], token }),

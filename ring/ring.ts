@@ -8,14 +8,12 @@ import type { Epoch, EpochMember } from './core/epoch.ts';
 import { EpochChangeError, joining, leaving, participants } from './core/epoch-change.ts';
 import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
-import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
 import { type JoinRequest, toJoinRequest } from './core/token.ts';
-import type { RelayCandidate } from './core/relay-choice.ts';
-import { isDialable, relayOf } from './core/ways.ts';
+import { isDialable } from './core/ways.ts';
 import { IdentityError } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
 import { Membership } from './io/membership.ts';
@@ -23,48 +21,11 @@ import type { TransportCounts } from './io/peers.ts';
 import { Reachability } from './io/reachability.ts';
 import { KeyValueStore } from './kv.ts';
 import { JOIN } from './join.ts';
+import { type Described, type MemberTrail, type MemberView, MemberViews } from './member-view.ts';
 import { CHANGE_TIMEOUT_MS, Proposer } from './proposer.ts';
 import { RegisterNode } from './register.ts';
 import { type Rpc, RpcError } from './rpc.ts';
 import { Steward } from './steward.ts';
-
-/** A member as this node sees it. */
-export interface MemberView {
-  id: string;
-  name: string;
-  address: string;
-  state: MemberState;
-  /** 0: not heard of since this node started. */
-  incarnation: number;
-  zone?: string;
-  region?: string;
-  roles: string[];
-  weight: number;
-  /** Share of the ring, 0 to 1. */
-  ownership: number;
-  rttMs?: number;
-  /** How busy it is: 0 idle, 1 full. */
-  load?: number;
-  /** How its traffic is carried. */
-  tier?: string;
-  /** Workflow types whose code it has. */
-  types?: readonly string[];
-  /** Number of the epoch under which its certificate was given; 0: it has none. */
-  certificateEpoch?: number;
-  /** What led to its state. */
-  why?: string;
-  /** Names of the relays that lead to it; none: all can dial it. */
-  relays?: readonly string[];
-  /** Of these, the one by which this node speaks with it now; none: directly. */
-  via?: string;
-}
-
-/** A member as this node sees it, and how it came to see it so. */
-export interface MemberTrail {
-  member: MemberView;
-  /** What was noted when, the oldest first; at most the last sixteen. `atMs`: Unix milliseconds. */
-  trail: { atMs: number; text: string }[];
-}
 
 /** What the epoch waits for: ids of who comes, who goes, and who is to hold another part of the ring. */
 export interface PendingChange {
@@ -72,9 +33,6 @@ export interface PendingChange {
   leaving: string[];
   reweighted: string[];
 }
-
-/** What a node tells the others of itself while it runs. */
-export type Described = Pick<MemberView, 'load' | 'tier' | 'types'>;
 
 export type RingChange =
   | { kind: 'member'; member: MemberView; before: MemberState | undefined }
@@ -96,9 +54,6 @@ const REFRESH_TIMEOUT_MS = 2_000;
 /** How long a newcomer asks for its first certificate. */
 const CERTIFICATE_TIMEOUT_MS = 15_000;
 const REPLICAS = 3;
-/** As spec/id.ts writes them. */
-const NODE_ID = /\bn[a-z2-7]{52}\b/g;
-
 export class Ring {
   readonly id: string;
   readonly name: string;
@@ -110,6 +65,7 @@ export class Ring {
   readonly #node: Assembly;
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
+  readonly #views: MemberViews;
   readonly #register: RegisterNode<Uint8Array>;
   readonly #proposer: Proposer;
   readonly #steward: Steward;
@@ -120,7 +76,6 @@ export class Ring {
   readonly #stopping = new AbortController();
   /** The other nodes have heard of the newest epoch that this node made. */
   #isSpread: Promise<void> = Promise.resolve();
-  #placement: { epoch: Epoch; ring: HashRing } | undefined;
   #isLeaving = false;
   #closing: Promise<void> | undefined;
 
@@ -131,7 +86,14 @@ export class Ring {
     this.id = peers.self;
     this.address = address;
     this.lattice = keeper.epoch.lattice;
-    this.name = this.#nameOf(this.id);
+    this.#views = new MemberViews({
+      self: this.id,
+      clock,
+      epoch: () => keeper.epoch,
+      member: (id) => this.#membership.member(id),
+      via: (id) => peers.via(id),
+    });
+    this.name = this.#views.nameOf(this.id);
     this.rpc = peers;
     this.kv = new KeyValueStore({
       rpc: peers,
@@ -196,7 +158,7 @@ export class Ring {
         random,
         log,
         address: isDialable(address) ? address : undefined,
-        candidates: () => this.#relayCandidates(),
+        candidates: () => this.#views.relayCandidates(),
         announce: (addresses) => {
           this.#facts = { ...this.#facts, addresses };
           this.#membership.setFacts(this.#facts);
@@ -234,25 +196,12 @@ export class Ring {
 
   /** Members of the epoch, this node first; also who is about to leave. */
   members(): MemberView[] {
-    const epoch = this.epoch();
-    const ownership = this.#ring(epoch).ownership();
-    const own = (member: EpochMember): number => (member.id === this.id ? 0 : 1);
-    return participants(epoch)
-      .toSorted((a, b) => own(a) - own(b))
-      .map((member) => this.#view(member, ownership.get(member.id) ?? 0));
+    return this.#views.all();
   }
 
   /** @returns what led to the state in which this node sees the member; undefined: it is none. */
   why(node: string): MemberTrail | undefined {
-    const member = this.members().find(({ id }) => id === node);
-    if (member === undefined) return undefined;
-    const { clock } = this.#node;
-    const bootedMs = clock.nowMs() - clock.monotonicMs();
-    const trail = (this.#membership.member(node)?.trail ?? []).map(({ atMs, text }) => ({
-      atMs: Math.round(bootedMs + atMs),
-      text: this.#named(text),
-    }));
-    return { member, trail };
+    return this.#views.trail(node);
   }
 
   /** @returns what the epoch waits for; undefined: it is settled. */
@@ -269,7 +218,7 @@ export class Ring {
 
   /** Ids of the nodes that own the key, in the order of preference; who is alive does not matter. */
   owners(key: string, replicas: number = REPLICAS): string[] {
-    return this.#ring(this.epoch()).owners(key, replicas);
+    return this.#views.ring().owners(key, replicas);
   }
 
   /** False when membership takes the node for dead or gone: a hint. A suspect counts as alive. */
@@ -369,7 +318,7 @@ export class Ring {
       });
     }
     if (this.isAlive(node) || (await this.#answers(node))) {
-      throw new EpochChangeError(`node ${this.#nameOf(node)} is alive`, {
+      throw new EpochChangeError(`node ${this.#views.nameOf(node)} is alive`, {
         code: 'ERR_RING_NODE_ALIVE',
         hint: 'let it leave by itself: aether node leave; or stop it, and wait until it is dead',
       });
@@ -660,7 +609,7 @@ export class Ring {
 
   #memberChanged(member: SwimMember, before: MemberState | undefined): void {
     const { id, state, incarnation, address } = member;
-    const { keeper, peers, store, log } = this.#node;
+    const { peers, store, log } = this.#node;
     if (incarnation > 0) {
       peers.setAddress(id, ...(member.facts?.addresses ?? [address]));
       store.setAddresses([{ id, address }]);
@@ -671,62 +620,8 @@ export class Ring {
       this.#steward.look();
       this.#reachability.review();
     }
-    const entry = participants(keeper.epoch).find((each) => each.id === id);
-    if (entry === undefined) return;
-    const share = this.#ring(keeper.epoch).ownership().get(id) ?? 0;
-    this.#emit({ kind: 'member', member: this.#view(entry, share), before });
-  }
-
-  #view(entry: EpochMember, ownership: number): MemberView {
-    const { tokens: _, ...facts } = entry;
-    const member = this.#membership.member(entry.id);
-    const relays = member?.facts?.addresses.flatMap((address) => relayOf(address) ?? []) ?? [];
-    const via = this.#node.peers.via(entry.id);
-    const why = member?.trail.at(-1)?.text;
-    return {
-      ...facts,
-      address: member?.address ?? entry.address,
-      state: member?.state ?? 'suspect',
-      incarnation: member?.incarnation ?? 0,
-      ownership,
-      ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
-      ...describedBy(member?.facts),
-      ...(why === undefined ? {} : { why: this.#named(why) }),
-      ...(relays.length === 0 ? {} : { relays: relays.map((id) => this.#nameOf(id)) }),
-      ...(via === undefined ? {} : { via: this.#nameOf(via) }),
-    };
-  }
-
-  #relayCandidates(): RelayCandidate[] {
-    return participants(this.epoch()).flatMap(({ id, roles, zone, region }) => {
-      const { state, facts, rttMs } = this.#membership.member(id) ?? {};
-      const isUsable = id !== this.id && state === 'alive' && facts?.addresses.every(isDialable);
-      if (isUsable !== true) return [];
-      return [
-        {
-          id,
-          roles,
-          ...(zone === undefined ? {} : { zone }),
-          ...(region === undefined ? {} : { region }),
-          ...(rttMs === undefined ? {} : { rttMs }),
-        },
-      ];
-    });
-  }
-
-  /** With names instead of ids. */
-  #named(text: string): string {
-    return text.replaceAll(NODE_ID, (id) => this.#nameOf(id));
-  }
-
-  #nameOf(id: string): string {
-    return participants(this.epoch()).find((member) => member.id === id)?.name ?? id;
-  }
-
-  #ring(epoch: Epoch): HashRing {
-    if (this.#placement?.epoch !== epoch)
-      this.#placement = { epoch, ring: new HashRing(epoch.members) };
-    return this.#placement.ring;
+    const view = this.#views.of(id);
+    if (view !== undefined) this.#emit({ kind: 'member', member: view, before });
   }
 
   #emit(change: RingChange): void {
@@ -754,18 +649,6 @@ export class Ring {
       look();
     });
   }
-}
-
-function describedBy(
-  facts: Described & Pick<MemberView, 'certificateEpoch'> = {},
-): Described & Pick<MemberView, 'certificateEpoch'> {
-  const { load, tier, types, certificateEpoch } = facts;
-  return {
-    ...(certificateEpoch === undefined ? {} : { certificateEpoch }),
-    ...(load === undefined ? {} : { load }),
-    ...(tier === undefined ? {} : { tier }),
-    ...(types === undefined ? {} : { types }),
-  };
 }
 
 /** The disk of a voter is older than what it has said to others. It votes no more, and nothing was changed. */
