@@ -1,31 +1,23 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { uptime } from 'node:os';
-import { join } from 'node:path';
 import { AetherError, errorBody } from '../spec/error.ts';
+import { type DiskError, EpochChanges } from './changes.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
-import { everyVoter, spares } from './core/configuration.ts';
+import { spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
 import { EpochChangeError, joining, leaving, participants } from './core/epoch-change.ts';
-import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
-import { type JoinRequest, toJoinRequest } from './core/token.ts';
 import { isDialable } from './core/ways.ts';
-import { IdentityError } from './io/certificate.ts';
-import { openKeyFile } from './io/keys.ts';
 import { Membership } from './io/membership.ts';
 import type { TransportCounts } from './io/peers.ts';
 import { Reachability } from './io/reachability.ts';
 import { KeyValueStore } from './kv.ts';
-import { JOIN } from './join.ts';
 import { type Described, type MemberTrail, type MemberView, MemberViews } from './member-view.ts';
-import { CHANGE_TIMEOUT_MS, Proposer } from './proposer.ts';
-import { RegisterNode } from './register.ts';
-import { type Rpc, RpcError } from './rpc.ts';
-import { Steward } from './steward.ts';
+import type { Rpc } from './rpc.ts';
 
 /** What the epoch waits for: ids of who comes, who goes, and who is to hold another part of the ring. */
 export interface PendingChange {
@@ -38,17 +30,11 @@ export type RingChange =
   | { kind: 'member'; member: MemberView; before: MemberState | undefined }
   | { kind: 'epoch'; epoch: Epoch }
   /** The machine was asleep: what this node held for a time, it may hold no more. */
-  | { kind: 'slept' };
+  | { kind: 'slept' }
+  /** The lattice has found this node's disk to be an old one; the ring closes. */
+  | { kind: 'refused'; error: DiskError };
 
-const RELAY = 'join.relay';
-const DONE = 'epoch.done';
-const ISSUER = 'voter.issuer';
-/** A node that answers at all does so within this. */
-const PING_TIMEOUT_MS = 2_000;
 const RETRY_MS = 500;
-/** Any call will do: an answer that refuses is one. */
-const PING = 'epoch.get';
-const UNANSWERED: ReadonlySet<string> = new Set(['ERR_RING_UNREACHABLE', 'ERR_RING_TIMEOUT']);
 /** How long a node that comes back asks for news before it serves with what it knows. */
 const REFRESH_TIMEOUT_MS = 2_000;
 /** How long a newcomer asks for its first certificate. */
@@ -66,16 +52,12 @@ export class Ring {
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
   readonly #views: MemberViews;
-  readonly #register: RegisterNode<Uint8Array>;
-  readonly #proposer: Proposer;
-  readonly #steward: Steward;
+  readonly #changes: EpochChanges;
   readonly #reachability: Reachability;
   #facts: OwnFacts;
   readonly #listeners = new Set<(change: RingChange) => void>();
   readonly #waiting = new Set<(error?: Error) => void>();
   readonly #stopping = new AbortController();
-  /** The other nodes have heard of the newest epoch that this node made. */
-  #isSpread: Promise<void> = Promise.resolve();
   #isLeaving = false;
   #closing: Promise<void> | undefined;
 
@@ -103,27 +85,14 @@ export class Ring {
       clock,
       isAlive: (id) => this.isAlive(id),
     });
-    const isGone = (id: string): boolean => !this.isAlive(id);
-    this.#register = this.#openRegister();
-    this.#proposer = new Proposer({
-      register: this.#register,
-      clock,
-      log,
-      isGone,
-      canDial: (id, at) => peers.reaches(id, at),
-    });
-    this.#steward = new Steward({
-      self: this.id,
-      register: this.#register,
-      proposer: this.#proposer,
-      clock,
-      log,
-      epoch: () => keeper.epoch,
-      isGone,
-      answers: (id) => this.#answers(id),
-      issuerOf: async (id) =>
-        (await peers.call(id, ISSUER, null, { timeoutMs: PING_TIMEOUT_MS })) as Uint8Array,
-    });
+    this.#changes = held.adopt(
+      new EpochChanges({
+        node,
+        isAlive: (id) => this.isAlive(id),
+        refused: (error) => this.#refused(error),
+      }),
+      (changes) => changes.close(),
+    );
     this.#facts = {
       addresses: [address],
       protocol: [SWIM_VERSION, SWIM_VERSION],
@@ -280,8 +249,7 @@ export class Ring {
    * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
    */
   async setWeight(node: string, weight: number): Promise<void> {
-    await this.#proposer.weigh(node, weight);
-    this.#steward.look();
+    await this.#changes.weigh(node, weight);
     const isSo = (member: EpochMember): boolean => member.id !== node || member.weight === weight;
     await this.#until((epoch) => epoch.previous === undefined && epoch.members.every(isSo));
   }
@@ -295,9 +263,8 @@ export class Ring {
    * is unknown.
    */
   async leave(): Promise<void> {
-    await this.#proposer.leave(this.id);
+    await this.#changes.leave();
     this.#isLeaving = true;
-    this.#steward.look();
     await this.#untilOut(this.id);
     await this.close();
   }
@@ -306,25 +273,18 @@ export class Ring {
    * Removes a node that is gone for good: the others take over what it held, and it never comes back. Fulfilled
    * once they have.
    *
-   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_UNKNOWN_NODE; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
+   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_NODE_NOT_FOUND; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
    * another node is gone that would have to take over a part: nothing was changed.
    * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
    */
   async remove(node: string): Promise<void> {
     if (!participants(this.epoch()).some(({ id }) => id === node)) {
       throw new EpochChangeError(`the lattice has no member ${node}`, {
-        code: 'ERR_RING_UNKNOWN_NODE',
+        code: 'ERR_RING_NODE_NOT_FOUND',
         hint: 'aether ring status lists the members',
       });
     }
-    if (this.isAlive(node) || (await this.#answers(node))) {
-      throw new EpochChangeError(`node ${this.#views.nameOf(node)} is alive`, {
-        code: 'ERR_RING_NODE_ALIVE',
-        hint: 'let it leave by itself: aether node leave; or stop it, and wait until it is dead',
-      });
-    }
-    await this.#proposer.remove(node);
-    this.#steward.look();
+    await this.#changes.remove(node);
     await this.#untilOut(node);
   }
 
@@ -355,8 +315,6 @@ export class Ring {
 
   async #close(): Promise<void> {
     this.#stopping.abort();
-    this.#steward.close();
-    this.#proposer.close();
     for (const wake of this.#waiting) wake(closed());
     await this.#held.disposeAsync();
   }
@@ -364,8 +322,7 @@ export class Ring {
   async #start(addresses: string[]): Promise<void> {
     const { peers, keeper, store, renewal } = this.#node;
     keeper.serve(peers);
-    peers.serveGuests(JOIN, (body, from) => this.#admit(body, from));
-    this.#serveChanges();
+    this.#changes.serve();
     peers.onLinkDown((node) => {
       this.#membership.linkLost(node);
       this.#reachability.review();
@@ -383,11 +340,11 @@ export class Ring {
       const news = [
         this.#greet(addresses),
         keeper.refresh(peers, REFRESH_TIMEOUT_MS),
-        this.#untilStanding(),
+        this.#changes.registered(),
       ];
       await Promise.race([Promise.all(news), this.#pause(REFRESH_TIMEOUT_MS)]);
     }
-    if (this.#register.standing === 'refused') throw diskOld();
+    this.#changes.checkDisk();
     // Who comes or goes waits for the end of that; who comes back has nothing to wait for, and
     // voters may be down.
     const epoch = await this.#until(
@@ -427,106 +384,10 @@ export class Ring {
     await Promise.all(greeted);
   }
 
-  /** What other members ask of a node that changes the epoch. */
-  #serveChanges(): void {
-    const { peers, data } = this.#node;
-    peers.serve(RELAY, (body) => this.#admitHere(toJoinRequest(body)));
-    peers.onCast(DONE, (body, from) => this.#steward.report(from, Number(body)));
-    peers.serve(ISSUER, () => openKeyFile(join(data, 'issuer.key')).publicKey);
-  }
-
-  /** Lets a node in, by way of the first voter: one that takes all joins admits those who wait together. */
-  async #admit(body: unknown, from: string): Promise<SignedEpoch> {
-    const request = toJoinRequest(body);
-    if (request.node !== from) {
-      throw new IdentityError('a node asks to join in the name of another', {
-        hint: 'a node joins with its own key',
-      });
-    }
-    const first = this.epoch().voters.find((node) => node === this.id || this.isAlive(node));
-    if (first === undefined || first === this.id) return this.#admitHere(request);
-    try {
-      const timeoutMs = CHANGE_TIMEOUT_MS;
-      return toSignedEpoch(await this.rpc.call(first, RELAY, request, { timeoutMs }));
-    } catch (error) {
-      if (!(error instanceof RpcError)) throw error;
-      // Asked once more: whether that one has done it is found out so.
-      return this.#admitHere(request);
-    }
-  }
-
-  async #admitHere(request: JoinRequest): Promise<SignedEpoch> {
-    await this.#proposer.join(request);
-    // The newcomer calls them as soon as it has our answer: they should know it by then.
-    await this.#isSpread;
-    return this.#node.keeper.signed as SignedEpoch;
-  }
-
-  #openRegister(): RegisterNode<Uint8Array> {
-    const { peers, keeper, key, acceptors, isVouched, clock, random, log } = this.#node;
-    const { founder, certificate } = keeper.signed as SignedEpoch;
-    const { value, ...known } = certificate;
-    return this.#held.adopt(
-      new RegisterNode<Uint8Array>({
-        group: epochGroup(this.lattice),
-        peers,
-        store: acceptors,
-        clock,
-        random,
-        log,
-        known: { ...known, state: value },
-        isVouched,
-        sign: (message) => key.sign(message),
-        isRecord: isEpochRecord,
-        standingChanged: () => this.#standingChanged(),
-        committed: (made) => this.#committed({ founder, certificate: made }),
-      }),
-      (register) => register.close(),
-    );
-  }
-
-  /** This node has seen an epoch committed that others may not have heard of. */
-  #committed(signed: SignedEpoch): void {
-    const { keeper, peers, log } = this.#node;
-    const before = this.epoch();
-    try {
-      keeper.adopt(signed, this.lattice);
-    } catch (error) {
-      log.error({ error: errorBody(error) }, 'an epoch was committed that is not proven');
-      return;
-    }
-    const epoch = this.epoch();
-    if (epoch.number === before.number) return;
-    const first = [...joining(epoch), ...participants(before)].map(({ id }) => id);
-    this.#isSpread = keeper.spread(peers, first);
-  }
-
-  /** A voter votes again once it is registered with others (B2), or is refused (B6). */
-  async #untilStanding(): Promise<void> {
-    const { voters } = this.#register.configuration;
-    const isWaiting = (): boolean => this.#register.standing === 'waiting';
-    if (!voters.includes(this.id)) return;
-    await this.#until(() => !isWaiting() || this.#stopping.signal.aborted).catch(() => {});
-  }
-
-  /** B6: who has voted and come back on an older disk does not go on. */
-  #standingChanged(): void {
-    for (const wake of this.#waiting) wake();
-    if (this.#register?.standing !== 'refused' || this.#stopping.signal.aborted) return;
-    const error = diskOld();
-    this.#node.log.error({ error: errorBody(error) }, error.message);
+  #refused(error: DiskError): void {
     for (const wake of this.#waiting) wake(error);
+    this.#emit({ kind: 'refused', error });
     void this.close();
-  }
-
-  /** Whether the node is there, whatever membership says. */
-  async #answers(node: string): Promise<boolean> {
-    try {
-      await this.#node.peers.call(node, PING, null, { timeoutMs: PING_TIMEOUT_MS });
-      return true;
-    } catch (error) {
-      return !UNANSWERED.has(errorBody(error).code);
-    }
   }
 
   /** Also of the next epoch, while one is pending. */
@@ -550,8 +411,6 @@ export class Ring {
 
   #epochChanged(epoch: Epoch): void {
     const { peers, keeper, renewal, log } = this.#node;
-    const { certificate } = keeper.signed as SignedEpoch;
-    this.#register.learn(certificate);
     const roster = this.#setAddresses(epoch);
     renewal.epochChanged();
     peers.reviewMembers();
@@ -562,13 +421,12 @@ export class Ring {
     if (epoch.previous !== undefined) void this.#takePart(epoch);
     this.#emit({ kind: 'epoch', epoch });
     for (const wake of this.#waiting) wake();
-    this.#proposer.epochChanged();
-    this.#steward.look();
+    this.#changes.epochChanged();
   }
 
   /** Fetches what this node gains by the pending change, and says so to all voters until it is settled. */
   async #takePart(epoch: Epoch): Promise<void> {
-    const { keeper, log, peers } = this.#node;
+    const { keeper, log } = this.#node;
     const isHolder = epoch.members.some(({ id, tokens }) => id === this.id && tokens.length > 0);
     if (!isHolder) return;
     let isWhole = false;
@@ -577,9 +435,7 @@ export class Ring {
       try {
         if (!isWhole) await this.kv.stream(epoch);
         isWhole = true;
-        for (const voter of new Set([...epoch.voters, ...everyVoter(this.#register.configuration)]))
-          if (voter === this.id) this.#steward.report(this.id, epoch.number);
-          else if (this.isAlive(voter)) peers.cast(voter, DONE, epoch.number);
+        this.#changes.report(epoch.number);
       } catch (error) {
         // Once is nothing: somebody may hear of the epoch a moment after us.
         log[failures++ === 0 ? 'debug' : 'warn'](
@@ -617,7 +473,7 @@ export class Ring {
     if (state !== before) {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
       if (state === 'dead') peers.drop(id, 'taken for dead');
-      this.#steward.look();
+      this.#changes.membersChanged();
       this.#reachability.review();
     }
     const view = this.#views.of(id);
@@ -649,20 +505,6 @@ export class Ring {
       look();
     });
   }
-}
-
-/** The disk of a voter is older than what it has said to others. It votes no more, and nothing was changed. */
-export class DiskError extends AetherError {
-  static override readonly code: string = 'ERR_RING_DISK_OLD';
-}
-
-function diskOld(): DiskError {
-  return new DiskError(
-    'the data folder is older than what this node has promised to others, or a copy',
-    {
-      hint: 'put the newest folder back; or remove this node (aether node remove) and join as a new one on an empty folder',
-    },
-  );
 }
 
 function closed(): AetherError {
