@@ -14,6 +14,8 @@ test('an origin is familiar as long as a member is there', (t) => {
   for (const origin of ['one', 'two', 'three']) t.ok(familiar.has(origin), origin);
   familiar.note('n', 'address', 'three');
   t.notOk(familiar.has('one'), 'all have moved');
+  familiar.review(() => false);
+  t.ok(familiar.has('two'), 'it was told a moment ago');
   familiar.review((node) => node === 'n');
   t.notOk(familiar.has('two'));
   t.ok(familiar.has('three'));

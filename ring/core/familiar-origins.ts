@@ -2,9 +2,12 @@
 export class FamiliarOrigins {
   readonly #origins = new Map<string, { address?: string; call?: string }>();
   readonly #counts = new Map<string, number>();
+  /** Whose address was told since the last review. */
+  #told = new Set<string>();
 
   /** The member is there; where it was before counts no more. */
   note(member: string, by: 'address' | 'call', origin: string): void {
+    if (by === 'address') this.#told.add(member);
     const known = this.#origins.get(member) ?? {};
     if (known[by] === origin) return;
     this.#count(known[by], -1);
@@ -12,10 +15,12 @@ export class FamiliarOrigins {
     this.#origins.set(member, { ...known, [by]: origin });
   }
 
-  /** Keeps those of members only. */
+  /** Keeps those of members, and of those whose address was told since the last review: who they are may show only later. */
   review(isMember: (node: string) => boolean): void {
+    const told = this.#told;
+    this.#told = new Set();
     for (const [node, { address, call }] of this.#origins) {
-      if (isMember(node)) continue;
+      if (told.has(node) || isMember(node)) continue;
       this.#count(address, -1);
       this.#count(call, -1);
       this.#origins.delete(node);

@@ -237,12 +237,11 @@ export class Peers implements Rpc {
     this.#linkDown = linkDown;
   }
 
-  /** How the node is reached from now on, best first; see core/ways.ts. */
+  /** How the node, a member, is reached from now on, best first; see core/ways.ts. */
   setAddress(node: string, ...addresses: string[]): void {
     this.#dialler.ways.set(node, addresses);
     const [host] = addresses.flatMap((each) => /^\[?(.*?)\]?:\d+$/.exec(each)?.[1] ?? []);
-    if (host !== undefined && this.#options.isMember(node))
-      this.#familiar.note(node, 'address', originOf(host));
+    if (host !== undefined) this.#familiar.note(node, 'address', originOf(host));
   }
 
   /** Looks whether the node answers at the address. */
