@@ -202,7 +202,11 @@ test(
   { timeout: 120_000 },
   async (t) => {
     const open = opener(t);
-    const limits = { handshakeBurstPerIp: 400, handshakesPerIpPerSecond: 1 };
+    const limits = {
+      handshakeBurstPerIp: 400,
+      handshakesPerIpPerSecond: 1,
+      strangerBurst: 1_000,
+    };
     const a = await open('a', { limits });
     const elsewhere = await open('elsewhere');
     const token = mintJoinToken(join(t.testdirName, 'a'));

@@ -12,8 +12,9 @@ import type { Message } from './frame.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { TransportLimits } from './transport-limits.ts';
 
-/** A message of more weight, half a millisecond, costs that many times its weight. */
-const HEAVY_WEIGHT = 25_000;
+/** What is decoded before others have their turn: half a millisecond. */
+export const TURN_WEIGHT = 25_000;
+/** A message of more costs that many times its weight. */
 const HEAVY_FACTOR = 32;
 /** Longer than for other rates: one message may weigh a lot. */
 const WEIGHT_DEBT_SECONDS = 60;
@@ -67,7 +68,7 @@ export class Traffic {
   /** @param isAwaited it was asked for, as an answer is. */
   weigh(peer: string | undefined, weight: number, isAwaited: boolean, nowMs: number): void {
     const bucket = peer === undefined ? this.#guestWeight : this.#of(peer, nowMs).weight;
-    bucket.charge(weight > HEAVY_WEIGHT && !isAwaited ? weight * HEAVY_FACTOR : weight, nowMs);
+    bucket.charge(weight > TURN_WEIGHT && !isAwaited ? weight * HEAVY_FACTOR : weight, nowMs);
   }
 
   /** Counts one message. @returns false when it is over the rate. */

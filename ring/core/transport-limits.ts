@@ -12,6 +12,10 @@ export interface TransportLimits {
   handshakesPerIpPerSecond: number;
   /** So many may come at once after a quiet time. 1 to 100,000. */
   handshakeBurstPerIp: number;
+  /** Handshakes begun per second with addresses where no members are; others wait for their turn. 1 to 100,000. */
+  strangersPerSecond: number;
+  /** So many may begin after a quiet time, 10 ms apart. 1 to 100,000. */
+  strangerBurst: number;
   /** Open links of peers that are no members; the oldest of the address that has most gives way. 1 to 4,096. */
   guestsMax: number;
   /** Of these from one address; the oldest gives way. 1 to 4,096. */
@@ -57,6 +61,8 @@ const DEFAULTS: TransportLimits = {
   handshakesPerIpMax: 128,
   handshakesPerIpPerSecond: 32,
   handshakeBurstPerIp: 256,
+  strangersPerSecond: 4,
+  strangerBurst: 64,
   guestsMax: 128,
   guestsPerIpMax: 64,
   linksPerPeerMax: 4,
@@ -84,6 +90,8 @@ const RANGES: Record<keyof TransportLimits, [least: number, most: number]> = {
   handshakesPerIpMax: [1, 65_536],
   handshakesPerIpPerSecond: [1, 100_000],
   handshakeBurstPerIp: [1, 100_000],
+  strangersPerSecond: [1, 100_000],
+  strangerBurst: [1, 100_000],
   guestsMax: [1, 4_096],
   guestsPerIpMax: [1, 4_096],
   linksPerPeerMax: [2, 64],

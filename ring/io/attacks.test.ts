@@ -116,6 +116,34 @@ test('an address that connects again and again is not heard above its rate', asy
   t.match(one.peers.counts(), { refused: { gaveWay: 30 }, open: { handshakes: 20, members: 1 } });
 });
 
+test('handshakes of strangers begin in turn; members do not wait for them', async (t) => {
+  let nowMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const limits = { strangersPerSecond: 10, strangerBurst: 1 };
+  const [one, two] = await pair(t, { clock, limits });
+  one.peers.serve('echo', (body) => body);
+  const hello = await clientHello();
+  const heard: string[] = [];
+  const knock = (name: string, from: string): void => {
+    stranger(t, one.address, from)
+      .once('data', () => heard.push(name))
+      .write(hello);
+  };
+  knock('flood', ELSEWHERE);
+  await until(() => heard.length === 1);
+  for (let i = 0; i < 30; i++) knock('flood', ELSEWHERE);
+  await until(() => one.peers.counts().open.handshakes === 31);
+  knock('quiet', '127.0.0.70');
+  await until(() => one.peers.counts().open.handshakes === 32);
+  t.equal(await echoes(two.peers, one.peers), 20, 'it is where a member is');
+  t.strictSame(heard, ['flood']);
+  for (let count = 2; count <= 3; count++) {
+    nowMs += 100;
+    await until(() => heard.length === count);
+  }
+  t.strictSame(heard, ['flood', 'flood', 'quiet']);
+});
+
 test('when handshakes fill up, the flooding address gives way', async (t) => {
   const limits = { handshakesMax: 8, handshakesPerIpMax: 8 };
   const { peers, address } = await open(t, 1, { limits });

@@ -17,15 +17,14 @@ import {
   Reassembly,
   type WeighedMessage,
 } from '../core/frame.ts';
-import type { Lane } from '../core/traffic.ts';
+import { type Lane, TURN_WEIGHT } from '../core/traffic.ts';
 
 /** Bytes that wait to be written; more are refused. */
 const QUEUE_BYTES_MAX: Record<Lane, number> = { control: 8 << 20, bulk: 64 << 20 };
 /** How long a peer may take to answer our closing. */
 const CLOSE_GRACE_MS = 1_000;
-/** Messages of one link that are handled before others have their turn, and what they weigh together: half a millisecond. */
+/** Messages of one link that are handled before others have their turn. */
 const TURN_MESSAGES_MAX = 64;
-const TURN_WEIGHT_MAX = 25_000;
 
 /** Whose link it is, and which of its links. */
 export interface Whose {
@@ -162,7 +161,7 @@ export class Link {
 
   #handle(): void {
     let weight = 0;
-    for (let i = 0; i < TURN_MESSAGES_MAX && weight < TURN_WEIGHT_MAX; i++) {
+    for (let i = 0; i < TURN_MESSAGES_MAX && weight < TURN_WEIGHT; i++) {
       const next = this.#next();
       if (next === undefined) break;
       weight += next.weight;

@@ -34,6 +34,8 @@ export interface ListenerOptions {
   clock: Clock;
   limits: TransportLimits;
   hello(): Hello;
+  /** Whether members are at the address, as `originOf` says it. */
+  isFamiliar(origin: string): boolean;
   /** @throws AetherError to refuse the caller; it gets the error. */
   accept(peer: string, lane: Lane | 'tunnel', hello: Hello): void;
   /** @returns what takes the caller's stream over. @throws AetherError to refuse it. */
@@ -64,7 +66,8 @@ export class Listener {
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#callers = new Callers(options.limits, options.clock);
+    const { limits, clock } = options;
+    this.#callers = new Callers(limits, clock, (origin) => options.isFamiliar(origin));
     this.#sockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -104,7 +107,7 @@ export class Listener {
     });
     if (options.where === undefined) return;
     // Who is not taken costs no TLS.
-    this.#server = createServer((socket) => this.#hold(socket));
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#hold(socket));
   }
 
   /** @throws ListenError ERR_PORT_IN_USE or ERR_LISTEN. */
@@ -144,7 +147,7 @@ export class Listener {
   }
 
   #hold(socket: Socket): void {
-    if (this.#callers.hold(socket)) this.#secure.emit('connection', socket);
+    this.#callers.take(socket, () => this.#secure.emit('connection', socket));
   }
 
   /** @throws AetherError to refuse the caller. */

@@ -12,12 +12,13 @@ import type { Clock } from '../../spec/clock.ts';
 import { AetherError, type ErrorBody, errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import { Crowd } from '../core/crowd.ts';
+import { FamiliarOrigins } from '../core/familiar-origins.ts';
 import { encodeMessage, isLong, type Message, MESSAGE_BYTES_MAX } from '../core/frame.ts';
 import { rebuildError } from '../core/remote-error.ts';
 import { classOf, type Lane, Traffic, type TrafficClass } from '../core/traffic.ts';
 import { type TransportLimits, transportLimits } from '../core/transport-limits.ts';
 import { type CallOptions, type Rpc, RpcError, type RpcHandler } from '../rpc.ts';
-import type { HostPort } from './address.ts';
+import { type HostPort, originOf } from './address.ts';
 import type { CallerCounts } from './callers.ts';
 import { Connector, unreachable } from './connector.ts';
 import { Dialler } from './dialler.ts';
@@ -117,6 +118,7 @@ export class Peers implements Rpc {
   /** Of links that others opened. */
   readonly #origins = new WeakMap<Link, string>();
   readonly #linkEvents: LinkEvents;
+  readonly #familiar = new FamiliarOrigins();
   /** Links that gave way to newer ones. */
   readonly #gaveWay = { guests: 0, links: 0 };
   #linkDown: (node: string, why: string) => void = () => {};
@@ -187,6 +189,7 @@ export class Peers implements Rpc {
       ...this.#options,
       where,
       limits: this.#limits,
+      isFamiliar: (origin) => this.#familiar.has(origin),
       accept: (peer, lane, hello) => this.#accept(peer, lane, hello),
       tunnel: (peer, asked) => this.#relay.take(peer, asked),
       opened: (socket, caller) => this.#opened(socket, caller),
@@ -234,9 +237,11 @@ export class Peers implements Rpc {
     this.#linkDown = linkDown;
   }
 
-  /** How the node is reached from now on, best first; see core/ways.ts. */
+  /** How the node, a member, is reached from now on, best first; see core/ways.ts. */
   setAddress(node: string, ...addresses: string[]): void {
     this.#dialler.ways.set(node, addresses);
+    const [host] = addresses.flatMap((each) => /^\[?(.*?)\]?:\d+$/.exec(each)?.[1] ?? []);
+    if (host !== undefined) this.#familiar.note(node, 'address', originOf(host));
   }
 
   /** Looks whether the node answers at the address. */
@@ -325,7 +330,9 @@ export class Peers implements Rpc {
 
   /** Who is a member no more is a guest from now on. */
   reviewMembers(): void {
-    this.#traffic.review((node) => this.#options.isMember(node));
+    const isMember = (node: string): boolean => this.#options.isMember(node);
+    this.#traffic.review(isMember);
+    this.#familiar.review(isMember);
     for (const [node, links] of this.#links) {
       if (this.#options.isMember(node)) continue;
       for (const link of links) if (!this.#guests.has(link)) this.#holdGuest(link);
@@ -455,7 +462,8 @@ export class Peers implements Rpc {
     const { peer, lane } = whose;
     const link = this.#adopt(socket, whose);
     this.#origins.set(link, origin);
-    if (!this.#options.isMember(peer)) this.#holdGuest(link);
+    if (this.#options.isMember(peer)) this.#familiar.note(peer, 'call', origin);
+    else this.#holdGuest(link);
     if (lane === 'control') this.#options.linkUp(peer, hello);
   }
 

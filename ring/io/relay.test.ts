@@ -269,6 +269,7 @@ async function rogue(
     clock: systemClock,
     limits: transportLimits(),
     hello: () => ({ lattice: 'lone', epoch: 1 }),
+    isFamiliar: () => true,
     accept: () => {},
     opened: (socket) => {
       t.teardown(() => socket.terminate());
