@@ -419,7 +419,7 @@ export class Ring {
     this.#serveChanges();
     peers.onLinkDown((node) => {
       this.#membership.linkLost(node);
-      this.#reachability.review();
+      this.#reachability.review(node, true);
     });
     keeper.onChange((epoch) => this.#epochChanged(epoch));
     renewal.onRenewed(({ epoch }) => {
@@ -669,8 +669,8 @@ export class Ring {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
       if (state === 'dead') peers.drop(id, 'taken for dead');
       this.#steward.look();
-      this.#reachability.review();
     }
+    this.#reachability.review(id, state !== 'alive' && state !== 'suspect');
     const entry = participants(keeper.epoch).find((each) => each.id === id);
     if (entry === undefined) return;
     const share = this.#ring(keeper.epoch).ownership().get(id) ?? 0;
