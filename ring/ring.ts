@@ -325,7 +325,7 @@ export class Ring {
     this.#changes.serve();
     peers.onLinkDown((node) => {
       this.#membership.linkLost(node);
-      this.#reachability.review();
+      this.#reachability.review(node, true);
     });
     keeper.onChange((epoch) => this.#epochChanged(epoch));
     renewal.onRenewed(({ epoch }) => {
@@ -474,8 +474,8 @@ export class Ring {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
       if (state === 'dead') peers.drop(id, 'taken for dead');
       this.#changes.membersChanged();
-      this.#reachability.review();
     }
+    this.#reachability.review(id, state !== 'alive' && state !== 'suspect');
     const view = this.#views.of(id);
     if (view !== undefined) this.#emit({ kind: 'member', member: view, before });
   }

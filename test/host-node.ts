@@ -16,12 +16,17 @@ export interface Seen {
   readonly members: readonly MemberView[];
 }
 
-type Asked = 'see' | 'close';
+/** Echoes what it is sent. */
+const ECHO = 'test.echo';
+const CALL_TIMEOUT_MS = 30_000;
+
+type Asked = 'see' | 'close' | { call: string; number: number; bytes: number };
 type Said =
   | { kind: 'open'; id: string; address: string }
   | { kind: 'failed'; message: string }
   | { kind: 'member'; member: MemberView }
-  | { kind: 'seen'; seen: Seen };
+  | { kind: 'seen'; seen: Seen }
+  | { kind: 'called'; number: number; failure?: string };
 
 export class HostNode {
   readonly host: Host;
@@ -31,6 +36,7 @@ export class HostNode {
   readonly #process: ChildProcess;
   readonly #opened = Promise.withResolvers<{ id: string; address: string }>();
   readonly #asked: ((seen: Seen) => void)[] = [];
+  readonly #calls: ((failure?: string) => void)[] = [];
   #id = '';
   #address = '';
 
@@ -67,6 +73,21 @@ export class HostNode {
     });
   }
 
+  /** Has it send so many bytes to another node and get them back. @returns why that failed; undefined: it did not */
+  call(node: HostNode, bytes = 1): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      const number = this.#calls.push(resolve) - 1;
+      this.#process.send({ call: node.id, number, bytes } satisfies Asked);
+    });
+  }
+
+  /** Ends it as a power cut would. */
+  async kill(): Promise<void> {
+    const ended = once(this.#process, 'exit');
+    this.#process.kill('SIGKILL');
+    await ended;
+  }
+
   async close(): Promise<void> {
     const ended = once(this.#process, 'exit');
     this.#process.send('close' satisfies Asked);
@@ -76,6 +97,7 @@ export class HostNode {
   #hear(said: Said): void {
     if (said.kind === 'member') this.heard.push(said.member);
     else if (said.kind === 'seen') this.#asked.shift()?.(said.seen);
+    else if (said.kind === 'called') this.#calls[said.number]?.(said.failure);
     else if (said.kind === 'open') this.#opened.resolve(said);
     else this.#opened.reject(new Error(`${this.host.name}: ${said.message}`));
   }
@@ -90,9 +112,29 @@ async function serve(options: RingOptions): Promise<void> {
   process.on('message', (asked: Asked) => {
     if (asked === 'see')
       say({ kind: 'seen', seen: { epoch: ring.epoch().number, members: ring.members() } });
-    else void ring.close().then(() => process.disconnect?.());
+    else if (asked === 'close') void ring.close().then(() => process.disconnect?.());
+    else
+      void call(ring, asked.call, asked.bytes).then((said) =>
+        say({ ...said, number: asked.number }),
+      );
   });
+  ring.rpc.serve(ECHO, (body) => body);
   say({ kind: 'open', id: ring.id, address: ring.address });
+}
+
+async function call(
+  ring: Ring,
+  node: string,
+  bytes: number,
+): Promise<{ kind: 'called'; failure?: string }> {
+  try {
+    const body = new Uint8Array(bytes).fill(7);
+    const answer = await ring.rpc.call(node, ECHO, body, { timeoutMs: CALL_TIMEOUT_MS });
+    const isSame = answer instanceof Uint8Array && Buffer.compare(answer, body) === 0;
+    return { kind: 'called', ...(isSame ? {} : { failure: 'the answer is another' }) };
+  } catch (error) {
+    return { kind: 'called', failure: String(error) };
+  }
 }
 
 function say(said: Said): void {

@@ -17,7 +17,7 @@ export interface RelayCandidate {
   rttMs?: number;
 }
 
-const RELAYS = 3;
+export const RELAYS = 3;
 
 /** @returns ids, at most RELAYS, the best first. @param kept those of the last choice. */
 export function chooseRelays(
@@ -26,7 +26,7 @@ export function chooseRelays(
   random: Random,
 ): string[] {
   const willing = mostWilling(candidates);
-  const chosen = willing.filter(({ id }) => kept.includes(id)).slice(0, RELAYS);
+  const chosen = kept.flatMap((id) => willing.find((each) => each.id === id) ?? []);
   const rest = shuffled(random, willing).filter((each) => !chosen.includes(each));
   rest.sort((a, b) => (a.rttMs ?? Infinity) - (b.rttMs ?? Infinity) || 0);
   while (chosen.length < RELAYS && rest.length > 0) {

@@ -23,6 +23,8 @@ import { type Lane, TURN_WEIGHT } from '../core/traffic.ts';
 const QUEUE_BYTES_MAX: Record<Lane, number> = { control: 8 << 20, bulk: 64 << 20 };
 /** How long a peer may take to answer our closing. */
 const CLOSE_GRACE_MS = 1_000;
+/** How long a link that is doubted may be silent. */
+const DOUBT_MS = 3_000;
 /** Messages of one link that are handled before others have their turn. */
 const TURN_MESSAGES_MAX = 64;
 
@@ -68,6 +70,9 @@ export class Link {
   #queuedBytes = 0;
   #streams = 0;
   #isOpen = true;
+  /** Frames of any kind that have come. */
+  #heard = 0;
+  #cancelDoubt: (() => void) | undefined;
   #fault: string | undefined;
 
   constructor(socket: WebSocket, whose: Whose, events: LinkEvents, clock: Clock) {
@@ -78,10 +83,12 @@ export class Link {
     this.#events = events;
     this.#clock = clock;
     socket.on('message', (data, isBinary) => {
+      this.#heard++;
       if (this.#isOpen) this.#receive(data as Buffer, isBinary);
     });
     for (const beat of ['ping', 'pong'] as const) {
       socket.on(beat, () => {
+        this.#heard++;
         if (!this.#isOpen) return;
         events.frame(this, 0);
         this.#rest();
@@ -94,6 +101,7 @@ export class Link {
       socket.once('close', (code, reason) => {
         this.#isOpen = false;
         this.#stopReading();
+        this.#cancelDoubt?.();
         if (this.#flush !== undefined) clearImmediate(this.#flush);
         events.down(this, this.#fault ?? `closed with ${code} ${reason.toString()}`.trimEnd());
         done();
@@ -134,6 +142,22 @@ export class Link {
     this.#socket.resume(); // Its answer to that is still read.
     const grace = setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
     this.#socket.once('close', () => clearTimeout(grace));
+  }
+
+  /**
+   * Ends the link unless something goes over it soon. Who has opened another link may have lost this one without our
+   * knowing: what is sent on it meets nobody, and TCP tries for a quarter of an hour.
+   */
+  doubt(): void {
+    if (!this.#isOpen || this.#cancelDoubt !== undefined) return;
+    const [heard, queuedBytes] = [this.#heard, this.queuedBytes];
+    this.#socket.ping();
+    this.#cancelDoubt = this.#clock.after(DOUBT_MS, () => {
+      this.#cancelDoubt = undefined;
+      if (this.#heard > heard) return;
+      if (this.#socket.isPaused || this.queuedBytes < queuedBytes) this.doubt();
+      else this.#socket.terminate();
+    });
   }
 
   #queue(message: Uint8Array): void {

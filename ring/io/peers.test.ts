@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { connect as connectTls } from 'node:tls';
@@ -291,4 +291,39 @@ test('a flood of callers without a name does not take the node down', async (t) 
   );
   await Promise.all(heldMs);
   t.pass('who stays without a name is sent off');
+});
+
+test('a link that leads nowhere ends when the peer opens another', async (t) => {
+  const [one, two] = await pair(t);
+  let isCut = false;
+  const held: Socket[] = [];
+  // Carries until it is cut, then swallows everything, as a router does that has forgotten a connection.
+  const router = createServer((socket) => {
+    const inner = connectTcp(hostPort(one.address));
+    held.push(socket, inner);
+    for (const [from, to] of [
+      [socket, inner],
+      [inner, socket],
+    ] as const) {
+      from.on('error', () => {});
+      from.on('data', (chunk) => isCut || to.write(chunk));
+    }
+  }).listen(0, '127.0.0.1');
+  t.teardown(() => {
+    for (const socket of held) socket.destroy();
+    router.close();
+  });
+  await once(router, 'listening');
+  const { port } = router.address() as { port: number };
+  two.peers.setAddress(one.peers.self, `127.0.0.1:${port}`);
+  one.peers.setAddress(two.peers.self, 'none');
+  two.peers.serve('echo', (body) => body);
+  await two.peers.greet(`127.0.0.1:${port}`);
+  t.equal(await one.peers.call(two.peers.self, 'echo', 1, TIMEOUT), 1);
+  isCut = true;
+  const lost = one.peers.call(two.peers.self, 'echo', 2, { timeoutMs: 60_000 });
+  await two.peers.greet(one.address);
+  t.equal(await one.peers.call(two.peers.self, 'echo', 3, TIMEOUT), 3, 'the newer one is used');
+  await t.rejects(lost, { code: 'ERR_RING_TIMEOUT', message: /ended before its answer/ });
+  t.equal(one.peers.counts().open.members, 1);
 });

@@ -492,6 +492,7 @@ export class Peers implements Rpc {
     const { peer, lane } = whose;
     const link = new Link(socket, whose, this.#linkEvents, this.#options.clock);
     const links = this.#links.get(peer) ?? new Set();
+    if (lane === 'control') for (const other of links) other.doubt();
     this.#links.set(peer, links.add(link));
     const [oldest, ...newer] = [...links].filter((each) => each.lane === lane && each.isOpen);
     if (newer.length >= this.#limits.linksPerPeerMax) {

@@ -6,7 +6,7 @@ import type { Clock } from '../../spec/clock.ts';
 import { errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import { type Random, shuffled } from '../../spec/random.ts';
-import { chooseRelays, type RelayCandidate } from '../core/relay-choice.ts';
+import { chooseRelays, type RelayCandidate, RELAYS } from '../core/relay-choice.ts';
 import { NO_ADDRESS, relayAddress } from '../core/ways.ts';
 import { RpcError } from '../rpc.ts';
 import { KEEP, type Peers } from './peers.ts';
@@ -20,14 +20,14 @@ const REACH_TIMEOUT_MS = 10_000;
 /** Dialling for others at once. */
 const REACHING_MAX = 8;
 const CHECK_DIALLED_MS = 900_000;
-const CHECK_MISSED_MS = 60_000;
+const CHECK_MISSED_MS = 30_000;
 /** Also what keeps the way through address translators open: of these, the impatient forget a quiet one within a minute. */
 const KEEP_MS = 15_000;
 /** While there is no relay. */
 const RETRY_MS = 1_000;
 const KEEP_TIMEOUT_MS = 5_000;
 /** A relay that did not answer is not asked again for so long. */
-const SHUNNED_MS = 60_000;
+const SHUNNED_MS = 10_000;
 /** Choices in one round, each without those that failed in the ones before. */
 const CHOICES_MAX = 3;
 
@@ -73,9 +73,14 @@ export class Reachability {
     void this.#run();
   }
 
-  /** A member or a link has come or gone. */
-  review(): void {
-    if (this.#isMissed) void this.#run();
+  /** A member is another, or its last link is down. */
+  review(node: string, isDown: boolean): void {
+    const isUnchecked = this.#options.address !== undefined && this.#checkDueMs === 0;
+    if (isUnchecked && !isDown) void this.#run();
+    if (!this.#isMissed) return;
+    const isRelay = this.#relays.includes(node);
+    const isWanted = this.#relays.length < RELAYS && this.#willing().some(({ id }) => id === node);
+    if (isRelay ? isDown : isWanted) void this.#run();
   }
 
   /** The machine may be elsewhere. */
@@ -152,18 +157,21 @@ export class Reachability {
   }
 
   async #keep(): Promise<void> {
-    const { clock, random, candidates } = this.#options;
     for (let choices = 0; choices < CHOICES_MAX && !this.#isStopped; choices++) {
-      const nowMs = clock.monotonicMs();
-      const willing = candidates().filter(({ id }) => (this.#shunnedUntilMs.get(id) ?? 0) <= nowMs);
-      const chosen = chooseRelays(willing, this.#relays, random);
+      const chosen = chooseRelays(this.#willing(), this.#relays, this.#options.random);
       const kept = await Promise.all(chosen.map((id) => this.#keepOne(id)));
       this.#relays = chosen.filter((_, i) => kept[i]);
       if (this.#relays.length === chosen.length) return;
     }
   }
 
-  async #keepOne(relay: string): Promise<boolean> {
+  #willing(): RelayCandidate[] {
+    const { clock, candidates } = this.#options;
+    const nowMs = clock.monotonicMs();
+    return candidates().filter(({ id }) => (this.#shunnedUntilMs.get(id) ?? 0) <= nowMs);
+  }
+
+  async #keepOne(relay: string, isAgain = false): Promise<boolean> {
     const { peers, clock, log } = this.#options;
     try {
       await peers.call(relay, KEEP, null, { timeoutMs: KEEP_TIMEOUT_MS });
@@ -171,10 +179,13 @@ export class Reachability {
       return true;
     } catch (error) {
       const { code, message } = errorBody(error);
+      if (code === 'ERR_RING_TIMEOUT' && !isAgain) {
+        // The link may lead nowhere: an address translator has forgotten it.
+        peers.drop(relay, 'it does not answer');
+        return this.#keepOne(relay, true);
+      }
       log.debug({ relay, code }, `not a relay of this node: ${message}`);
       this.#shunnedUntilMs.set(relay, clock.monotonicMs() + SHUNNED_MS);
-      // What was the way to it may lead nowhere: an address translator has forgotten it.
-      if (code === 'ERR_RING_TIMEOUT') peers.drop(relay, 'it does not answer');
       return false;
     }
   }
