@@ -2,6 +2,7 @@
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { AetherError, errorBody } from '../spec/error.ts';
+import { Authority } from './authority.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import { everyVoter, spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
@@ -107,6 +108,8 @@ export class Ring {
   readonly lattice: string;
   readonly rpc: Rpc;
   readonly kv: KeyValueStore;
+  /** Revokes, and replaces keys. */
+  readonly authority: Authority;
   readonly #node: Assembly;
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
@@ -150,6 +153,7 @@ export class Ring {
       isGone,
       canDial: (id, at) => peers.reaches(id, at),
     });
+    this.authority = new Authority({ ...node, self: this.id, proposer: this.#proposer });
     this.#steward = new Steward({
       self: this.id,
       register: this.#register,
