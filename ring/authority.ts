@@ -21,9 +21,13 @@ import { ISSUER_FILE, NEXT_ISSUER_FILE } from './io/issuer-key.ts';
 import { openKeyFile, syncFolder } from './io/keys.ts';
 import { notIssuer } from './mint.ts';
 import type { Proposer } from './proposer.ts';
+import type { RegisterNode } from './register.ts';
 
 /** A token that is revoked by its id may have this long to live. */
 const TOKEN_LIFE_SECONDS_MAX = 86_400;
+/** Others may give the vote back meanwhile. */
+const UNSEAT_TRIES = 3;
+const UNSEAT_TIMEOUT_MS = 5_000;
 
 export interface AuthorityOptions {
   self: string;
@@ -31,7 +35,8 @@ export interface AuthorityOptions {
   data: string;
   keeper: EpochKeeper;
   certificates: CertificateIssuer;
-  proposer: Pick<Proposer, 'propose'>;
+  proposer: Proposer;
+  register: RegisterNode<Uint8Array>;
   clock: Clock;
 }
 
@@ -65,7 +70,17 @@ export class Authority {
         hint: 'let it leave: aether node leave; or revoke it at another voter',
       });
     }
-    await this.#change((epoch) => withRevoked(epoch, node));
+    const { register } = this.#options;
+    const make = (epoch: Epoch): Epoch => withRevoked(epoch, node, register.configuration);
+    for (let tries = UNSEAT_TRIES; ; tries--) {
+      try {
+        await this.#change(make);
+        return;
+      } catch (error) {
+        const isVoter = AetherError.is(error) && error.code === 'ERR_RING_LAST_VOTER';
+        if (!isVoter || tries === 0 || !(await this.#unseat(node))) throw error;
+      }
+    }
   }
 
   /**
@@ -129,6 +144,17 @@ export class Authority {
     if (signed === undefined)
       throw new AetherError('this node is in no lattice yet', { code: 'ERR_RING_NO_EPOCH' });
     return signed.founder;
+  }
+
+  /** Of two voters neither can be missed: one has to give up its vote first. @returns whether it has. */
+  async #unseat(node: string): Promise<boolean> {
+    const { register } = this.#options;
+    const { number: expected, voters, previous } = register.configuration;
+    const left = voters.filter((voter) => voter !== node);
+    if (left.length === 0 || left.length === voters.length || previous !== undefined) return false;
+    const asked = { kind: 'voters', expected, voters: left } as const;
+    const { kind } = await register.ask(asked, { timeoutMs: UNSEAT_TIMEOUT_MS });
+    return kind === 'committed';
   }
 
   /** A1 */

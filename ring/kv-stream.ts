@@ -57,14 +57,15 @@ interface Progress {
  */
 export async function streamGains(epoch: Epoch, options: StreamOptions): Promise<void> {
   const { rpc, store } = options;
-  const [previous, next] = new Placement(epoch).rings;
+  const placement = new Placement(epoch);
+  const [previous, next] = placement.rings;
   if (previous === undefined || next === undefined) return;
   // Which numbers there are is a question to others, who may not be ready to answer yet.
   if (gains(previous, next, rpc.self, REPLICA_COUNTS).length === 0) return;
   const replicaCounts = await options.replicaCounts();
   const wanted = gains(previous, next, rpc.self, replicaCounts);
   const progress = readProgress(store, epoch.number, replicaCounts);
-  const ranges = wanted.map((gain) => ({ gain, tallies: quorums(gain, epoch.revoked) }));
+  const ranges = wanted.map((gain) => ({ gain, tallies: quorums(gain, placement) }));
   for (const node of progress.done) for (const { tallies } of ranges) accept(tallies, node);
 
   const reasons: string[] = [];
@@ -99,9 +100,9 @@ export async function streamGains(epoch: Epoch, options: StreamOptions): Promise
 }
 
 /** I4 */
-function quorums({ sources }: Gain, revoked: readonly string[]): Tally[] {
+function quorums({ sources }: Gain, placement: Placement): Tally[] {
   return sources.flatMap((owners) => {
-    const left = owners.filter((owner) => !revoked.includes(owner));
+    const left = placement.present(owners);
     if (left.length === owners.length) return [new Tally([owners], 'quorum')];
     return left.length === 0 ? [] : [new Tally([left], 'all')];
   });

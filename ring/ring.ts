@@ -153,7 +153,8 @@ export class Ring {
       isGone,
       canDial: (id, at) => peers.reaches(id, at),
     });
-    this.authority = new Authority({ ...node, self: this.id, proposer: this.#proposer });
+    const changes = { register: this.#register, proposer: this.#proposer };
+    this.authority = new Authority({ ...node, ...changes, self: this.id });
     this.#steward = new Steward({
       self: this.id,
       register: this.#register,

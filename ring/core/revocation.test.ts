@@ -1,4 +1,5 @@
 import { test } from 'tap';
+import { firstConfiguration, jointConfiguration } from './configuration.ts';
 import { electedVoters } from './election.ts';
 import type { Epoch, EpochMember } from './epoch.ts';
 import { participants, withMembers } from './epoch-change.ts';
@@ -17,6 +18,7 @@ function member(id: string, tokens: number[] = [1]): EpochMember {
 
 const members = ['a', 'b', 'c', 'd'].map((id) => member(id));
 const voters = ['a', 'b', 'c'];
+const deciding = firstConfiguration(voters);
 const epoch: Epoch = {
   number: 7,
   lattice: 'l',
@@ -40,7 +42,7 @@ const grant: JoinGrant = {
 };
 
 test('V1: who is revoked takes part in nothing, and keeps its place until data has moved', (t) => {
-  const next = withRevoked(epoch, 'b');
+  const next = withRevoked(epoch, 'b', deciding);
   t.match(next, { number: 8, revoked: ['b'], previous: undefined });
   t.strictSame(next.members, members, 'the placement is as it was');
   t.strictSame(
@@ -53,7 +55,7 @@ test('V1: who is revoked takes part in nothing, and keeps its place until data h
   );
   t.equal(revokedMember(next), 'b');
   t.equal(revokedMember(epoch), undefined);
-  t.equal(withRevoked(next, 'b'), next, 'asked again');
+  t.equal(withRevoked(next, 'b', deciding), next, 'asked again');
   t.throws(() => checkNode(next, 'b'), { code: 'ERR_RING_REVOKED' });
   checkNode(next, 'c');
   t.strictSame(
@@ -61,31 +63,32 @@ test('V1: who is revoked takes part in nothing, and keeps its place until data h
     ['a', 'c', 'd'],
     'another one votes',
   );
-  t.throws(() => withRevoked(epoch, 'x'), { code: 'ERR_RING_UNKNOWN_NODE' });
+  t.throws(() => withRevoked(epoch, 'x', deciding), { code: 'ERR_RING_UNKNOWN_NODE' });
   t.end();
 });
 
 test('it waits for no pending change, and who was to come with one does not', (t) => {
   const use = { token, node: 'e', expiresSeconds: 100 };
   const pending = withMembers(epoch, [{ member: member('e'), use }], 1);
-  const without = withRevoked(pending, 'e');
+  const without = withRevoked(pending, 'e', deciding);
   t.match(without, { number: 9, previous: undefined, uses: [], revoked: ['e'] });
   t.strictSame(without.members, members);
-  const besides = withRevoked(pending, 'b');
+  const besides = withRevoked(pending, 'b', deciding);
   t.match(besides, { number: 9, previous: members, revoked: ['b'] });
   t.equal(besides.members.length, 5);
   t.equal(participants(besides).length, 4);
   t.end();
 });
 
-test('V2: a majority of the voters stays', (t) => {
-  t.throws(() => withRevoked({ ...epoch, voters: ['a'] }, 'a'), { code: 'ERR_RING_LAST_VOTER' });
-  t.throws(() => withRevoked({ ...epoch, voters: ['a', 'b'] }, 'b'), {
-    code: 'ERR_RING_LAST_VOTER',
-  });
-  const one = withRevoked(epoch, 'b');
-  t.throws(() => withRevoked(one, 'c'), { code: 'ERR_RING_LAST_VOTER' });
-  t.strictSame(withRevoked(one, 'd').revoked, ['b', 'd'], 'who does not vote may go');
+test('V2: a majority of the voters stays, of those before as well while they decide too', (t) => {
+  const last = { code: 'ERR_RING_LAST_VOTER' };
+  t.throws(() => withRevoked(epoch, 'a', firstConfiguration(['a'])), last);
+  t.throws(() => withRevoked(epoch, 'b', firstConfiguration(['a', 'b'])), last);
+  const joint = jointConfiguration(firstConfiguration(['a', 'b']), voters);
+  t.throws(() => withRevoked(epoch, 'b', joint), last);
+  const one = withRevoked(epoch, 'b', deciding);
+  t.throws(() => withRevoked(one, 'c', deciding), last);
+  t.strictSame(withRevoked(one, 'd', deciding).revoked, ['b', 'd'], 'who does not vote may go');
   t.end();
 });
 

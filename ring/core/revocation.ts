@@ -14,7 +14,7 @@ import { AetherError } from '../../spec/error.ts';
 import { equal } from './canonical.ts';
 import type { Epoch, RevokedToken } from './epoch.ts';
 import { EpochChangeError, joining, withoutLost } from './epoch-change.ts';
-import { majorityOf } from './configuration.ts';
+import { type Configuration, isQuorum } from './configuration.ts';
 import { type JoinGrant, TokenError } from './token.ts';
 
 /** What has expired for one node's clock is shown to another one's for so long at most. */
@@ -23,9 +23,10 @@ const KEPT_SECONDS = 3_600;
 /**
  * The next epoch, in which the member is revoked; the epoch itself when it is so already.
  *
+ * @param deciding the voters that change the epoch now.
  * @throws EpochChangeError ERR_RING_UNKNOWN_NODE, ERR_RING_LAST_VOTER: nothing was changed.
  */
-export function withRevoked(epoch: Epoch, node: string): Epoch {
+export function withRevoked(epoch: Epoch, node: string, deciding: Configuration): Epoch {
   if (epoch.revoked.includes(node)) return epoch;
   const everybody = [...epoch.members, ...(epoch.previous ?? [])];
   if (!everybody.some(({ id }) => id === node)) {
@@ -35,11 +36,10 @@ export function withRevoked(epoch: Epoch, node: string): Epoch {
     });
   }
   const revoked = [...epoch.revoked, node];
-  const left = epoch.voters.filter((voter) => !revoked.includes(voter));
-  if (left.length < majorityOf(epoch.voters.length)) {
+  if (!isQuorum(deciding, (voter) => !revoked.includes(voter))) {
     throw new EpochChangeError('without this node the voters of the epoch have no majority', {
       code: 'ERR_RING_LAST_VOTER',
-      hint: 'start the other voters, or add nodes with the role of storage, and try again',
+      hint: 'add nodes with the role of storage, and try again',
     }); // V2
   }
   // Who was to come does not: what it was to hold is where it was.
