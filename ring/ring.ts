@@ -611,7 +611,10 @@ export class Ring {
     const roster = this.#setAddresses(epoch);
     renewal.epochChanged();
     peers.reviewMembers();
-    for (const node of epoch.revoked) peers.drop(node, 'ERR_RING_REVOKED');
+    for (const node of epoch.revoked) {
+      peers.setAddress(node);
+      peers.drop(node, 'ERR_RING_REVOKED');
+    }
     this.#membership.setRoster(roster);
     if (!keeper.isParticipant(this.id))
       log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
