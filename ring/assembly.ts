@@ -7,16 +7,18 @@ import { type Log, silentLog } from '../spec/log.ts';
 import type { Random } from '../spec/random.ts';
 import { firstConfiguration } from './core/configuration.ts';
 import { foundingEpoch } from './core/epoch-change.ts';
-import { encodeEpoch, epochGroup, founderMessage, type SignedEpoch } from './core/epoch-record.ts';
+import { encodeEpoch, epochGroup, type SignedEpoch } from './core/epoch-record.ts';
 import type { Snapshot } from './core/fenced-log.ts';
 import type { EpochMember } from './core/epoch.ts';
 import { attestMessage } from './core/register-certificate.ts';
+import { founderMessage } from './core/root-key.ts';
 import { digestOf, firstValue, type RegisterValue } from './core/register-value.ts';
 import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
 import { type TransportLimits, transportLimits } from './core/transport-limits.ts';
 import type { CertificateError } from './core/node-certificate.ts';
+import { revokedError } from './core/revocation.ts';
 import { Standing } from './core/standing.ts';
 import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
 import { NO_ADDRESS } from './core/ways.ts';
@@ -80,6 +82,7 @@ export interface Assembly {
   rows: ReplicaStore;
   keeper: EpochKeeper;
   peers: Peers;
+  certificates: CertificateIssuer;
   renewal: Renewal;
   key: SigningKey;
   data: string;
@@ -150,7 +153,7 @@ export async function assemble(
     isMember: (node) => keeper.isParticipant(node) && standing.holds(node, clock.nowMs()),
     refusal: (node) => refusalOf(node, keeper, standing.refusal(node, clock.nowMs())),
     meet: (node, hello) => {
-      if (keeper.isRevoked(node)) throw refusalOf(node, keeper);
+      if (keeper.isRevoked(node)) throw revokedError(node);
       if (hello.certificate !== undefined) standing.show(node, hello.certificate, clock.nowMs());
     },
     linkUp: (node, hello) => keeper.compare(peers, node, hello.epoch),
@@ -201,6 +204,7 @@ export async function assemble(
     rows,
     keeper,
     peers,
+    certificates,
     renewal,
     key,
     data,
@@ -212,12 +216,7 @@ export async function assemble(
 
 /** Why a node is no member here, for the moment or at all. */
 function refusalOf(node: string, keeper: EpochKeeper, why?: CertificateError): AetherError {
-  if (keeper.isRevoked(node)) {
-    return new AetherError(`node ${node} is revoked`, {
-      code: 'ERR_RING_REVOKED',
-      hint: 'its key is never let in again; start on an empty data folder with a new token',
-    });
-  }
+  if (keeper.isRevoked(node)) return revokedError(node);
   return (keeper.isParticipant(node) ? why : undefined) ?? notMember(node);
 }
 

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { AetherError, errorBody } from '../spec/error.ts';
 import type { Assembly } from './assembly.ts';
+import { Authority } from './authority.ts';
 import { everyVoter } from './core/configuration.ts';
 import { EpochChangeError, joining, participants } from './core/epoch-change.ts';
 import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
@@ -45,6 +46,7 @@ export class DiskError extends AetherError {
 }
 
 export class EpochChanges {
+  readonly authority: Authority;
   readonly #options: EpochChangesOptions;
   readonly #node: Assembly;
   readonly #self: string;
@@ -74,6 +76,8 @@ export class EpochChanges {
       isGone,
       canDial: (id, at) => peers.reaches(id, at),
     });
+    const changes = { register: this.#register, proposer: this.#proposer };
+    this.authority = new Authority({ ...node, ...changes, self: this.#self });
     this.#steward = new Steward({
       self: this.#self,
       register: this.#register,

@@ -5,10 +5,11 @@ import { keyFromSeed, type SigningKey } from './io/keys.ts';
 import { type Configuration, firstConfiguration } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
 import { foundingEpoch } from './core/epoch-change.ts';
-import { encodeEpoch, epochGroup, founderMessage, type SignedEpoch } from './core/epoch-record.ts';
+import { encodeEpoch, epochGroup, type SignedEpoch } from './core/epoch-record.ts';
 import type { Position } from './core/fenced-log.ts';
 import type { Handover } from './core/handover.ts';
 import { attestMessage } from './core/register-certificate.ts';
+import { founderMessage } from './core/root-key.ts';
 import { digestOf, firstValue } from './core/register-value.ts';
 
 export const keyOf = (name: string): SigningKey =>

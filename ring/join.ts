@@ -2,10 +2,14 @@
 import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import type { Log } from '../spec/log.ts';
+import { equal } from './core/canonical.ts';
 import { decodeEpoch, openEpoch, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
+import { rootKeys } from './core/root-key.ts';
 import {
   joinMessage,
   type JoinRequest,
+  type JoinToken,
+  keyTag,
   latticeTag,
   parseTokenText,
   TokenError,
@@ -67,7 +71,7 @@ export async function askToJoin(
         const answer = await peers.callAddress(address, JOIN, request, {
           timeoutMs: CHANGE_TIMEOUT_MS,
         });
-        return proven(answer.body, token.lattice);
+        return proven(answer.body, token);
       } catch (error) {
         if (!AetherError.is(error) || !PASSING.has(error.code)) throw error;
         if (error.message !== failure?.message)
@@ -80,16 +84,22 @@ export async function askToJoin(
   }
 }
 
-function proven(body: unknown, tag: Uint8Array): { signed: SignedEpoch; lattice: string } {
+function proven(body: unknown, token: JoinToken): { signed: SignedEpoch; lattice: string } {
   const signed = toSignedEpoch(body);
   const { lattice } = decodeEpoch(signed.certificate.value.record);
   const own = latticeTag(lattice);
-  if (!own.every((byte, i) => byte === tag[i])) {
+  if (!equal(own, token.lattice)) {
     throw new TokenError('the answer is of another lattice than the token', {
       code: 'ERR_RING_TOKEN_WRONG_LATTICE',
       hint: 'use the address of a node of the lattice that minted the token',
     });
   }
-  openEpoch(signed, lattice);
+  const epoch = openEpoch(signed, lattice);
+  if (!rootKeys(epoch).some((key) => equal(keyTag(key), token.grant.root))) {
+    throw new TokenError('the answer is not proven by the root that the token names', {
+      code: 'ERR_RING_ROOT_FORGED',
+      hint: 'somebody with an earlier root key of the lattice may answer at this address',
+    }); // Q3 of core/root-key.ts
+  }
   return { signed, lattice };
 }

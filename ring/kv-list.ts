@@ -120,7 +120,7 @@ class Cover implements Count {
 
   constructor(placement: Placement, replicas: number) {
     const sets = placement.rings.flatMap((ring) =>
-      ring.ranges(replicas).map(({ owners }) => owners),
+      ring.ranges(replicas).map(({ owners }) => placement.present(owners)),
     );
     const distinct = new Map(sets.map((owners) => [owners.toSorted().join(), owners]));
     this.nodes = union([...distinct.values()]);

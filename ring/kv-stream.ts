@@ -8,6 +8,8 @@
  *     (I1, I3 of kv-replica.ts): nothing is acknowledged behind the reader's back.
  * I2  Progress is noted only after the rows up to it are durable; a restart goes on from there.
  * I3  A row that is damaged at a source is read from the other owners instead.
+ * I4  An owner that is revoked is not asked. All the others are, and so meet whatever was on a quorum with it; what was on
+ *     nobody else is lost with it.
  */
 import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
@@ -55,19 +57,20 @@ interface Progress {
  */
 export async function streamGains(epoch: Epoch, options: StreamOptions): Promise<void> {
   const { rpc, store } = options;
-  const [previous, next] = new Placement(epoch).rings;
+  const placement = new Placement(epoch);
+  const [previous, next] = placement.rings;
   if (previous === undefined || next === undefined) return;
   // Which numbers there are is a question to others, who may not be ready to answer yet.
   if (gains(previous, next, rpc.self, REPLICA_COUNTS).length === 0) return;
   const replicaCounts = await options.replicaCounts();
   const wanted = gains(previous, next, rpc.self, replicaCounts);
   const progress = readProgress(store, epoch.number, replicaCounts);
-  const ranges = wanted.map((gain) => ({ gain, tallies: quorums(gain) }));
+  const ranges = wanted.map((gain) => ({ gain, tallies: quorums(gain, placement) }));
   for (const node of progress.done) for (const { tallies } of ranges) accept(tallies, node);
 
   const reasons: string[] = [];
   for (const source of new Set(wanted.flatMap(({ sources }) => sources.flat()))) {
-    if (progress.done.includes(source)) continue;
+    if (progress.done.includes(source) || epoch.revoked.includes(source)) continue; // I4
     const open = ranges.filter(
       ({ gain, tallies }) =>
         gain.sources.some((owners) => owners.includes(source)) &&
@@ -96,8 +99,13 @@ export async function streamGains(epoch: Epoch, options: StreamOptions): Promise
   }
 }
 
-function quorums({ sources }: Gain): Tally[] {
-  return sources.map((owners) => new Tally([owners], 'quorum'));
+/** I4 */
+function quorums({ sources }: Gain, placement: Placement): Tally[] {
+  return sources.flatMap((owners) => {
+    const left = placement.present(owners);
+    if (left.length === owners.length) return [new Tally([owners], 'quorum')];
+    return left.length === 0 ? [] : [new Tally([left], 'all')];
+  });
 }
 
 function accept(tallies: readonly Tally[], node: string): void {

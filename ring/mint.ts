@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { AetherError, NotAvailableError } from '../spec/error.ts';
+import { AetherError } from '../spec/error.ts';
 import type { Epoch } from './core/epoch.ts';
 import { openEpoch } from './core/epoch-record.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
+import { rootKeys } from './core/root-key.ts';
 import {
   encodeChain,
   type JoinGrant,
@@ -13,7 +14,8 @@ import {
   tokenMessage,
   tokenText,
 } from './core/token.ts';
-import { keyFromSeed, readKeyFile, type SigningKey } from './io/keys.ts';
+import { issuerKeyOf } from './io/issuer-key.ts';
+import { keyFromSeed, type SigningKey } from './io/keys.ts';
 import { RingStore } from './io/ring-store.ts';
 import { systemClock } from '../spec/system-clock.ts';
 
@@ -46,17 +48,12 @@ export function mintJoinToken(data: string, options: MintOptions = {}): string {
     weight: defaultWeight(roles),
     ...(zone === undefined ? {} : { zone }),
   });
-  if (roles.includes('voter')) {
-    throw new NotAvailableError('a token cannot grant the role voter in this release', {
-      hint: 'grant some of storage, compute and relay',
-    });
-  }
   if (!Number.isInteger(uses) || uses < 1 || uses > USES_MAX)
     throw outOfRange('uses', `from 1 to ${USES_MAX}`);
   if (!(expiresMs >= 1_000 && expiresMs <= EXPIRES_MS_MAX))
     throw outOfRange('expires', 'from 1s to 24h');
 
-  const { lattice, issuer } = issuerOf(data);
+  const { epoch, issuer } = issuerOf(data);
   const seed = new Uint8Array(randomBytes(32));
   const nowSeconds = Math.floor(systemClock.nowMs() / 1000);
   const grant: JoinGrant = {
@@ -67,9 +64,10 @@ export function mintJoinToken(data: string, options: MintOptions = {}): string {
     uses,
     roles,
     ...(zone === undefined ? {} : { zone }),
+    root: keyTag(rootKeys(epoch).at(-1) as Uint8Array),
   };
   const token = {
-    lattice: latticeTag(lattice),
+    lattice: latticeTag(epoch.lattice),
     signer: keyTag(issuer.publicKey),
     grant,
     holder: keyFromSeed(seed).publicKey,
@@ -78,21 +76,26 @@ export function mintJoinToken(data: string, options: MintOptions = {}): string {
   return tokenText(chain, seed);
 }
 
-/** The key in the folder, if the newest epoch that the folder knows lets it mint. */
-function issuerOf(data: string): { lattice: string; issuer: SigningKey } {
-  const [database, file] = ['ring.db', 'issuer.key'].map((name) => join(data, name)) as [
-    string,
-    string,
-  ];
-  if (existsSync(database) && existsSync(file)) {
-    const issuer = readKeyFile(file);
-    const epoch = newestEpoch(database);
-    if (epoch?.issuers.some(({ key }) => Buffer.compare(key, issuer.publicKey) === 0) === true)
-      return { lattice: epoch.lattice, issuer };
-  }
-  throw new AetherError(`the data folder ${data} holds no issuer key`, {
+/** The newest epoch that the folder knows, and the key in it that may mint by that. */
+function issuerOf(data: string): { epoch: Epoch; issuer: SigningKey } {
+  const database = join(data, 'ring.db');
+  const epoch = existsSync(database) ? newestEpoch(database) : undefined;
+  const issuer = epoch === undefined ? undefined : issuerKeyOf(data, epoch);
+  if (epoch !== undefined && issuer !== undefined) return { epoch, issuer };
+  throw notIssuer(`the data folder ${data} holds no issuer key`, epoch);
+}
+
+/** Says at which nodes it would do. */
+export function notIssuer(what: string, epoch: Epoch | undefined): AetherError {
+  const nodes = epoch?.issuers.map(
+    ({ node }) => epoch.members.find(({ id }) => id === node)?.name ?? node,
+  );
+  return new AetherError(what, {
     code: 'ERR_RING_NOT_ISSUER',
-    hint: 'mint on a voter, with its --data: aether ring status says which nodes are',
+    hint:
+      nodes === undefined
+        ? 'name the data folder of a voter with --data'
+        : `do it at a voter, with its --data: ${nodes.join(', ')}`,
   });
 }
 

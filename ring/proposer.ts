@@ -20,6 +20,7 @@ import { allocateTokens } from './core/hash-ring-allocation.ts';
 import { REPLICA_COUNTS } from './core/kv-bucket.ts';
 import { gains } from './core/kv-move.ts';
 import { checkFacts, defaultWeight } from './core/member-facts.ts';
+import { checkGrant, checkNode } from './core/revocation.ts';
 import {
   checkJoinRequest,
   checkToken,
@@ -282,17 +283,15 @@ function isMember(epoch: Epoch, node: string): boolean {
 /**
  * Whether the node has come in with this token.
  *
- * @throws TokenError ERR_RING_TOKEN_USED, JoinRefusedError when it cannot come in with it.
+ * @throws TokenError ERR_RING_TOKEN_USED, ERR_RING_TOKEN_REVOKED; AetherError ERR_RING_REVOKED; JoinRefusedError when it
+ * cannot come in with it.
  */
 function isIn(epoch: Epoch, grant: JoinGrant, node: string): boolean {
   const uses = epoch.uses.filter(({ token }) => isSameBytes(token, grant.id));
   const isUsed = uses.some((use) => use.node === node);
+  checkNode(epoch, node);
   if (isUsed && isMember(epoch, node)) return true;
-  if (epoch.revoked.includes(node)) {
-    throw new JoinRefusedError('this node was removed from the lattice for good', {
-      hint: 'start it on an empty data folder: it gets a new key',
-    });
-  }
+  checkGrant(epoch, grant);
   if (isUsed || uses.length >= grant.uses) {
     const why = isUsed
       ? 'the node came in with this token, and left'

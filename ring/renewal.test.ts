@@ -1,20 +1,14 @@
 /** Certificates on real nodes: renewed in time, run out, with wrong clocks, and in the hands of others. */
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
-import { nodeId } from '../spec/id.ts';
+import type { Clock } from '../spec/clock.ts';
 import { silentLog } from '../spec/log.ts';
 import { systemClock } from '../spec/system-clock.ts';
-import type { Clock } from '../spec/clock.ts';
 import { decodeNodeCertificate } from './core/node-certificate.ts';
-import { mintJoinToken, Ring, type RingOptions } from './index.ts';
-import { createCertificate } from './io/certificate.ts';
-import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
-import { Peers } from './io/peers.ts';
-import { RingStore } from './io/ring-store.ts';
+import { mintJoinToken, type Ring, type RingOptions } from './index.ts';
+import { openKeyFile, readKeyFile } from './io/keys.ts';
+import { areWhole, CALL, echoes, impostor, kept, opener, until } from './lattice.testkit.ts';
 
-const swim = { probeIntervalMs: 200, ackTimeoutMs: 100, reconnectIntervalMs: 300 };
-const CALL = { timeoutMs: 5_000 };
 const LIFE_MS = 60_000;
 /** With what clocks may differ by. */
 const END_MS = LIFE_MS + 31_000;
@@ -52,67 +46,18 @@ class WallClock implements Clock {
   }
 }
 
-function opener(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
-  const folder = t.testdir();
-  const rings = new Set<Ring>();
-  t.teardown(() => Promise.all([...rings].map((ring) => ring.close())));
-  return async (name, options) => {
-    const data = join(folder, name);
-    const ring = await Ring.open({ data, name, swim, certificateLifeMs: LIFE_MS, ...options });
-    rings.add(ring);
-    ring.rpc.serve('echo', (body) => body);
-    return ring;
-  };
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await pause(5);
-}
-
-const areWhole = (...rings: Ring[]): boolean =>
-  rings.every(
-    (ring) =>
-      ring.epoch().previous === undefined &&
-      ring.members().length === rings.length &&
-      ring.members().every(({ state }) => state === 'alive'),
-  );
-
-/** Every node calls every other. */
-async function echoes(...rings: Ring[]): Promise<void> {
-  for (const from of rings)
-    for (const to of rings) if (from !== to) await from.rpc.call(to.id, 'echo', 1, CALL);
+function shortLived(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
+  const open = opener(t);
+  return (name, options) => open(name, { certificateLifeMs: LIFE_MS, ...options });
 }
 
 const expiryOf = (ring: Ring): number => ring.certificate()?.expiresSeconds ?? 0;
-
-function kept(t: Test, name: string): Uint8Array {
-  const store = new RingStore(join(t.testdirName, name, 'ring.db'));
-  const certificate = store.nodeCertificate();
-  store.close();
-  return certificate as Uint8Array;
-}
-
-/** Somebody with a node's key, who keeps no rules. */
-function impostor(t: Test, key: SigningKey, lattice: string, certificate?: Uint8Array): Peers {
-  const peers = new Peers({
-    self: nodeId(key.publicKey),
-    key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
-    certificate: createCertificate(key),
-    clock: systemClock,
-    log: silentLog,
-    hello: () => ({ lattice, epoch: 1, ...(certificate === undefined ? {} : { certificate }) }),
-    isMember: () => true,
-    linkUp: () => {},
-  });
-  t.teardown(() => peers.close());
-  return peers;
-}
 
 test(
   'certificates are renewed while links are open, without a gap',
   { timeout: 60_000 },
   async (t) => {
-    const open = opener(t);
+    const open = shortLived(t);
     const clock = new WallClock();
     const a = await open('a', { clock });
     const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
@@ -145,14 +90,13 @@ test(
   'a lattice whose certificates have all run out comes back by itself',
   { timeout: 60_000 },
   async (t) => {
-    const open = opener(t);
+    const open = shortLived(t);
     const clock = new WallClock();
     const founder = await open('a', { clock });
-    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2, roles: ['compute'] });
-    const others = [
-      await open('b', { clock, join: [founder.address], token }),
-      await open('c', { clock, join: [founder.address], token }),
-    ];
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
+    // The founder is the only issuer.
+    const at = { clock, join: [founder.address], token, roles: ['compute'] };
+    const others = [await open('b', at), await open('c', at)];
     await until(() => areWhole(founder, ...others));
     for (const ring of [founder, ...others]) await ring.close();
     clock.jump(3 * 86_400_000);
@@ -173,7 +117,7 @@ test(
   'a node whose clock is wrong hears of it, and is back once it is right',
   { timeout: 60_000 },
   async (t) => {
-    const open = opener(t);
+    const open = shortLived(t);
     const own = new WallClock();
     const heard: string[] = [];
     const log = { ...silentLog, warn: (_: object, text: string) => heard.push(text) };
@@ -203,7 +147,7 @@ test(
   'whose certificate has run out may renew it, and nothing else',
   { timeout: 60_000 },
   async (t) => {
-    const open = opener(t);
+    const open = shortLived(t);
     const clock = new WallClock();
     const a = await open('a', { clock });
     const token = mintJoinToken(join(t.testdirName, 'a'));

@@ -2,6 +2,7 @@
 import { uptime } from 'node:os';
 import { AetherError, errorBody } from '../spec/error.ts';
 import { type DiskError, EpochChanges } from './changes.ts';
+import type { Authority } from './authority.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import { spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
@@ -48,6 +49,8 @@ export class Ring {
   readonly lattice: string;
   readonly rpc: Rpc;
   readonly kv: KeyValueStore;
+  /** Revokes, and replaces keys. */
+  readonly authority: Authority;
   readonly #node: Assembly;
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
@@ -93,6 +96,7 @@ export class Ring {
       }),
       (changes) => changes.close(),
     );
+    this.authority = this.#changes.authority;
     this.#facts = {
       addresses: [address],
       protocol: [SWIM_VERSION, SWIM_VERSION],
@@ -414,7 +418,10 @@ export class Ring {
     const roster = this.#setAddresses(epoch);
     renewal.epochChanged();
     peers.reviewMembers();
-    for (const node of epoch.revoked) peers.drop(node, 'ERR_RING_REVOKED');
+    for (const node of epoch.revoked) {
+      peers.setAddress(node);
+      peers.drop(node, 'ERR_RING_REVOKED');
+    }
     this.#membership.setRoster(roster);
     if (!keeper.isParticipant(this.id))
       log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);

@@ -16,6 +16,7 @@ import { type Configuration, everyVoter, isJoint } from './core/configuration.ts
 import { electedVoters } from './core/election.ts';
 import type { Epoch, Issuer } from './core/epoch.ts';
 import * as change from './core/epoch-change.ts';
+import { revokedMember } from './core/revocation.ts';
 import { isMissed, type Proposer } from './proposer.ts';
 import type { RegisterNode } from './register.ts';
 
@@ -151,6 +152,9 @@ export class Steward {
       };
     }
     if (epoch.previous !== undefined) return this.#endOf(epoch, configuration);
+    const out = revokedMember(epoch);
+    if (out !== undefined)
+      return this.#propose('revoked', epoch, (now) => change.withoutMember(now, out));
     const issuers = await this.#issuersOf(epoch, voters); // W2
     const isSame =
       String(voters) === String(epoch.voters) && keysOf(issuers) === keysOf(epoch.issuers);
@@ -190,7 +194,8 @@ export class Steward {
       .filter(({ tokens }) => tokens.length > 0)
       .every(({ id }) => {
         const isDone = number === epoch.number && nodes.has(id);
-        return isDone || (isGone(id) && !isMissed(epoch, id, isGone));
+        // Who is revoked has nothing to say: what it was to hold is on the others, until it is out of the ring.
+        return isDone || epoch.revoked.includes(id) || (isGone(id) && !isMissed(epoch, id, isGone));
       });
     const isLeft = voters.every((voter) => epoch.members.some(({ id }) => id === voter)); // I3
     if (!isWhole || !isLeft) return undefined;

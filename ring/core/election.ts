@@ -1,8 +1,8 @@
 /**
  * Who shall be the voters of an epoch.
  *
- * As few changes as can be: who votes goes on while it is a member, dead or alive, as only a removal says that it does not
- * come back. Two voters tolerate the loss of none, like one; but neither alone can be put back to an earlier state unnoticed.
+ * As few changes as can be: who votes goes on while it is a member, dead or alive, as only a removal or a revocation says
+ * that it does not come back. Two voters tolerate the loss of none, like one; but neither alone can be put back to an earlier state unnoticed.
  */
 import type { Epoch, EpochMember } from './epoch.ts';
 import { mayVote } from './epoch-change.ts';
@@ -22,7 +22,10 @@ export function electedVoters(
 ): string[] {
   const before = epoch.previous ?? epoch.members;
   const isSettled = ({ id }: EpochMember): boolean => before.some((each) => each.id === id);
-  const candidates = epoch.members.filter((member) => mayVote(member) && isSettled(member));
+  const revoked = new Set(epoch.revoked);
+  const candidates = epoch.members.filter(
+    (member) => mayVote(member) && isSettled(member) && !revoked.has(member.id),
+  );
   const byId = new Map(candidates.map((member) => [member.id, member]));
   const zoneOf = (node: string): string => byId.get(node)?.zone ?? node;
   const kept = voters.filter((node) => byId.has(node));

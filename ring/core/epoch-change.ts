@@ -17,6 +17,7 @@ export function foundingEpoch(lattice: string, founder: EpochMember, issuer: Iss
     issuers: [issuer],
     uses: [],
     revoked: [],
+    revokedTokens: [],
     roots: [],
   };
 }

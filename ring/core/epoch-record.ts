@@ -1,26 +1,19 @@
 /**
  * An epoch with what proves it.
  *
- * The lattice's root key certifies the founder, the first voter, and is not needed after that: each set of voters certifies the
+ * A root key of the lattice certifies the founder, the first voter, and is not needed after that: each set of voters certifies the
  * next (core/handover.ts), and the voters of today the epoch. Whoever knows the lattice's id (the root's
  * public key) can check all of it, whoever hands it over. C1 to C5 of spec/epoch.md.
  */
 import { AetherError } from '../../spec/error.ts';
-import { keyOf } from '../../spec/id.ts';
 import { decode, encode } from './codec.ts';
-import type { Epoch, EpochMember, Issuer, RootKey, TokenUse } from './epoch.ts';
+import type { Epoch, EpochMember, Issuer, RevokedToken, RootKey, TokenUse } from './epoch.ts';
 import { isRegisterCertificate } from './fenced-log-wire.ts';
 import { isCertified, type RegisterCertificate } from './register-certificate.ts';
-import { isSigned } from './signature.ts';
-
-export interface FounderCertificate {
-  node: string;
-  /** By the lattice's root key. */
-  signature: Uint8Array;
-}
+import { type Founder, isFounded } from './root-key.ts';
 
 export interface SignedEpoch {
-  founder: FounderCertificate;
+  founder: Founder;
   /** Of the encoded epoch, kept as it was signed. */
   certificate: RegisterCertificate<Uint8Array>;
 }
@@ -28,11 +21,6 @@ export interface SignedEpoch {
 /** An epoch record that is not what its voters signed. It was not used. */
 export class EpochError extends AetherError {
   static override readonly code: string = 'ERR_RING_EPOCH_FORGED';
-}
-
-/** What the root signs (C1): the lattice is in it, as is in everything that voters sign (C5). */
-export function founderMessage(lattice: string, node: string): Uint8Array {
-  return encode(['aether-founder-v1', lattice, node]);
 }
 
 /** The name of the register that the epoch is kept in. */
@@ -50,12 +38,10 @@ export function encodeEpoch(epoch: Epoch): Uint8Array {
  * @throws EpochError ERR_RING_EPOCH_FORGED.
  */
 export function openEpoch({ founder, certificate }: SignedEpoch, lattice: string): Epoch {
-  const root = keyOf(lattice);
   const epoch = decodeEpoch(certificate.value.record);
-  if (root === undefined || epoch.lattice !== lattice)
-    throw new EpochError('the epoch is of another lattice');
-  const isFounder = isSigned(root, founderMessage(lattice, founder.node), founder.signature);
-  const isProven = isFounder && isCertified(epochGroup(lattice), [founder.node], certificate);
+  if (epoch.lattice !== lattice) throw new EpochError('the epoch is of another lattice');
+  const isProven =
+    isFounded(epoch, founder) && isCertified(epochGroup(lattice), [founder.node], certificate);
   if (!isProven || epoch.number !== certificate.value.number)
     throw new EpochError(`epoch ${epoch.number} is not signed by a majority of its voters`);
   return epoch;
@@ -101,7 +87,13 @@ export function decodeEpoch(record: Uint8Array): Epoch {
         isBytes(token) && isText(node) && Number.isSafeInteger(expiresSeconds),
     ) &&
     isList<string>(epoch.revoked, isText) &&
-    isList<RootKey>(epoch.roots, ({ key, signature }) => isBytes(key) && isBytes(signature));
+    isList<RevokedToken>(
+      epoch.revokedTokens,
+      ({ token, expiresSeconds }) => isBytes(token) && Number.isSafeInteger(expiresSeconds),
+    ) &&
+    isList<RootKey>(epoch.roots, ({ key, signature, founder }) =>
+      [key, signature, founder].every(isBytes),
+    );
   if (!whole) throw new EpochError('the record is not an epoch');
   return epoch as Epoch;
 }

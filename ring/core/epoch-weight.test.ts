@@ -15,6 +15,7 @@ const EPOCH: Epoch = {
   issuers: [],
   uses: [],
   revoked: [],
+  revokedTokens: [],
   roots: [],
 };
 

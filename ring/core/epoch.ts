@@ -39,10 +39,20 @@ export interface TokenUse {
   expiresSeconds: number;
 }
 
-/** A later root key of the lattice, signed by the one before. */
+/** A token that lets nobody in any more. Kept until it would have expired anyway. */
+export interface RevokedToken {
+  token: Uint8Array;
+  /** Unix seconds. */
+  expiresSeconds: number;
+}
+
+/** A later root key of the lattice: core/root-key.ts. */
 export interface RootKey {
   key: Uint8Array;
+  /** By the root before it. */
   signature: Uint8Array;
+  /** By this key, over who founded the lattice. */
+  founder: Uint8Array;
 }
 
 export interface Epoch {
@@ -58,6 +68,7 @@ export interface Epoch {
   uses: TokenUse[];
   /** Ids of nodes that may never come back. */
   revoked: string[];
+  revokedTokens: RevokedToken[];
   /** None: the root is the key that the lattice is named after. */
   roots: RootKey[];
 }

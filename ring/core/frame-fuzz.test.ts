@@ -66,6 +66,7 @@ const chain = encodeChain({
     expiresSeconds: 2 ** 31,
     uses: 2,
     roles: ['storage'],
+    root: bytes(8),
   },
 });
 const join = {

@@ -1,4 +1,10 @@
-/** Who owns a key under an epoch. */
+/**
+ * Who owns a key under an epoch.
+ *
+ * Who is revoked is no owner, neither asked nor counted, until the next epoch gives its ranges to others. Of up to four
+ * owners a quorum of the rest has all that was on a quorum of all, unless the rest has it not at all; of five or more, while
+ * no second one is revoked.
+ */
 import type { Epoch } from './epoch.ts';
 import { HashRing } from './hash-ring.ts';
 import { placementKey } from './kv-row.ts';
@@ -11,9 +17,11 @@ export class Placement {
   /** One ring, or two while the epoch is pending: the previous one first. */
   readonly rings: readonly HashRing[];
   readonly #regions: Map<string, string | undefined>;
+  readonly #revoked: ReadonlySet<string>;
 
   constructor(epoch: Epoch) {
     this.epoch = epoch;
+    this.#revoked = new Set(epoch.revoked);
     const generations = epoch.previous === undefined ? [] : [epoch.previous];
     this.rings = [...generations, epoch.members].map((members) => new HashRing(members));
     this.#regions = new Map(
@@ -24,7 +32,12 @@ export class Placement {
   /** The owners of a key on each ring. */
   owners(bucket: string, key: string, replicas: number): string[][] {
     const position = placementKey(bucket, key);
-    return this.rings.map((ring) => ring.owners(position, replicas));
+    return this.rings.map((ring) => this.present(ring.owners(position, replicas)));
+  }
+
+  /** Those owners that are not revoked. */
+  present(owners: string[]): string[] {
+    return this.#revoked.size === 0 ? owners : owners.filter((node) => !this.#revoked.has(node));
   }
 
   /**

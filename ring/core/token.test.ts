@@ -40,6 +40,7 @@ const grant: JoinGrant = {
   uses: 1,
   roles: ['storage', 'compute'],
   zone: 'eu',
+  root: keyTag(root.publicKey),
 };
 
 function mint(change: Partial<JoinToken> = {}, signer: typeof issuer = issuer): JoinToken {
@@ -108,6 +109,7 @@ test('a token that was changed is refused, whichever part', (t) => {
   const changed: JoinToken[] = [
     { ...token, grant: later },
     { ...token, grant: { ...grant, uses: 2 } },
+    { ...token, grant: { ...grant, root: keyTag(key('other root').publicKey) } },
     { ...token, grant: { ...grant, roles: ['storage', 'compute', 'voter'] } },
     { ...token, grant: { ...grant, id: new Uint8Array(16) } },
     { ...token, holder: key('thief').publicKey },

@@ -5,7 +5,7 @@
  *     chain  = [1, lattice (16), key id of the signer (8), [block]]
  *     block  = [body, holder key (32), signature (64)]
  *     body   = [id (16), issued, not before, expires, depth, [audience], [[action, resource, params]]]
- *     params = [uses, [role], zone or null]
+ *     params = [uses, [role], zone or null, key id of the lattice's newest root (8)]
  *
  * Times are Unix seconds. The seed never leaves its holder: a request to join carries the chain and
  * a proof, signed with the holder's key, that names the node that wants in.
@@ -44,6 +44,8 @@ export interface JoinGrant {
   roles: string[];
   /** The zone that the node must be in, when there is one. */
   zone?: string;
+  /** As keyTag: the newest root of the lattice (Q3 of core/root-key.ts). */
+  root: Uint8Array;
 }
 
 export interface JoinToken {
@@ -237,7 +239,7 @@ export function checkJoinRequest(request: JoinRequest, token: JoinToken): void {
 }
 
 function grantToList(grant: JoinGrant): unknown[] {
-  const params = [grant.uses, grant.roles, grant.zone ?? null];
+  const params = [grant.uses, grant.roles, grant.zone ?? null, grant.root];
   return [
     grant.id,
     grant.issuedSeconds,
@@ -260,7 +262,7 @@ function parseChain(chain: Uint8Array): JoinToken | undefined {
       decode(bytes(body)),
     );
     const [, , params] = list(list(can)[0]);
-    const [uses, roles, zone] = list(params);
+    const [uses, roles, zone, root] = list(params);
     return {
       lattice: bytes(lattice),
       signer: bytes(signer),
@@ -274,6 +276,7 @@ function parseChain(chain: Uint8Array): JoinToken | undefined {
         uses: count(uses),
         roles: list(roles).map(string),
         ...(zone === null ? {} : { zone: string(zone) }),
+        root: bytes(root, 8),
       },
     };
   } catch {

@@ -95,7 +95,12 @@ function createKeyFile(path: string): void {
     fs.closeSync(file);
   }
   fs.renameSync(aside, path);
-  const folder = fs.openSync(dirname(path), 'r');
+  syncFolder(dirname(path));
+}
+
+/** What was made, renamed or removed in the folder is durable. */
+export function syncFolder(path: string): void {
+  const folder = fs.openSync(path, 'r');
   fs.fsyncSync(folder);
   fs.closeSync(folder);
 }
