@@ -104,7 +104,12 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--listen <host:port>', "peers' address; none: reached through relays")
     .option('--ingress <host:port>', 'HTTP for Particles')
     .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
-    .option('--join <host:port>', 'a peer of the lattice to join; may be repeated', collect)
+    .option(
+      '--join <seed>',
+      'where members of the lattice are: HOST:PORT, dns:NAME (SRV records), dns:NAME:PORT, mdns: or mdns:LATTICE; may be repeated',
+      collect,
+    )
+    .option('--mdns', 'let this node be found by mdns: on the local network that it listens on')
     .option('--token <file|->', 'file with the join token, - for standard input')
     .option('--zone <zone>', 'failure zone')
     .option('--region <region>', 'region')
