@@ -284,6 +284,13 @@ function createProgram(ended: (code: number) => void): Command {
   ).option('--detach', 'end once the change is durable (exit code 8)');
   add(
     nodes,
+    'remove <node>',
+    'take a node that is gone for good out of the lattice; it never comes back',
+    async (context, node, options) =>
+      (await import('./commands/membership.ts')).remove(context, node, options),
+  ).option('--detach', 'end once the removal is durable (exit code 8)');
+  add(
+    nodes,
     'leave',
     'have the asked node hand its share over and leave the lattice for good',
     async (context) => (await import('./commands/membership.ts')).leave(context),

@@ -306,14 +306,14 @@ export class Ring {
    * Removes a node that is gone for good: the others take over what it held, and it never comes back. Fulfilled
    * once they have.
    *
-   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_UNKNOWN_NODE; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
+   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_NODE_NOT_FOUND; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
    * another node is gone that would have to take over a part: nothing was changed.
    * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
    */
   async remove(node: string): Promise<void> {
     if (!participants(this.epoch()).some(({ id }) => id === node)) {
       throw new EpochChangeError(`the lattice has no member ${node}`, {
-        code: 'ERR_RING_UNKNOWN_NODE',
+        code: 'ERR_RING_NODE_NOT_FOUND',
         hint: 'aether ring status lists the members',
       });
     }

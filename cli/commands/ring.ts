@@ -72,7 +72,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
           'VIA',
           ({ via }) => (via === undefined ? '' : nameOf(via)),
         ),
-        { title: 'WHY', cell: ({ why }) => why ?? '' },
+        { title: 'WHY', cell: ({ state, why }) => (state === 'alive' ? '' : (why ?? '')) },
       ],
       status.members,
       paint.dim,
