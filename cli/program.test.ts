@@ -136,6 +136,52 @@ test('a value goes in by standard input and comes out byte for byte', async (t) 
   t.same(JSON.parse(asJson.stdout), { bucket: 'b', key: 'k', version: 'v1', value: 'two\nlines' });
 });
 
+test('status names the relay of a node that cannot be dialled, and why one is suspected', async (t) => {
+  const member = { roles: ['compute'], weight: 0, ownership: 0, incarnation: 2, state: 'alive' };
+  const members = [
+    {
+      ...member,
+      id: 'na',
+      name: 'office',
+      address: '10.0.0.1:7400',
+      why: 'alive: it says so itself',
+    },
+    { ...member, id: 'nb', name: 'laptop', address: 'none', relays: ['office'], via: 'office' },
+    {
+      ...member,
+      id: 'nc',
+      name: 'cellar',
+      address: '10.0.0.3:7400',
+      state: 'suspect',
+      why: 'suspect: it is silent',
+    },
+  ];
+  const pending = { joining: ['nb'], leaving: [], reweighted: ['nc'] };
+  const status = {
+    lattice: 'l',
+    self: 'na',
+    epoch: 7,
+    pending,
+    voters: ['na', 'nx'],
+    tolerates: 0,
+    members,
+  };
+  const at = await api(t, (_, res) =>
+    json(res, { ...status, datapath: { tier: 'userspace', why: ['x'] } }),
+  );
+  const { stdout, code } = await aether(t, ['ring', 'status'], { api: at });
+  t.equal(code, EXIT.ok);
+  const [, epoch, titles, ...lines] = stdout.split('\n');
+  t.equal(
+    epoch,
+    'epoch 7 (pending; joining: laptop; changing weight: cellar)  voters: office, nx (tolerates no failure)',
+  );
+  t.match(titles, / ADDRESS +VIA +WHY$/);
+  t.match(lines[0], / 10\.0\.0\.1:7400$/);
+  t.match(lines[1], / none +office$/);
+  t.match(lines[2], / suspect: it is silent$/);
+});
+
 test('an invocation sends JSON or text and says where it ran', async (t) => {
   const at = await api(t, async (req, res) => {
     const { args } = JSON.parse(Buffer.concat(await req.toArray()).toString()) as { args: unknown };

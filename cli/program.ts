@@ -104,7 +104,12 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--listen <host:port>', "peers' address; none: reached through relays")
     .option('--ingress <host:port>', 'HTTP for Particles')
     .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
-    .option('--join <host:port>', 'a peer of the lattice to join; may be repeated', collect)
+    .option(
+      '--join <seed>',
+      'where members of the lattice are: HOST:PORT, dns:NAME (SRV records), dns:NAME:PORT, mdns: or mdns:LATTICE; may be repeated',
+      collect,
+    )
+    .option('--mdns', 'let this node be found by mdns: on the local network that it listens on')
     .option('--token <file|->', 'file with the join token, - for standard input')
     .option('--zone <zone>', 'failure zone')
     .option('--region <region>', 'region')
@@ -277,6 +282,13 @@ function createProgram(ended: (code: number) => void): Command {
     async (context, node, weight, options) =>
       (await import('./commands/membership.ts')).weigh(context, node, number(weight), options),
   ).option('--detach', 'end once the change is durable (exit code 8)');
+  add(
+    nodes,
+    'remove <node>',
+    'take a node that is gone for good out of the lattice; it never comes back',
+    async (context, node, options) =>
+      (await import('./commands/membership.ts')).remove(context, node, options),
+  ).option('--detach', 'end once the removal is durable (exit code 8)');
   add(
     nodes,
     'leave',

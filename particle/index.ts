@@ -21,3 +21,4 @@ export { Lifecycle, type PlacedInstance } from './lifecycle/lifecycle.ts';
 export type { EffectRow } from './lifecycle/sink.ts';
 export { type Bundle, type Submitted, submitDeploy } from './lifecycle/submit.ts';
 export { WEIGH_WORKFLOW, weighId, type WeighIntent } from './lifecycle/weigh.ts';
+export { REMOVE_WORKFLOW, removeId, type RemoveIntent } from './lifecycle/removal.ts';

@@ -25,10 +25,12 @@ import { NO_ADDRESS } from './core/ways.ts';
 import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
 import { createCertificate } from './io/certificate.ts';
 import { holdDataFolder } from './io/data-folder.ts';
+import { type DiscoveryOptions, findSeeds, parseSeed } from './io/discovery.ts';
 import { SqliteAcceptorStore } from './io/acceptor-sqlite.ts';
 import { EpochKeeper } from './io/epoch-keeper.ts';
 import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
+import { Announcer, networkOf } from './io/mdns.ts';
 import { notMember, Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
 import { openWitness } from './io/witness.ts';
@@ -47,8 +49,15 @@ export interface RingOptions {
   name?: string;
   /** `host:port` for peers, or `none`: then it is reached through relays. Default 127.0.0.1:0. */
   listen?: string;
-  /** Addresses of members; none on an empty folder = found a lattice. */
+  /**
+   * Where members are: `host:port`, `dns:NAME` (SRV records), `dns:NAME:PORT`, `mdns:` or `mdns:LATTICE`. None on an empty
+   * folder = found a lattice.
+   */
   join?: string[];
+  /** Lets this node be found by `mdns:` on the local network that it listens on. Default false. */
+  mdns?: boolean;
+  /** Servers for `dns:`, `address` or `address:port`. Default: the machine's. */
+  dnsServers?: string[];
   /** Join token in text form; needed once. */
   token?: string;
   zone?: string;
@@ -90,6 +99,8 @@ export interface Assembly {
   /** What the acceptors have on disk is what this node wrote last. */
   isVouched: boolean;
   address: string;
+  /** Addresses of the seeds, as they are now. @throws SeedsError */
+  seeds: () => Promise<string[]>;
 }
 
 /** A data folder that belongs to another lattice than asked for. Nothing was changed. */
@@ -167,7 +178,10 @@ export async function assemble(
   );
   held.adopt(peers, (open) => open.close());
   const address = await listenWhereBefore(peers, listen, store);
+  if (options.mdns === true)
+    networkOf(address === NO_ADDRESS ? address : parseAddress(address).host);
   const facts = { name: options.name ?? id.slice(0, 9), ...place(options) };
+  const seeds = seedsOf(options, store, { clock, random, log });
 
   if (begin === 'found') {
     const roles = options.roles ?? FOUNDER_ROLES;
@@ -186,8 +200,7 @@ export async function assemble(
       ...(roles === undefined ? {} : { roles }),
       ...(weight === undefined ? {} : { weight }),
     };
-    const addresses = options.join ?? [];
-    const joined = await askToJoin(peers, addresses, options.token ?? '', key, wanted, {
+    const joined = await askToJoin(peers, seeds, options.token ?? '', key, wanted, {
       clock,
       log,
     });
@@ -195,6 +208,12 @@ export async function assemble(
     keeper.adopt(joined.signed, joined.lattice);
   }
   if (!keeper.isParticipant(id)) throw removed();
+  if (options.mdns === true) {
+    const lattice = latticeTag(keeper.epoch.lattice);
+    const announcement = { node: id, ...parseAddress(address), lattice };
+    const announcer = await Announcer.open(announcement, { clock, random, log });
+    held.adopt(announcer, (open) => open.close());
+  }
   return {
     clock,
     random,
@@ -211,6 +230,23 @@ export async function assemble(
     acceptors,
     isVouched,
     address,
+    seeds,
+  };
+}
+
+/** Looks the seeds up anew each time: of the lattice of the token, or of the one that the node is in. */
+function seedsOf(
+  { join: texts = [], token, dnsServers }: RingOptions,
+  store: RingStore,
+  options: Omit<DiscoveryOptions, 'lattice'>,
+): () => Promise<string[]> {
+  const seeds = texts.map(parseSeed);
+  return () => {
+    const known = store.lattice();
+    const asked = token === undefined ? undefined : parseTokenText(token).token.lattice;
+    const lattice = known === undefined ? (asked ?? new Uint8Array()) : latticeTag(known);
+    const servers = dnsServers === undefined ? {} : { dnsServers };
+    return findSeeds(seeds, { ...options, ...servers, lattice });
   };
 }
 
@@ -231,6 +267,7 @@ function checkOptions(options: RingOptions): void {
   const roles = options.roles ?? FOUNDER_ROLES;
   const { name = 'any', weight = defaultWeight(roles) } = options;
   checkFacts({ name, roles, weight, ...place(options) });
+  for (const seed of options.join ?? []) parseSeed(seed);
   const { certificateLifeMs: lifeMs = CERTIFICATE_LIFE_MS } = options;
   if (!(lifeMs >= CERTIFICATE_LIFE_MS_MIN && lifeMs <= CERTIFICATE_LIFE_MS_MAX)) {
     throw new AetherError('the option certificateLifeMs is out of its range', {

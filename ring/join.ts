@@ -29,12 +29,13 @@ const PASSING: ReadonlySet<string> = new Set([
   'ERR_RING_TIMEOUT',
   'ERR_RING_NO_QUORUM',
   'ERR_RING_BUSY',
+  'ERR_RING_SEEDS_NOT_FOUND',
 ]);
 
 export type JoinFacts = Omit<JoinRequest, 'chain' | 'proof' | 'consent'>;
 
 /**
- * Asks to be let in at each address in turn.
+ * Asks to be let in at each address in turn, and then looks the addresses up again.
  *
  * @returns the epoch that has this node in it, proven to be of the token's lattice.
  * @throws TokenError, JoinRefusedError or another refusal, as the lattice gave it; the last failure
@@ -42,7 +43,7 @@ export type JoinFacts = Omit<JoinRequest, 'chain' | 'proof' | 'consent'>;
  */
 export async function askToJoin(
   peers: Peers,
-  addresses: readonly string[],
+  seeds: () => Promise<readonly string[]>,
   tokenText: string,
   key: SigningKey,
   facts: JoinFacts,
@@ -65,7 +66,23 @@ export async function askToJoin(
   });
   const deadlineMs = clock.monotonicMs() + PATIENCE_MS;
   let failure: AetherError | undefined;
+  let refusal: AetherError | undefined;
+  const failed = (error: unknown, address?: string): void => {
+    if (!AetherError.is(error)) throw error;
+    if (!PASSING.has(error.code)) {
+      // One address that was found may be anybody's; another may let us in.
+      refusal ??= error;
+      return;
+    }
+    if (error.message !== failure?.message)
+      log.info({ address, code: error.code }, `not joined yet: ${error.message}`);
+    failure = error;
+  };
   for (;;) {
+    const addresses = await seeds().catch((error: unknown) => {
+      failed(error);
+      return [];
+    });
     for (const address of addresses) {
       try {
         const answer = await peers.callAddress(address, JOIN, request, {
@@ -73,12 +90,10 @@ export async function askToJoin(
         });
         return proven(answer.body, token);
       } catch (error) {
-        if (!AetherError.is(error) || !PASSING.has(error.code)) throw error;
-        if (error.message !== failure?.message)
-          log.info({ address, code: error.code }, `not joined yet: ${error.message}`);
-        failure = error;
+        failed(error, address);
       }
     }
+    if (refusal !== undefined) throw refusal;
     if (clock.monotonicMs() >= deadlineMs) throw failure;
     await new Promise<void>((wake) => clock.after(RETRY_MS, wake));
   }

@@ -155,7 +155,7 @@ export class Ring {
     let ring: Ring | undefined;
     try {
       ring = new Ring(await assemble(options, held), held);
-      await ring.#start(options.join ?? []);
+      await ring.#start();
       return ring;
     } catch (error) {
       await (ring?.close() ?? held.disposeAsync());
@@ -323,7 +323,7 @@ export class Ring {
     await this.#held.disposeAsync();
   }
 
-  async #start(addresses: string[]): Promise<void> {
+  async #start(): Promise<void> {
     const { peers, keeper, store, renewal } = this.#node;
     keeper.serve(peers);
     this.#changes.serve();
@@ -342,7 +342,7 @@ export class Ring {
     this.#epochChanged(keeper.epoch);
     if (hasServed) {
       const news = [
-        this.#greet(addresses),
+        this.#greet(),
         keeper.refresh(peers, REFRESH_TIMEOUT_MS),
         this.#changes.registered(),
       ];
@@ -373,8 +373,13 @@ export class Ring {
   }
 
   /** Looks for members where the user says they are. @throws AetherError ERR_LATTICE_MISMATCH. */
-  async #greet(addresses: string[]): Promise<void> {
-    const { peers, log } = this.#node;
+  async #greet(): Promise<void> {
+    const { peers, seeds, log } = this.#node;
+    const addresses = await seeds().catch((error: unknown) => {
+      const { code, message } = errorBody(error);
+      log.info({ code }, `no seeds: ${message}`);
+      return [];
+    });
     const greeted = addresses.map(async (address) => {
       try {
         await peers.greet(address);

@@ -44,6 +44,23 @@ export async function weigh(
   });
 }
 
+/** Takes a dead node out. @returns the exit code: 8 when that goes on by itself */
+export async function remove(
+  context: Context,
+  node: string,
+  { detach = false }: { detach?: boolean },
+): Promise<number> {
+  const path = `/ring/nodes/${segment(node)}/remove`;
+  const submitted = await context.client.json<{ workflow: string }>(path, { method: 'POST' });
+  context.out.say(`submitted: ${submitted.workflow}`);
+  return showProgress(context, submitted, {
+    what: 'removal',
+    detach,
+    unreached: 'and the others go on without it',
+    done: (_run, tookSeconds) => `removed ${node} in ${tookSeconds} s`,
+  });
+}
+
 export interface JoinTokenOptions {
   data: string;
   uses?: number;

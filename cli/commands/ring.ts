@@ -16,7 +16,8 @@ interface Member {
   ownership: number;
   rttMs?: number;
   load?: number;
-  /** Id of the node that its traffic goes through. */
+  /** Names of the nodes that lead to it, if it cannot be dialled, and the one that is used now. */
+  relays?: string[];
   via?: string;
   why?: string;
 }
@@ -48,8 +49,12 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     const { paint } = out;
     const nameOf = (id: string): string =>
       status.members.find((member) => member.id === id)?.name ?? id.slice(0, 12);
-    const some = (has: (member: Member) => unknown, title: string, cell: (of: Member) => string) =>
-      status.members.some((member) => has(member) !== undefined) ? [{ title, cell }] : [];
+    // Most lattices have no such nodes.
+    const via = {
+      title: 'VIA',
+      cell: ({ via: used, relays = [] }: Member) => used ?? relays.join(','),
+    };
+    const hasRelays = status.members.some(({ relays }) => relays !== undefined);
     const members = table(
       [
         { title: 'NODE', cell: ({ id, name }) => (id === status.self ? paint.bold(name) : name) },
@@ -67,12 +72,8 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
         { title: 'ZONE', cell: ({ region, zone }) => [region, zone].filter(Boolean).join('/') },
         { title: 'ROLES', cell: ({ roles }) => roles.join(',') },
         { title: 'ADDRESS', cell: ({ address }) => address },
-        ...some(
-          ({ via }) => via,
-          'VIA',
-          ({ via }) => (via === undefined ? '' : nameOf(via)),
-        ),
-        { title: 'WHY', cell: ({ why }) => why ?? '' },
+        ...(hasRelays ? [via] : []),
+        { title: 'WHY', cell: ({ state, why }) => (state === 'alive' ? '' : (why ?? '')) },
       ],
       status.members,
       paint.dim,

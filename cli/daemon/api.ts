@@ -4,6 +4,9 @@ import { AetherError, NotAvailableError, errorBody } from '../../spec/error.ts';
 import {
   type Bundle,
   bucketOf,
+  REMOVE_WORKFLOW,
+  removeId,
+  type RemoveIntent,
   submitDeploy,
   WEIGH_WORKFLOW,
   weighId,
@@ -56,6 +59,7 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_PARTICLE_WORKER_LOST: 503,
   ERR_RING_CHANGE_REFUSED: 409,
   ERR_RING_LAST_VOTER: 409,
+  ERR_RING_NODE_ALIVE: 409,
   ERR_RING_NODE_AMBIGUOUS: 409,
   ERR_RING_NODE_NOT_FOUND: 404,
   ERR_RING_OPTION: 400,
@@ -80,6 +84,11 @@ export function apiRoutes(node: LatticeNode): Route[] {
       method: 'POST',
       path: '/v1/ring/nodes/:id/drain',
       handler: (call) => weigh(node, call, 0),
+    },
+    {
+      method: 'POST',
+      path: '/v1/ring/nodes/:id/remove',
+      handler: (call) => remove(node, call),
     },
     {
       method: 'POST',
@@ -229,6 +238,24 @@ async function weigh(
   const intent: WeighIntent = { node: id, weight };
   const { id: workflow } = await engine.start(WEIGH_WORKFLOW, intent, {
     id: weighId(intent, ring.epoch().number),
+    onConflict: 'use-existing',
+    onClosed: 'restart-if-failed',
+  });
+  return { status: 202, json: { workflow } };
+}
+
+/** Has a workflow take a dead member out. */
+async function remove({ ring, engine }: LatticeNode, { params }: Call): Promise<Answer> {
+  const { id, name: called } = memberCalled(ring.members(), name(params, 'id'));
+  if (ring.isAlive(id)) {
+    throw new AetherError(`${called} is alive`, {
+      code: 'ERR_RING_NODE_ALIVE',
+      hint: 'let it go by itself: aether node leave, asked of that node; or stop it, and wait until it is dead',
+    });
+  }
+  const intent: RemoveIntent = { node: id };
+  const { id: workflow } = await engine.start(REMOVE_WORKFLOW, intent, {
+    id: removeId(intent, ring.epoch().number),
     onConflict: 'use-existing',
     onClosed: 'restart-if-failed',
   });

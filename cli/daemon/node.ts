@@ -30,8 +30,13 @@ export interface NodeOptions {
   ingress?: string;
   /** Control API: loopback 'host:port', or a unix socket path (the default, `api.sock` in `data`, 0600). */
   api?: string;
-  /** Addresses of peers; none = a lattice of one, that others may join. */
+  /**
+   * Where peers are: `host:port`, `dns:NAME`, `dns:NAME:PORT`, `mdns:` or `mdns:LATTICE`. None = a lattice of one, that others
+   * may join.
+   */
   join?: string[];
+  /** Lets this node be found by `mdns:` on the local network that it listens on. Default false. */
+  mdns?: boolean;
   /** Join capability (text form). */
   token?: string;
   zone?: string;
@@ -112,10 +117,10 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   const clock = systemClock;
   const tier = detectTier();
 
-  const { name, listen, join: peers, token, zone, region, roles, weight } = options;
+  const { name, listen, join: peers, mdns, token, zone, region, roles, weight } = options;
   const ring = await Ring.open({
     data: options.data,
-    ...defined({ name, listen, join: peers, token, zone, region, roles, weight }),
+    ...defined({ name, listen, join: peers, mdns, token, zone, region, roles, weight }),
     clock,
     log,
   });

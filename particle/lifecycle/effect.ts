@@ -21,6 +21,8 @@ export type Effect =
   | { kind: 'activate'; record: AppRecord }
   /** Gives a member another share of the ring. */
   | { kind: 'weigh'; node: string; weight: number }
+  /** Takes a node that is gone for good out of the lattice. */
+  | { kind: 'remove'; node: string }
   /** Ends what this node runs; a request that still comes wakes it again. */
   | { kind: 'release' };
 

@@ -29,6 +29,7 @@ import { Directory } from './directory.ts';
 import type { Effect, Fence } from './effect.ts';
 import { Performer } from './performer.ts';
 import { type Candidates, candidatesOf } from './placement.ts';
+import { removeWorkflow } from './removal.ts';
 import type { Revision } from './revision.ts';
 import { Serving, particleOf } from './serving.ts';
 import { type EffectRow, EffectSink } from './sink.ts';
@@ -133,7 +134,11 @@ export class Lifecycle {
       backends: (service) => this.#backends(service),
       carry: (node, service, request) => this.#carry(node, service, request),
     });
-    this.workflows = [deployWorkflow(this.#deployPorts()), weighWorkflow(this.#weighPorts())];
+    this.workflows = [
+      deployWorkflow(this.#deployPorts()),
+      weighWorkflow(this.#weighPorts()),
+      removeWorkflow(this.#weighPorts()),
+    ];
     this.#answerPeers();
     this.#unsubscribe = ring.onChange(() => {
       this.#backendsOf.clear();
@@ -264,6 +269,9 @@ export class Lifecycle {
       staging: this.staging,
       keyValue: kv,
       weigh: (node, weight) => this.#ring.setWeight(node, weight),
+      remove: async (node) => {
+        if (this.#member(node) !== undefined) await this.#ring.remove(node);
+      },
     });
     rpc.serve('particle.effect', (body) => {
       const { fence, effect } = body as { fence: Fence; effect: Effect };

@@ -14,6 +14,8 @@ export interface PerformerPorts {
   keyValue: KeyValueStore;
   /** Gives a member another share of the ring. Fulfilled once the lattice has settled it. */
   weigh(node: string, weight: number): Promise<void>;
+  /** Takes a dead member out of the lattice. Fulfilled once the others have taken over, and at once when it is none. */
+  remove(node: string): Promise<void>;
 }
 
 export class Performer {
@@ -49,6 +51,9 @@ export class Performer {
         break;
       case 'weigh':
         await this.#ports.weigh(effect.node, effect.weight);
+        break;
+      case 'remove':
+        await this.#ports.remove(effect.node);
         break;
       case 'release':
         await serving.release();

@@ -13,7 +13,7 @@ function epochOf(text: string, previous?: string): Epoch {
         const [id = '', zone = id] = each.split('/');
         return { id, name: id, address: '', zone, roles: ['storage'], weight: 1, tokens };
       });
-  const lists = { voters: [], issuers: [], uses: [], revoked: [], roots: [] };
+  const lists = { voters: [], issuers: [], uses: [], revoked: [], revokedTokens: [], roots: [] };
   const members = [...membersOf(storage, [1]), ...membersOf(compute, [])];
   const epoch = { number: 1, lattice: 'l', members, ...lists };
   return previous === undefined ? epoch : { ...epoch, previous: membersOf(previous, [1]) };
