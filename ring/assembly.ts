@@ -29,6 +29,7 @@ import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { notMember, Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
+import type { SwimSockets } from './io/swim-protocol.ts';
 import { openWitness } from './io/witness.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import { systemRandom } from '../spec/system-random.ts';
@@ -80,6 +81,7 @@ export interface Assembly {
   rows: ReplicaStore;
   keeper: EpochKeeper;
   peers: Peers;
+  swimSockets: SwimSockets;
   renewal: Renewal;
   key: SigningKey;
   data: string;
@@ -131,10 +133,13 @@ export async function assemble(
   const listen =
     options.listen === NO_ADDRESS ? undefined : parseAddress(options.listen ?? '127.0.0.1:0');
   const standing = new Standing();
-  const peers: Peers = new Peers({
-    self: id,
+  const credentials = {
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
     certificate: createCertificate(key),
+  };
+  const peers: Peers = new Peers({
+    self: id,
+    ...credentials,
     clock,
     log,
     limits,
@@ -201,6 +206,7 @@ export async function assemble(
     rows,
     keeper,
     peers,
+    swimSockets: { ...credentials, host: listen?.host, limits, lattice: keeper.epoch.lattice },
     renewal,
     key,
     data,

@@ -187,6 +187,7 @@ export class Peers implements Rpc {
       ...this.#options,
       where,
       limits: this.#limits,
+      lanes: ['control', 'bulk'],
       accept: (peer, lane, hello) => this.#accept(peer, lane, hello),
       tunnel: (peer, asked) => this.#relay.take(peer, asked),
       opened: (socket, caller) => this.#opened(socket, caller),
@@ -232,6 +233,11 @@ export class Peers implements Rpc {
   /** Who hears that the last control link to a peer is gone. */
   onLinkDown(linkDown: (node: string, why: string) => void): void {
     this.#linkDown = linkDown;
+  }
+
+  /** Whether a cast needs no connection first. */
+  isLinked(node: string): boolean {
+    return this.#openLink(node, 'control') !== undefined;
   }
 
   /** How the node is reached from now on, best first; see core/ways.ts. */
