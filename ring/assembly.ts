@@ -33,6 +33,7 @@ import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { Announcer, networkOf } from './io/mdns.ts';
 import { notMember, Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
+import type { SwimSockets } from './io/swim-protocol.ts';
 import { openWitness } from './io/witness.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import { systemRandom } from '../spec/system-random.ts';
@@ -92,6 +93,7 @@ export interface Assembly {
   keeper: EpochKeeper;
   peers: Peers;
   certificates: CertificateIssuer;
+  swimSockets: SwimSockets;
   renewal: Renewal;
   key: SigningKey;
   data: string;
@@ -145,10 +147,13 @@ export async function assemble(
   const listen =
     options.listen === NO_ADDRESS ? undefined : parseAddress(options.listen ?? '127.0.0.1:0');
   const standing = new Standing();
-  const peers: Peers = new Peers({
-    self: id,
+  const credentials = {
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
     certificate: createCertificate(key),
+  };
+  const peers: Peers = new Peers({
+    self: id,
+    ...credentials,
     clock,
     log,
     limits,
@@ -224,6 +229,7 @@ export async function assemble(
     keeper,
     peers,
     certificates,
+    swimSockets: { ...credentials, host: listen?.host, limits, lattice: keeper.epoch.lattice },
     renewal,
     key,
     data,

@@ -1,5 +1,4 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
-import { uptime } from 'node:os';
 import { AetherError, errorBody } from '../spec/error.ts';
 import { type DiskError, EpochChanges } from './changes.ts';
 import type { Authority } from './authority.ts';
@@ -13,9 +12,10 @@ import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
 import { isDialable } from './core/ways.ts';
-import { Membership } from './io/membership.ts';
+import { type Membership, openMembership } from './io/membership.ts';
 import type { TransportCounts } from './io/peers.ts';
 import { Reachability } from './io/reachability.ts';
+import { addCounts } from './io/transport-counts.ts';
 import { KeyValueStore } from './kv.ts';
 import { type Described, type MemberTrail, type MemberView, MemberViews } from './member-view.ts';
 import type { Rpc } from './rpc.ts';
@@ -30,7 +30,7 @@ export interface PendingChange {
 export type RingChange =
   | { kind: 'member'; member: MemberView; before: MemberState | undefined }
   | { kind: 'epoch'; epoch: Epoch }
-  /** The machine was asleep: what this node held for a time, it may hold no more. */
+  /** The machine was asleep, or this node stood still for as long: what this node held for a time, it may hold no more. */
   | { kind: 'slept' }
   /** The lattice has found this node's disk to be an old one; the ring closes. */
   | { kind: 'refused'; error: DiskError };
@@ -65,7 +65,7 @@ export class Ring {
   #closing: Promise<void> | undefined;
 
   private constructor(node: Assembly, held: AsyncDisposableStack) {
-    const { peers, keeper, store, rows, clock, random, log, swim, address } = node;
+    const { peers, keeper, store, rows, clock, random, log, swim, swimSockets, address } = node;
     this.#node = node;
     this.#held = held;
     this.id = peers.self;
@@ -102,25 +102,24 @@ export class Ring {
       protocol: [SWIM_VERSION, SWIM_VERSION],
       certificateEpoch: node.renewal.certificate?.epoch ?? 0,
     };
-    const incarnation = store.incarnation() + 1;
-    store.setIncarnation(incarnation);
     this.#membership = held.adopt(
-      new Membership({
-        self: { id: this.id, incarnation, facts: this.#facts },
+      openMembership({
+        self: { id: this.id, facts: this.#facts },
         swim,
+        sockets: swimSockets,
         peers,
+        store,
         clock,
-        uptimeMs: () => uptime() * 1_000,
         random,
         log,
-        epochNumber: () => keeper.number,
+        epoch: () => keeper.epoch,
+        certificate: () => node.renewal.encoded,
         heardEpoch: (number, from) => keeper.compare(peers, from, number),
         changed: (member, before) => this.#memberChanged(member, before),
         slept: () => {
           this.#reachability.recheck();
           this.#emit({ kind: 'slept' });
         },
-        keepIncarnation: (value) => store.setIncarnation(value),
       }),
       (running) => running.stop(),
     );
@@ -230,7 +229,9 @@ export class Ring {
 
   /** What the transport has received, refused and dropped, and what is open now. */
   transport(): TransportCounts {
-    return this.#node.peers.counts();
+    const { peers } = this.#node;
+    const own = this.#membership.counts();
+    return own === undefined ? peers.counts() : addCounts(peers.counts(), own);
   }
 
   /** @returns ends it. */
@@ -335,6 +336,7 @@ export class Ring {
     renewal.onRenewed(({ epoch }) => {
       this.#facts = { ...this.#facts, certificateEpoch: epoch };
       this.#membership.setFacts(this.#facts);
+      this.#membership.certified();
     });
     const hasServed = store.hasServed();
     this.#setAddresses(keeper.epoch);

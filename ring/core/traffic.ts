@@ -19,8 +19,8 @@ const HEAVY_FACTOR = 32;
 /** Longer than for other rates: one message may weigh a lot. */
 const WEIGHT_DEBT_SECONDS = 60;
 
-/** Control carries membership and short calls; bulk what would keep them waiting. */
-export type Lane = 'control' | 'bulk';
+/** Control carries short calls; bulk what would keep them waiting; swim membership, between threads that do nothing else. */
+export type Lane = 'control' | 'bulk' | 'swim';
 
 /** What is counted and limited apart; `guest` is all that who is no member sends. */
 export type TrafficClass = 'cast' | 'call' | 'bulk' | 'guest';

@@ -49,3 +49,9 @@ export function originOf(address: string): string {
   const zeros = tail === undefined ? 0 : 8 - first.length - last.length;
   return [...first, ...Array.from({ length: zeros }, () => '0'), ...last].slice(0, 4).join(':');
 }
+
+/** As `originOf`, of a `host:port`. @returns undefined for what is none. */
+export function originOfAddress(address: string): string | undefined {
+  const host = /^\[?(.*?)\]?:\d+$/.exec(address)?.[1];
+  return host === undefined ? undefined : originOf(host);
+}

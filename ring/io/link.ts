@@ -20,7 +20,11 @@ import {
 import { type Lane, TURN_WEIGHT } from '../core/traffic.ts';
 
 /** Bytes that wait to be written; more are refused. */
-const QUEUE_BYTES_MAX: Record<Lane, number> = { control: 8 << 20, bulk: 64 << 20 };
+const QUEUE_BYTES_MAX: Record<Lane, number> = {
+  control: 8 << 20,
+  bulk: 64 << 20,
+  swim: 8 << 20,
+};
 /** How long a peer may take to answer our closing. */
 const CLOSE_GRACE_MS = 1_000;
 /** How long a link that is doubted may be silent. */

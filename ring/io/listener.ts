@@ -33,6 +33,8 @@ export interface ListenerOptions {
   log: Log;
   clock: Clock;
   limits: TransportLimits;
+  /** What it takes, each on a path of its name. */
+  lanes: readonly Lane[];
   hello(): Hello;
   /** Whether members are at the address, as `originOf` says it. */
   isFamiliar(origin: string): boolean;
@@ -155,7 +157,7 @@ export class Listener {
     const options = this.#options;
     const caller = request.socket as TLSSocket;
     const hello = parseHello(request.headers);
-    const asked = askedOf(request);
+    const asked = askedOf(request, options.lanes);
     const peer = certifiedNode(caller.getPeerX509Certificate());
     options.accept(peer, typeof asked === 'string' ? asked : 'tunnel', hello);
     if (typeof asked !== 'string') {
@@ -193,13 +195,17 @@ export class Listener {
 }
 
 /** @throws AetherError ERR_RING_PROTOCOL. */
-function askedOf({ url = '', headers }: IncomingMessage): Lane | TunnelRequest {
+function askedOf(
+  { url = '', headers }: IncomingMessage,
+  lanes: readonly Lane[],
+): Lane | TunnelRequest {
   const asked = headers.upgrade === TUNNEL_PROTOCOL ? tunnelRequest(url) : undefined;
   if (asked !== undefined) return asked;
   const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
-  if ((url === '/control' || url === '/bulk') && offered.includes(SUBPROTOCOL))
-    return url === '/bulk' ? 'bulk' : 'control';
-  throw new AetherError(`this node speaks ${SUBPROTOCOL} on /control and /bulk, and nothing else`, {
+  const lane = lanes.find((each) => url === `/${each}`);
+  if (lane !== undefined && offered.includes(SUBPROTOCOL)) return lane;
+  const paths = lanes.map((each) => `/${each}`).join(' and ');
+  throw new AetherError(`this node speaks ${SUBPROTOCOL} on ${paths}, and nothing else`, {
     code: 'ERR_RING_PROTOCOL',
     hint: 'bring both nodes to the same release',
   });

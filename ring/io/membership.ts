@@ -1,131 +1,92 @@
-/** Drives the membership core: its messages over links, its ticks from the clock. */
+/**
+ * Who is alive, for the node that stands on it.
+ *
+ * It runs in a thread of its own, on sockets of its own, so that nothing that keeps the main loop busy delays an answer
+ * to a probe. With a clock or chance that is not the machine's it runs on the main loop, as that is where they are.
+ */
+import { uptime } from 'node:os';
 import type { Clock } from '../../spec/clock.ts';
 import type { Log } from '../../spec/log.ts';
 import type { Random } from '../../spec/random.ts';
-import { Swim } from '../core/swim.ts';
-import type { SwimEffect, SwimEvent } from '../core/swim-event.ts';
+import { systemClock } from '../../spec/system-clock.ts';
+import { systemRandom } from '../../spec/system-random.ts';
 import type { SwimMember } from '../core/swim-member.ts';
-import type { OwnFacts } from '../core/swim-self.ts';
 import type { MemberState } from '../core/swim-message.ts';
 import type { SwimOptions } from '../core/swim-options.ts';
-import { Roster, type RosterMember } from '../core/swim-view.ts';
-import { fromWire, toWire } from '../core/swim-wire.ts';
-import type { Peers } from './peers.ts';
-
-const CAST = 'swim';
-/** The clock that goes on in suspend may be this much ahead before it means that the machine slept. */
-const SLEEP_MIN_MS = 5_000;
+import type { OwnFacts } from '../core/swim-self.ts';
+import type { RosterMember } from '../core/swim-view.ts';
+import type { Peers, TransportCounts } from './peers.ts';
+import type { RingStore } from './ring-store.ts';
+import { SwimDriver } from './swim-driver.ts';
+import { type EpochView, type SwimSockets, SWIM } from './swim-protocol.ts';
+import { SwimThread } from './swim-thread.ts';
 
 export interface MembershipOptions {
-  self: { id: string; incarnation: number; facts: OwnFacts };
+  self: { id: string; facts: OwnFacts };
   swim: SwimOptions;
+  /** How its own sockets are opened. */
+  sockets: SwimSockets;
+  /** By which it goes where its own sockets do not. */
   peers: Peers;
+  store: RingStore;
   clock: Clock;
-  /** Milliseconds since the machine started, counted in suspend too. */
-  uptimeMs(): number;
   random: Random;
   log: Log;
-  /** Number of the newest epoch known here: it goes with every message. */
-  epochNumber(): number;
+  /** The newest known here. */
+  epoch(): EpochView;
+  /** What this node shows of itself: core/node-certificate.ts. */
+  certificate(): Uint8Array | undefined;
   /** The sender uses an epoch of this number. */
   heardEpoch(number: number, from: string): void;
   changed(member: SwimMember, before: MemberState | undefined): void;
-  /** The node has slept: what it held for a time, it may hold no more. */
+  /** The node has slept or stood still: what it held for a time, it may hold no more. */
   slept(): void;
-  /** Must be durable when it returns. */
-  keepIncarnation(incarnation: number): void;
 }
 
-export class Membership {
-  readonly #options: MembershipOptions;
-  readonly #swim: Swim;
-  /** How far the machine's clock was ahead of the monotonic one at the last step. */
-  #aheadMs: number;
-  #cancelWake: () => void = () => {};
-  #isStopped = false;
-
-  constructor(options: MembershipOptions) {
-    this.#options = options;
-    const { self, swim, random, clock } = options;
-    this.#swim = new Swim(self, swim, clock.monotonicMs(), random);
-    this.#aheadMs = options.uptimeMs() - clock.monotonicMs();
-    options.peers.onCast(CAST, (body, from) => this.#receive(body, from));
-  }
-
-  /** Who may be a member, with the last known address of each. */
-  setRoster(members: RosterMember[]): void {
-    this.#step({ kind: 'roster', roster: new Roster(members) });
-  }
-
+export interface Membership {
+  /** Who may be a member under the epoch of the moment, with the last known address of each. */
+  setRoster(members: RosterMember[]): void;
   /** What this node says of itself from now on. */
-  setFacts(facts: OwnFacts): void {
-    this.#step({ kind: 'facts', facts });
-  }
-
-  linkLost(id: string): void {
-    this.#step({ kind: 'link-lost', id });
-  }
-
+  setFacts(facts: OwnFacts): void;
+  /** This node has another certificate. */
+  certified(): void;
+  /** The last control link to a member broke. */
+  linkLost(id: string): void;
   /** Tells the others that this node goes. */
-  leave(): void {
-    this.#step({ kind: 'leave' });
-  }
+  leave(): void;
+  stop(): Promise<void>;
+  /** As it is known on the main loop. */
+  member(id: string): SwimMember | undefined;
+  /** Of sockets of its own; undefined: it has none. */
+  counts(): TransportCounts | undefined;
+}
 
-  stop(): void {
-    this.#isStopped = true;
-    this.#cancelWake();
-  }
+export function openMembership(options: MembershipOptions): Membership {
+  const isOfTheMachine = options.clock === systemClock && options.random === systemRandom;
+  return isOfTheMachine ? new SwimThread(options) : onMainLoop(options);
+}
 
-  members(): SwimMember[] {
-    return this.#swim.members();
-  }
-
-  member(id: string): SwimMember | undefined {
-    return this.#swim.member(id);
-  }
-
-  #receive(body: unknown, from: string): void {
-    const heard = fromWire(body);
-    if (heard === undefined) {
-      this.#options.log.warn({ from }, 'a membership message without form was dropped');
-      return;
-    }
-    this.#options.heardEpoch(heard.epoch, from);
-    this.#step({ kind: 'message', from, message: heard.message });
-  }
-
-  #step(event: SwimEvent): void {
-    if (this.#isStopped) return;
-    const { clock, random } = this.#options;
-    const aheadMs = this.#options.uptimeMs() - clock.monotonicMs();
-    const hasSlept = aheadMs - this.#aheadMs > SLEEP_MIN_MS;
-    this.#aheadMs = aheadMs;
-    const events: SwimEvent[] = hasSlept ? [{ kind: 'slept' }, event] : [event];
-    for (const each of events)
-      for (const effect of this.#swim.step(each, clock.monotonicMs(), random)) this.#apply(effect);
-    this.#cancelWake();
-    const delayMs = Math.max(1, Math.ceil(this.#swim.wakeMs - clock.monotonicMs()));
-    this.#cancelWake = clock.after(delayMs, () => this.#step({ kind: 'tick' }));
-  }
-
-  #apply(effect: SwimEffect): void {
-    const options = this.#options;
-    switch (effect.kind) {
-      case 'send':
-        options.peers.cast(effect.to, CAST, toWire(options.epochNumber(), effect.message));
-        return;
-      case 'member': {
-        const member = this.#swim.member(effect.id);
-        if (member !== undefined) options.changed(member, effect.before);
-        return;
-      }
-      case 'incarnation':
-        options.keepIncarnation(effect.incarnation);
-        return;
-      case 'slept':
-        options.log.info({}, 'this machine has slept');
-        options.slept();
-        return;
-    }
-  }
+export function onMainLoop(options: MembershipOptions): Membership {
+  const { self, store, peers } = options;
+  const incarnation = store.incarnation() + 1;
+  store.setIncarnation(incarnation);
+  const driver = new SwimDriver({
+    ...options,
+    self: { ...self, incarnation },
+    uptimeMs: () => uptime() * 1_000,
+    epochNumber: () => options.epoch().number,
+    send: (to, body) => peers.cast(to, SWIM, body),
+    keepIncarnation: (value) => store.setIncarnation(value),
+  });
+  peers.onCast(SWIM, (body, from) => driver.receive(body, from));
+  return {
+    setRoster: (members) => driver.setRoster(members),
+    setFacts: (facts) => driver.setFacts(facts),
+    certified: () => {},
+    linkLost: (id) => driver.linkLost(id),
+    leave: () => driver.leave(),
+    stop: () => Promise.resolve(driver.stop()),
+    member: (id) => driver.member(id),
+    counts: () => undefined,
+  };
 }

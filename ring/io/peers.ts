@@ -18,7 +18,7 @@ import { rebuildError } from '../core/remote-error.ts';
 import { classOf, type Lane, Traffic, type TrafficClass } from '../core/traffic.ts';
 import { type TransportLimits, transportLimits } from '../core/transport-limits.ts';
 import { type CallOptions, type Rpc, RpcError, type RpcHandler } from '../rpc.ts';
-import { type HostPort, originOf } from './address.ts';
+import { type HostPort, originOfAddress } from './address.ts';
 import type { CallerCounts } from './callers.ts';
 import { Connector, unreachable } from './connector.ts';
 import { Dialler } from './dialler.ts';
@@ -190,6 +190,7 @@ export class Peers implements Rpc {
       where,
       limits: this.#limits,
       isFamiliar: (origin) => this.#familiar.has(origin),
+      lanes: ['control', 'bulk'],
       accept: (peer, lane, hello) => this.#accept(peer, lane, hello),
       tunnel: (peer, asked) => this.#relay.take(peer, asked),
       opened: (socket, caller) => this.#opened(socket, caller),
@@ -237,11 +238,16 @@ export class Peers implements Rpc {
     this.#linkDown = linkDown;
   }
 
+  /** Whether a cast needs no connection first. */
+  isLinked(node: string): boolean {
+    return this.#openLink(node, 'control') !== undefined;
+  }
+
   /** How the node, a member, is reached from now on, best first; see core/ways.ts. */
   setAddress(node: string, ...addresses: string[]): void {
     this.#dialler.ways.set(node, addresses);
-    const [host] = addresses.flatMap((each) => /^\[?(.*?)\]?:\d+$/.exec(each)?.[1] ?? []);
-    if (host !== undefined) this.#familiar.note(node, 'address', originOf(host));
+    const [origin] = addresses.flatMap((each) => originOfAddress(each) ?? []);
+    if (origin !== undefined) this.#familiar.note(node, 'address', origin);
   }
 
   /** Looks whether the node answers at the address. */

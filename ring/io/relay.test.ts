@@ -262,6 +262,7 @@ async function rogue(
   const tickets = new Map<string, (far: Duplex) => void>();
   let invite: (ticket: string) => void = () => {};
   const listener = await Listener.open({
+    lanes: ['control'],
     where: { host: '127.0.0.1', port: 0 },
     key: pem(key(RELAY)),
     certificate: createCertificate(key(RELAY)),

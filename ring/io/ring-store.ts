@@ -15,6 +15,7 @@ export type Origin = 'founded' | 'joined';
 export class RingStore {
   readonly #database: Database.Database;
   readonly #addresses: Map<string, string>;
+  readonly #swimAddresses: Map<string, string>;
 
   constructor(path: string) {
     this.#database = new Database(path);
@@ -23,11 +24,12 @@ export class RingStore {
     this.#database.pragma('synchronous = FULL');
     this.#database.exec(`
       CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
-    const rows = this.#database
-      .prepare<[], { node: string; address: string }>('SELECT node, address FROM peer')
-      .all();
-    this.#addresses = new Map(rows.map(({ node, address }) => [node, address]));
+      CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS swim_peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
+    const read = (table: string): Map<string, string> =>
+      new Map(this.#database.prepare<[], [string, string]>(`SELECT * FROM ${table}`).raw().all());
+    this.#addresses = read('peer');
+    this.#swimAddresses = read('swim_peer');
   }
 
   close(): void {
@@ -78,7 +80,7 @@ export class RingStore {
     this.#setFact('epoch', encode(epoch));
   }
 
-  /** The highest incarnation this node has had. */
+  /** This node has had no higher incarnation. */
   incarnation(): number {
     return (this.#fact('incarnation') as number | undefined) ?? 0;
   }
@@ -94,6 +96,30 @@ export class RingStore {
 
   setPort(port: number): void {
     this.#setFact('port', port);
+  }
+
+  /** Where the membership of this node listened last. */
+  swimPort(): number | undefined {
+    return this.#fact('swim-port') as number | undefined;
+  }
+
+  setSwimPort(port: number): void {
+    if (port !== this.swimPort()) this.#setFact('swim-port', port);
+  }
+
+  /** Where the membership of peers was last dialled. */
+  swimAddresses(): ReadonlyMap<string, string> {
+    return this.#swimAddresses;
+  }
+
+  setSwimAddress(node: string, address: string): void {
+    if (this.#swimAddresses.get(node) === address) return;
+    this.#database
+      .prepare(
+        'INSERT INTO swim_peer VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address',
+      )
+      .run(node, address);
+    this.#swimAddresses.set(node, address);
   }
 
   /** Where peers were last seen. */

@@ -1,0 +1,77 @@
+import type { Worker } from 'node:worker_threads';
+import { test } from 'tap';
+import { silentLog } from '../../spec/log.ts';
+import { transportLimits } from '../core/transport-limits.ts';
+import { createCertificate } from './certificate.ts';
+import { onMainLoop, openMembership } from './membership.ts';
+import { LATTICE, membershipSuite, type Node, nodes, rosterOf } from './membership.testsuite.ts';
+import { key, pem } from './peers.testkit.ts';
+import type { SwimSockets } from './swim-protocol.ts';
+
+test('on the main loop', { timeout: 120_000 }, (t) => membershipSuite(t, onMainLoop));
+test('in a thread of its own', { timeout: 120_000 }, (t) => membershipSuite(t, openMembership));
+
+const castsOf = ({ membership }: Node): number => membership.counts()?.received.cast ?? 0;
+
+test('it speaks by sockets of its own', { timeout: 60_000 }, async (t) => {
+  const [a, b] = (await nodes(t, 2, openMembership)) as [Node, Node];
+  await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
+  // The first words may have gone by the control lane.
+  let before: number;
+  do {
+    const own = castsOf(a);
+    before = a.peers.counts().received.cast;
+    await a.until(() => castsOf(a) > own + 5);
+  } while (a.peers.counts().received.cast > before);
+  t.match(a.membership.counts(), { open: { guests: 0 }, unsent: { cast: 0 } });
+  t.ok((a.membership.counts()?.open.members ?? 0) > 0);
+  t.type(a.store.swimAddresses().get(b.id), 'string', 'it will find the other there again');
+
+  const port = b.store.swimPort();
+  await b.membership.stop();
+  await a.sees('dead', b);
+  b.reopen();
+  b.membership.setRoster(rosterOf(a, b));
+  await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
+  t.equal(b.store.swimPort(), port, 'and it is there again');
+});
+
+test(
+  'where its sockets do not lead, it goes by the control lane',
+  { timeout: 60_000 },
+  async (t) => {
+    // They listen on another host than the one that is told.
+    const sockets = (number: number): SwimSockets => ({
+      host: '127.0.0.2',
+      key: pem(key(number)),
+      certificate: createCertificate(key(number)),
+      lattice: LATTICE,
+      limits: transportLimits(),
+    });
+    const made = await nodes(t, 3, openMembership, (number) => ({ sockets: sockets(number) }));
+    const [a, b, c] = made as [Node, Node, Node];
+    await Promise.all([a.sees('alive', b, c), b.sees('alive', a, c), c.sees('alive', a, b)]);
+    await a.until(() => a.membership.counts() !== undefined);
+    t.match(a.membership.counts(), { received: { cast: 0 }, open: { members: 0 } });
+    await c.membership.stop();
+    await Promise.all([a.sees('dead', c), b.sees('dead', c)]);
+    t.equal(a.of(b)?.state, 'alive');
+  },
+);
+
+test('a thread that ends is started again, above what it was', { timeout: 60_000 }, async (t) => {
+  const threads: Worker[] = [];
+  const note = (worker: Worker): unknown => threads.push(worker);
+  process.on('worker', note);
+  t.teardown(() => process.off('worker', note));
+  const errors: string[] = [];
+  const log = { ...silentLog, error: (_: object, message: string) => errors.push(message) };
+  const [a, b] = (await nodes(t, 2, openMembership, () => ({ log }))) as [Node, Node];
+  await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
+  const before = a.of(b)?.incarnation ?? Infinity;
+  await threads[1]?.terminate();
+  await a.until(() => (a.of(b)?.incarnation ?? 0) > before);
+  await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
+  t.match(errors, [/started again/]);
+  t.equal(threads.length, 3);
+});

@@ -1,0 +1,208 @@
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { type Test, test } from 'tap';
+import { AetherError } from '../../spec/error.ts';
+import { silentLog } from '../../spec/log.ts';
+import { systemClock } from '../../spec/system-clock.ts';
+import { transportLimits } from '../core/transport-limits.ts';
+import { createCertificate } from './certificate.ts';
+import type { Hello } from './hello.ts';
+import { frame, idOf, key, pem, raw } from './peers.testkit.ts';
+import { SwimLinks, type SwimLinksOptions } from './swim-links.ts';
+import { decodeCast, encodeCast } from './swim-protocol.ts';
+
+class End {
+  readonly id: string;
+  readonly links: SwimLinks;
+  readonly heard: unknown[] = [];
+  readonly handedBack: unknown[] = [];
+  readonly lost: string[] = [];
+  readonly shown: unknown[] = [];
+  readonly met: [node: string, hello: Hello][] = [];
+  address = '';
+  #wake: () => void = () => {};
+
+  constructor(number: number, members: number, change: Partial<SwimLinksOptions>) {
+    this.id = idOf(number);
+    const ids = new Set(Array.from({ length: members }, (_, i) => idOf(i + 1)));
+    this.links = new SwimLinks({
+      key: pem(key(number)),
+      certificate: createCertificate(key(number)),
+      limits: transportLimits(),
+      clock: systemClock,
+      log: silentLog,
+      hello: () => ({ lattice: 'lone', epoch: 7 }),
+      isMember: (node) => ids.has(node),
+      meet: (node, hello) => {
+        if (!ids.has(node)) throw new AetherError('no member', { code: 'ERR_RING_NOT_MEMBER' });
+        this.#note(this.met, [node, hello]);
+      },
+      shown: (node, certificate) => {
+        if (certificate === 'forged') throw new AetherError('no', { code: 'ERR_RING_IDENTITY' });
+        this.#note(this.shown, [node, certificate]);
+      },
+      linkLost: (node) => this.#note(this.lost, node),
+      heard: (body, from) => this.#note(this.heard, [from, body]),
+      handBack: (_node, cast) => this.#note(this.handedBack, decodeCast(cast)),
+      ...change,
+    });
+  }
+
+  #note(list: unknown[], what: unknown): void {
+    list.push(what);
+    this.#wake();
+  }
+
+  send(to: End, body: unknown): void {
+    this.links.send(to.id, encodeCast(body));
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise<void>((done) => (this.#wake = done));
+  }
+}
+
+async function end(t: Test, number: number, change: Partial<SwimLinksOptions> = {}): Promise<End> {
+  const made = new End(number, 3, change);
+  const { host, port } = await made.links.listen({ host: '127.0.0.1', port: 0 });
+  made.address = `${host}:${port}`;
+  t.teardown(() => made.links.close());
+  return made;
+}
+
+async function refusal(address: string, number: number, path: string): Promise<string> {
+  const socket = raw(address, number, path);
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, Readable];
+  const body = await text(response);
+  socket.on('error', () => {}).terminate();
+  return body;
+}
+
+test('casts go over, both ways on one link, and a lost link is told once', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.links.setAddress(b.id, b.address);
+  for (const body of [1, 2, 3]) a.send(b, body);
+  await b.until(() => b.heard.length === 3);
+  t.strictSame(
+    b.heard,
+    [1, 2, 3].map((body) => [a.id, body]),
+  );
+  b.send(a, 'back');
+  await a.until(() => a.heard.length === 1);
+  t.strictSame(a.handedBack.concat(b.handedBack), []);
+  t.match(a.links.counts(), { received: { cast: 1 }, open: { members: 1 } });
+  t.strictSame(a.met, [[b.id, { lattice: 'lone', epoch: 7 }]]);
+  t.match(b.met, [[a.id]]);
+  a.links.drop(b.id, 'a reason');
+  await b.until(() => b.lost.length === 1);
+  t.strictSame(b.lost, [a.id]);
+});
+
+test('a new certificate is shown by the links that are open', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 1);
+  await b.until(() => b.heard.length === 1);
+  const certificate = new Uint8Array([7]);
+  a.links.show(certificate);
+  await b.until(() => b.shown.length === 1);
+  t.match(b.shown, [[a.id, certificate]]);
+  const liar = raw(a.address, 3, '/swim');
+  await once(liar, 'open');
+  liar.send(frame([[3, 'certificate', 'forged']]));
+  const [code] = (await once(liar, 'close')) as [number];
+  t.equal(code, 1008);
+});
+
+test('what has no way is handed back: at once where nobody answered before', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.send(b, 'no address');
+  t.strictSame(a.handedBack, ['no address']);
+  await b.links.close();
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 'nobody there');
+  t.equal(a.handedBack.length, 1, 'it waits for the outcome');
+  await a.until(() => a.handedBack.length === 2);
+  a.send(b, 'still nobody');
+  t.strictSame(a.handedBack.slice(1), ['nobody there', 'still nobody']);
+  const again = await end(t, 2);
+  a.links.setAddress(b.id, again.address);
+  a.send(b, 'elsewhere');
+  t.equal(a.handedBack.length, 4, 'it is not waited for');
+  await a.until(() => a.met.length > 0);
+  a.send(b, 'it is there');
+  await again.until(() => again.heard.length > 0);
+  t.strictSame(again.heard, [[a.id, 'it is there']]);
+});
+
+test('while a member is in doubt both ways are taken', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 1);
+  await b.until(() => b.heard.length === 1);
+  a.links.doubt(b.id);
+  a.send(b, 2);
+  await b.until(() => b.heard.length === 2);
+  t.strictSame(a.handedBack, [2]);
+  b.send(a, 'I am here');
+  await a.until(() => a.heard.length === 1);
+  a.send(b, 3);
+  await b.until(() => b.heard.length === 3);
+  t.strictSame(a.handedBack, [2], 'it has been heard by its link');
+});
+
+test('strangers, other paths and other messages are refused', async (t) => {
+  const a = await end(t, 1);
+  t.match(await refusal(a.address, 4, '/swim'), /ERR_RING_NOT_MEMBER/);
+  for (const path of ['/control', '/bulk'])
+    t.match(await refusal(a.address, 2, path), /ERR_RING_PROTOCOL.*\/swim/);
+  for (const message of [
+    [0, 1, 'join', null],
+    [3, 'other', null],
+  ]) {
+    const socket = raw(a.address, 2, '/swim');
+    await once(socket, 'open');
+    socket.send(frame([message]));
+    const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
+    t.equal(code, 1008);
+    t.match(reason.toString(), /ERR_RING_PROTOCOL/);
+  }
+  t.strictSame(a.heard, []);
+});
+
+test('a member that says too much is heard in part', async (t) => {
+  const limits = transportLimits({ castsPerSecond: 10, burstSeconds: 1 });
+  const [a, b] = [await end(t, 1, { limits }), await end(t, 2)];
+  b.links.setAddress(a.id, a.address);
+  for (let body = 0; body < 64; body++) b.send(a, body);
+  await a.until(() => a.heard.length >= 10);
+  t.ok(a.links.counts().overRate.cast > 0);
+  t.ok(a.heard.length < 20);
+  const links = [];
+  for (let i = 0; i <= limits.linksPerPeerMax; i++) {
+    links.push(raw(a.address, 3, '/swim'));
+    await once(links.at(-1) ?? t, 'open');
+  }
+  await once(links[0] ?? t, 'close');
+  t.equal(a.links.counts().refused.links, 1, 'nor does it keep more links than it may');
+  for (const socket of links) socket.terminate();
+});
+
+test('who is no member any more is sent off, and not heard', async (t) => {
+  const members = new Set([idOf(1), idOf(2), idOf(3)]);
+  const a = await end(t, 1, { isMember: (node) => members.has(node) });
+  const [b, c] = [await end(t, 2), await end(t, 3)];
+  for (const from of [b, c]) {
+    from.links.setAddress(a.id, a.address);
+    from.send(a, 1);
+  }
+  await a.until(() => a.heard.length === 2);
+  members.delete(b.id);
+  a.links.review();
+  await b.until(() => b.lost.length === 1);
+  members.delete(c.id);
+  c.send(a, 2);
+  await c.until(() => c.lost.length === 1);
+  t.equal(a.heard.length, 2);
+});
