@@ -122,11 +122,39 @@ test('P2: who was restarted takes its neighbours in again, when they affirm', (t
   overlay.run(5_000);
   overlay.views[7] = overlay.fresh(7);
   t.notOk(overlay.isMutual);
-  for (let round = 0; round < ACTIVE_MAX; round++) {
+  let rounds = 0;
+  for (; !overlay.isMutual && rounds < ACTIVE_MAX * 2; rounds++) {
     for (const view of overlay.views) view.affirm();
-    overlay.run(100);
+    overlay.run(1_000);
   }
+  t.ok(overlay.isMutual, `after ${rounds} rounds`);
+  overlay.views[9] = overlay.fresh(9);
+  for (const view of overlay.views) view.affirmAll();
+  overlay.run(1_000);
+  t.ok(overlay.isMutual, 'and at once, when they affirm all');
+  t.end();
+});
+
+test('P4: a circle that is among itself opens to those it meets', (t) => {
+  const overlay = new Overlay(200, 4);
+  for (let node = 10; node < 200; node++) overlay.gone.add(node);
+  overlay.run(5_000);
+  for (let node = 0; node < 10; node++) overlay.gone.add(node);
+  for (let node = 10; node < 200; node++) overlay.gone.delete(node);
+  overlay.run(5_000);
+  overlay.gone.clear();
+  t.equal(overlay.reached, 10, 'it has neighbours enough');
+  const random = seededRandom(5);
+  for (let round = 0; round < 4; round++) {
+    for (const view of overlay.views) {
+      view.met(`${randomInt(random, 200)}`);
+      view.affirm();
+    }
+    overlay.run(1_000);
+  }
+  t.equal(overlay.reached, 200);
   t.ok(overlay.isMutual);
+  t.ok(overlay.views.every(({ active }) => active.length <= ACTIVE_MAX));
   t.end();
 });
 

@@ -11,6 +11,7 @@
  * P2  It is of two sides: who takes a member in says so, and who does not have room for one tells it, so that each
  *     side ends with the same. What one side lost (a restart, a message) `affirm` finds.
  * P3  Who has nobody is not refused: room is made for it.
+ * P4  No circle stays among itself: now and then the oldest neighbour gives way to one met by chance.
  */
 import { type Random, randomInt } from '../../spec/random.ts';
 
@@ -25,7 +26,7 @@ const ANSWER_MS = 1_000;
 const RETRY_MS = 100;
 
 export type NeighborRequest =
-  /** Be my neighbour: `high` from who has none, `low` from who has too few, `yes` from who has taken you in. */
+  /** Be my neighbour: `high` from who has none, `low` from others; `yes` answers that you are. */
   | { readonly kind: 'neighbor'; readonly priority: Priority }
   /** I am not, or no longer, your neighbour. */
   | { readonly kind: 'disconnect' };
@@ -45,6 +46,8 @@ export class PartialView {
   /** A ring: the next one met takes the place `#nextMet`, that of the one met longest ago. */
   #passive: string[] = [];
   #nextMet = 0;
+  /** Whose answer counts. */
+  readonly #asked = new Set<string>();
   #dueMs = -Infinity;
   #affirmed = 0;
 
@@ -72,22 +75,22 @@ export class PartialView {
     const candidate = this.#latest(isStranger) ?? this.#host.someone(isStranger);
     this.#dueMs = nowMs + ANSWER_MS;
     if (candidate === undefined) return;
-    this.#host.send(candidate, {
-      kind: 'neighbor',
-      priority: this.#active.length === 0 ? 'high' : 'low',
-    });
+    this.#ask(candidate, this.#active.length === 0 ? 'high' : 'low');
   }
 
   receive(from: string, request: NeighborRequest, nowMs: number, random: Random): void {
+    const isAnswer = this.#asked.delete(from);
     if (request.kind === 'disconnect') {
       this.#remove(this.#active, from);
       this.#dueMs = nowMs + RETRY_MS;
       return;
     }
     const { priority } = request;
-    if (!this.#active.includes(from)) {
-      if (this.#active.length >= ACTIVE_MAX && priority === 'high') this.#makeRoom(random); // P3
-      if (this.#active.length >= ACTIVE_MAX) {
+    const isNew = !this.#active.includes(from);
+    if (isNew) {
+      if (this.#active.length >= ACTIVE_MAX && priority === 'high')
+        this.#letGo(randomInt(random, this.#active.length)); // P3
+      if (this.#active.length >= ACTIVE_MAX || (priority === 'yes' && !isAnswer)) {
         this.#host.send(from, { kind: 'disconnect' }); // P1, P2
         return;
       }
@@ -95,6 +98,7 @@ export class PartialView {
       this.#dueMs = nowMs;
     }
     if (priority !== 'yes') this.#host.send(from, { kind: 'neighbor', priority: 'yes' });
+    else if (isNew && this.#active.length > ACTIVE_WANTED) this.#letGo(0); // P4
   }
 
   /** A member that is there. */
@@ -105,17 +109,26 @@ export class PartialView {
 
   /** A member that is not there, or whose link broke: another takes its place. */
   lost(id: string, nowMs: number): void {
+    this.#asked.delete(id);
     if (this.#remove(this.#active, id)) this.#dueMs = nowMs;
     if (!this.#passive.includes(id)) return;
     this.#passive = this.passive.filter((each) => each !== id);
     this.#nextMet = this.#passive.length % PASSIVE_MAX;
   }
 
-  /** P2. @returns the neighbour that was told, one after the other. */
+  /** To be called now and then: P2, P4. @returns the neighbour that was asked, one after the other. */
   affirm(): string | undefined {
     const neighbor = this.#active[this.#affirmed++ % this.#active.length];
-    if (neighbor !== undefined) this.#host.send(neighbor, { kind: 'neighbor', priority: 'yes' });
+    if (neighbor !== undefined) this.#ask(neighbor, 'low');
+    if (this.#active.length < ACTIVE_WANTED) return neighbor;
+    const candidate = this.#latest((id) => !this.#active.includes(id));
+    if (candidate !== undefined) this.#ask(candidate, 'low');
     return neighbor;
+  }
+
+  /** P2: this node was given up, and may have been by its neighbours. */
+  affirmAll(): void {
+    for (const id of this.#active) this.#ask(id, 'low');
   }
 
   /** Forgets whoever is no member any more. */
@@ -134,10 +147,16 @@ export class PartialView {
     return latest;
   }
 
-  #makeRoom(random: Random): void {
-    const [evicted = ''] = this.#active.splice(randomInt(random, this.#active.length), 1);
-    this.#host.send(evicted, { kind: 'disconnect' });
-    this.met(evicted);
+  #ask(id: string, priority: 'low' | 'high'): void {
+    this.#asked.add(id);
+    this.#host.send(id, { kind: 'neighbor', priority });
+  }
+
+  #letGo(at: number): void {
+    const [id = ''] = this.#active.splice(at, 1);
+    this.#asked.delete(id);
+    this.#host.send(id, { kind: 'disconnect' });
+    this.met(id);
   }
 
   #remove(view: string[], id: string): boolean {

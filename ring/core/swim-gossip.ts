@@ -42,12 +42,10 @@ export class GossipQueue {
   }
 
   /**
-   * What goes into the next message.
-   *
-   * @param sendsMax a piece that was sent this often is dropped.
-   * @param urgentMax for one that was sent this often there are no messages of its own any more.
+   * What goes into the next message to a member by chance. A piece that was sent `sendsMax` times is dropped, unless
+   * neighbours are still to be told of it.
    */
-  take(count: number, sendsMax: number, urgentMax: number): Update[] {
+  take(count: number, sendsMax: number, hasNeighbors: boolean): Update[] {
     const chosen: Update[] = [];
     // All that were sent less often go, and of those that were sent as often, so many.
     let [often, left] = [sendsMax, 0];
@@ -57,11 +55,21 @@ export class GossipQueue {
         chosen.push(piece.told.update);
         piece.sent++;
       }
-      if (piece.sent >= sendsMax) this.forget(piece.told.update.id);
-      else if (piece.isUrgent && piece.sent >= urgentMax) {
-        piece.isUrgent = false;
-        this.#urgent--;
-      }
+      if (piece.sent >= sendsMax && !(hasNeighbors && piece.isUrgent))
+        this.forget(piece.told.update.id);
+    }
+    return chosen;
+  }
+
+  /** What all neighbours are told now, once: from now on it rides on probes. */
+  takeUrgent(count: number): Update[] {
+    const chosen: Update[] = [];
+    for (const piece of this.#pieces.values()) {
+      if (chosen.length >= count) break;
+      if (!piece.isUrgent) continue;
+      chosen.push(piece.told.update);
+      piece.isUrgent = false;
+      this.#urgent--;
     }
     return chosen;
   }

@@ -1,6 +1,7 @@
 /** A member as a node sees it. */
 import type { Facts, MemberState } from './swim-message.ts';
-import type { Mark, View } from './swim-view.ts';
+import { textsOf } from './swim-trail.ts';
+import type { View } from './swim-view.ts';
 
 export interface SwimMember {
   id: string;
@@ -11,7 +12,7 @@ export interface SwimMember {
   facts?: Facts;
   /** Round trip: of direct probes, smoothed, or estimated by coordinates; milliseconds. */
   rttMs?: number;
-  /** What led to its state, oldest first. */
+  /** What led to its state, oldest first; times as given to the core. Empty: nobody ever accused it. */
   trail: { atMs: number; text: string }[];
 }
 
@@ -36,12 +37,6 @@ export function memberOf(
     address: facts?.addresses[0] ?? view.roster.members[index]?.address ?? '',
     ...(facts === undefined ? {} : { facts }),
     ...(rttMs === undefined ? {} : { rttMs }),
-    trail: (view.get(index)?.trail ?? []).map(({ atMs, ...mark }) => {
-      return { atMs, text: textOf(mark) };
-    }),
+    trail: textsOf(view.get(index)?.trail),
   };
-}
-
-function textOf({ state, why, by }: Omit<Mark, 'atMs'>): string {
-  return `${state}: ${by === undefined ? why : `${by} ${why}`}`;
 }

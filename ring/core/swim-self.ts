@@ -1,6 +1,7 @@
 /** What a node says of itself: that it is alive, its facts, and where it is by round-trip time. */
 import type { Random } from '../../spec/random.ts';
 import { type Coordinate, distanceMs, move, NOWHERE } from './swim-coordinate.ts';
+import { marked, type Trail } from './swim-trail.ts';
 import type { Facts, MemberState, Update } from './swim-message.ts';
 
 /** What it is given to say; its numbers and its coordinate are its own. */
@@ -17,6 +18,7 @@ export class Self {
   readonly #place: Coordinate = { ...NOWHERE };
   /** Load or coordinate are others than what was told. */
   hasMoved = false;
+  trail: Trail;
   #facts: OwnFacts;
   /** How much worse estimates are by the coordinate that the others know, smoothed. */
   #excessMs = 0;
@@ -71,6 +73,13 @@ export class Self {
     this.update = { ...this.update, incarnation, facts };
     this.hasMoved = false;
     this.#excessMs = 0;
+  }
+
+  /** What happened to this node that the others may have seen. */
+  note(atMs: number, why: string, by?: string): void {
+    const { state, incarnation } = this.update;
+    const mark = { atMs, state, incarnation, why };
+    this.trail = marked(this.trail, by === undefined ? mark : { ...mark, by });
   }
 
   become(state: MemberState): void {

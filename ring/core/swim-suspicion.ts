@@ -47,13 +47,30 @@ export class Suspicions {
     this.#deadlineMs = Math.min(this.#deadlineMs, suspect.deadlineMs);
   }
 
-  /** Gives lost time back to all; Infinity: all begin anew. */
-  giveBack(lostMs: number, nowMs: number): void {
+  /** Whether it has been suspect for so long that it would know, and have refuted, were it there. */
+  isRipe(suspect: Tracked, nowMs: number): boolean {
+    const leastMs = suspicionMs(this.#options, this.#view.size, 0, 1);
+    return nowMs - suspect.suspectedMs >= leastMs / 2;
+  }
+
+  /** How many are suspect by what others say alone. */
+  hearsay(self: string): number {
+    let count = 0;
+    for (const { update } of this.#suspects)
+      if (update.incarnation > 0 && update.accusers?.includes(self) !== true) count++;
+    return count;
+  }
+
+  /** Gives lost time back to all; Infinity: all begin anew. @returns whom it was given. */
+  giveBack(lostMs: number, nowMs: number): Tracked[] {
+    const given: Tracked[] = [];
     for (const suspect of this.#suspects) {
       if (suspect.deadlineMs === Infinity) continue;
+      given.push(suspect);
       suspect.suspectedMs = Math.min(nowMs, suspect.suspectedMs + lostMs);
       this.limit(suspect, nowMs);
     }
+    return given;
   }
 
   /** Those whose time is over; they stay suspects until `end`. */

@@ -5,6 +5,7 @@
  * roster and N nearly empty views.
  */
 import { type Digest, type Facts, isNewer, type MemberState, type Update } from './swim-message.ts';
+import type { Trail } from './swim-trail.ts';
 
 export interface RosterMember {
   id: string;
@@ -101,19 +102,8 @@ export interface Tracked {
   /** While suspect: since when, and when it is declared dead (Infinity: not before it was probed). */
   suspectedMs: number;
   deadlineMs: number;
-  /** What led to its state, oldest first. */
-  trail: Mark[];
+  trail: Trail;
 }
-
-export interface Mark {
-  atMs: number;
-  state: MemberState;
-  why: string;
-  /** Who said so, when it was another. */
-  by?: string;
-}
-
-const TRAIL_MAX = 16;
 
 export class View {
   #roster: Roster;
@@ -196,7 +186,7 @@ export class View {
     if (tracked === undefined) {
       const update = this.#baseline(index);
       const { facts } = update;
-      tracked = { update, facts, suspectedMs: 0, deadlineMs: Infinity, trail: [] };
+      tracked = { update, facts, suspectedMs: 0, deadlineMs: Infinity, trail: undefined };
       this.#tracked.set(index, tracked);
     }
     return tracked;
@@ -272,11 +262,6 @@ export class View {
     if (state === 'alive') this.#alive += by;
     if (RANK[state] <= RANK.suspect) this.#usable += by;
   }
-}
-
-export function note(tracked: Tracked, mark: Mark): void {
-  tracked.trail.push(mark);
-  if (tracked.trail.length > TRAIL_MAX) tracked.trail.shift();
 }
 
 /** How many parts the digest of so many members has: about sixteen members each. */

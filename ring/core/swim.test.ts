@@ -160,10 +160,28 @@ test('I3: a silent member is suspected after a probe and one through others, and
   t.end();
 });
 
-test('I3: a death heard of in a sync is a suspicion', (t) => {
-  const swim = nodeA();
-  swim.step(said('b', { id: 'c', state: 'dead', incarnation: 1 }, 'sync'), 2, random);
-  t.equal(swim.member('c')?.state, 'suspect');
+test('I3: a death that another tells of is a suspicion, until this node has suspected long itself', (t) => {
+  const { suspicionPeriods, probeIntervalMs } = swimOptions();
+  const leastMs = suspicionPeriods * probeIntervalMs;
+  const dead: Update = { id: 'c', state: 'dead', incarnation: 1 };
+  const answer = (to: string, message: SwimMessage): MessageEvent[] =>
+    message.kind === 'ping' ? [ack(to, message.seq)] : [];
+  for (const kind of ['gossip', 'sync'] as const) {
+    const swim = nodeA(4);
+    swim.step(said('b', dead, kind), 2, random);
+    t.match(swim.member('c'), { state: 'suspect', incarnation: 1 }, kind);
+    t.match(swim.member('c')?.trail.at(-1)?.text, /^suspect: b says that it is dead/);
+    tickUntil(swim, leastMs / 2 - 100, answer);
+    swim.step(said('b', dead, kind), leastMs / 2 - 100, random);
+    t.equal(swim.stateOf('c'), 'suspect', 'saying it again does not help');
+    swim.step(said('c', { id: 'c', state: 'alive', incarnation: 2 }), leastMs / 2, random);
+    t.equal(swim.stateOf('c'), 'alive', 'who is there refutes it');
+
+    swim.step(said('b', { ...dead, incarnation: 2 }, kind), leastMs / 2 + 1, random);
+    tickUntil(swim, leastMs + 2, answer);
+    swim.step(said('d', { ...dead, incarnation: 2 }, kind), leastMs + 2, random);
+    t.equal(swim.stateOf('c'), 'dead', 'who is not is buried');
+  }
   t.end();
 });
 
@@ -424,11 +442,14 @@ test('I5, I6: strangers are not tracked, and what only the roster says is not pa
 });
 
 test('I7: who was cut off forgets what it concluded, and does not accuse those who stayed', (t) => {
+  const untilMs = 200_000;
+  /** Only b answers; the others are silent until they are dead. */
   const cutOff = (): Swim => {
-    const swim = nodeA(5);
-    for (const id of ['c', 'd', 'e'])
-      swim.step(said('b', { id, state: 'dead', incarnation: 1 }), 2, random);
-    return swim;
+    const cut = nodeA(5);
+    tickUntil(cut, untilMs, (to, message) =>
+      message.kind === 'ping' && to === 'b' ? [ack(to, message.seq)] : [],
+    );
+    return cut;
   };
   const compare = (alive: number): MessageEvent => ({
     kind: 'message',
@@ -443,22 +464,44 @@ test('I7: who was cut off forgets what it concluded, and does not accuse those w
     },
   });
   const swim = cutOff();
-  const acked = sent(swim.step(ack('c', 99), 3, random));
+  for (const id of ['c', 'd', 'e']) t.equal(swim.stateOf(id), 'dead');
+  const acked = sent(swim.step(ack('c', 99_999), untilMs, random));
   t.match(acked, [{ to: 'c', message: { kind: 'sync', step: 'compare' } }], 'it asks first');
-  swim.step(compare(5), 4, random);
+  swim.step(compare(5), untilMs + 1, random);
   t.match(swim.member('c'), { state: 'suspect', incarnation: 0 });
+  t.match(swim.member('c')?.trail.at(-1)?.text, 'suspect: this node was cut off');
   t.match(swim.member('b'), { state: 'alive', incarnation: 1 });
   t.notOk(
-    sent(tickUntil(swim, 400)).some(({ message }) =>
+    sent(tickUntil(swim, untilMs + 250)).some(({ message }) =>
       message.updates.some(({ state }) => state !== 'alive'),
     ),
   );
-  swim.step(said('c', { id: 'd', state: 'alive', incarnation: 1 }, 'sync'), 500, random);
+  swim.step(said('c', { id: 'd', state: 'alive', incarnation: 1 }, 'sync'), untilMs + 251, random);
   t.equal(swim.member('d')?.state, 'alive', 'and hears anew that they live');
 
   const asBad = cutOff();
-  asBad.step(compare(2), 4, random);
+  asBad.step(compare(2), untilMs + 1, random);
   t.equal(asBad.member('c')?.state, 'dead', 'one who sees no more than it does proves nothing');
+  t.end();
+});
+
+test('I7: one death and what another says of a second are no sign of being cut off', (t) => {
+  const swim = nodeA(4, { confirmations: 1 });
+  tickUntil(swim, 200_000, (to, message) =>
+    message.kind === 'ping' && to !== 'd' ? [ack(to, message.seq)] : [],
+  );
+  t.equal(swim.stateOf('d'), 'dead');
+  const forged: Update = { id: 'c', state: 'dead', incarnation: 1, accusers: ['a', 'b'] };
+  for (const state of ['dead', 'suspect'] as const)
+    swim.step(said('b', { ...forged, state }), 200_001, random);
+  t.equal(swim.stateOf('c'), 'suspect');
+  const all = { kind: 'sync', step: 'compare', alive: 4, digest: [1, 2] } as const;
+  const message = { ...all, incarnation: 1, updates: [] };
+  swim.step({ kind: 'message', from: 'b', message }, 200_002, random);
+  t.equal(swim.stateOf('d'), 'dead', 'it forgets nothing');
+  const ping = { kind: 'ping' as const, seq: 1, incarnation: 1, updates: [] };
+  const [told] = sent(swim.step({ kind: 'message', from: 'c', message: ping }, 200_003, random));
+  t.match(told?.message.updates[0], { id: 'c', state: 'suspect' }, 'and tells whom it concerns');
   t.end();
 });
 
@@ -634,6 +677,38 @@ test('a new roster keeps what is known of those who stay', (t) => {
   t.end();
 });
 
+test('a trail tells how a state came to be, of the last changes, and only of those who were accused', (t) => {
+  const swim = nodeA(6);
+  const trail = (id: string): string[] => (swim.member(id)?.trail ?? []).map(({ text }) => text);
+  t.strictSame(trail('c'), [], 'nobody accused it');
+  const suspect = (incarnation: number, ...accusers: string[]): Update => {
+    return { id: 'b', state: 'suspect', incarnation, accusers };
+  };
+  swim.step(said('c', suspect(1, 'd')), 10, random);
+  swim.step(said('c', suspect(1, 'e')), 20, random);
+  swim.step(said('f', { id: 'b', state: 'alive', incarnation: 2 }), 30, random);
+  swim.step(said('b', { id: 'b', state: 'left', incarnation: 2 }), 40, random);
+  t.strictSame(swim.member('b')?.trail, [
+    { atMs: 10, text: 'suspect: c says so, found silent by d (incarnation 1)' },
+    { atMs: 20, text: 'suspect: c is not alone to say so, found silent by d, e (incarnation 1)' },
+    { atMs: 30, text: 'alive: f has its refutation (incarnation 2)' },
+    { atMs: 40, text: 'left: it says so itself (incarnation 2)' },
+  ]);
+  for (let incarnation = 3; incarnation < 30; incarnation++)
+    swim.step(said('c', suspect(incarnation, 'd')), 40 + incarnation, random);
+  t.equal(trail('b').length, 16);
+  t.match(trail('b').at(-1), /incarnation 29/);
+
+  swim.step(said('c', { id: 'a', state: 'dead', incarnation: 5 }), 100, random);
+  swim.step({ kind: 'slept' }, 110, random);
+  t.match(trail('a'), [
+    'alive: c called it dead, which it refutes (incarnation 6)',
+    'alive: this node slept (incarnation 6)',
+  ]);
+  t.match(trail('b').at(-1), 'suspect: this node slept, the suspicion begins anew');
+  t.end();
+});
+
 test('an option out of its range is refused by name', (t) => {
   t.throws(() => swimOptions({ probeIntervalMs: 0 }), { code: 'ERR_RING_OPTION' });
   t.throws(() => swimOptions({ ackTimeoutMs: 251 }), { code: 'ERR_RING_OPTION' });
@@ -654,7 +729,7 @@ test('nobody is buried under a number that it cannot refute', async (t) => {
     'nor does it answer',
   );
   swim.step(said('d', { id: 'b', state: 'dead', incarnation: 1_000 }), 12, random);
-  t.match(swim.member('b'), { state: 'dead' }, 'what it can refute is believed');
+  t.match(swim.member('b'), { state: 'suspect' }, 'what it can refute is heard');
   swim.step(said('b', { id: 'b', state: 'alive', incarnation: 2 ** 30 }), 13, random);
   t.match(swim.member('b'), { state: 'alive' }, 'and it may say of itself what it likes');
 });

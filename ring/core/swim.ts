@@ -11,14 +11,15 @@
  *     and a replayed claim does nothing. (I7 is the exception.)
  * I2  Only the member itself raises its incarnation; hearing itself called anything but what it is, it
  *     does so at once, unless it is leaving.
- * I3  Nobody dies unheard: death follows a suspicion that lasted the whole suspicion time, and a
- *     death heard of in a sync counts as a suspicion.
+ * I3  Nobody dies unheard: death follows a suspicion that lasted the whole suspicion time; and a death that
+ *     another tells of counts as a suspicion, unless this node's own has lasted half of the least time. So one
+ *     member that lies, or was cut off, buries nobody who can answer.
  * I4  A node that stood still accuses nobody for it: the lost time is given back to everybody. One that slept
  *     asks for news before it probes. Where the rest of the node stands still and this does not, it accuses nobody
  *     meanwhile, and is silent once that lasts.
  * I5  Only members of the roster are tracked; claims about others do nothing.
  * I6  What is known from the roster alone (incarnation 0) is not passed on.
- * I7  A node that sees most members down, and meets one that sees most alive, was cut off: what it concluded
+ * I7  A node that finds most members down, and meets one that sees most alive, was cut off: what it concluded
  *     about the others meanwhile is worth nothing, and is forgotten as by a restart. So who comes back makes
  *     the lattice refute nothing but its own death, whatever its size.
  * I8  What others say of a member may be ahead of what is known of it, but not so far that a few claims use up
@@ -46,7 +47,8 @@ import { sample } from './swim-sample.ts';
 import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
 import { Suspicions } from './swim-suspicion.ts';
 import { comparison, syncAnswers } from './swim-sync.ts';
-import { newest, note, RANK, Roster, View } from './swim-view.ts';
+import { marked, textsOf } from './swim-trail.ts';
+import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
 
 /** New members that are asked for their view at once; of the others gossip brings word. */
 const GREETINGS_MAX = 8;
@@ -170,6 +172,11 @@ export class Swim {
     return this.#prober.factor;
   }
 
+  /** Whom news goes to, in a lattice of more than `fullMeshMembersMax`. */
+  get neighbors(): readonly string[] {
+    return this.#isPartial ? this.#neighbors.active : [];
+  }
+
   /** This node first, then the others. */
   members(): SwimMember[] {
     const others = this.#view.roster.members.filter(({ id }) => id !== this.#own.id);
@@ -199,7 +206,7 @@ export class Swim {
   #selfView(): SwimMember {
     const { id, state, incarnation, facts } = this.#own;
     const address = facts.addresses[0] ?? '';
-    return { id, state, incarnation, address, facts, trail: [] };
+    return { id, state, incarnation, address, facts, trail: textsOf(this.#self.trail) };
   }
 
   #nextMs(): number {
@@ -219,8 +226,7 @@ export class Swim {
     if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
       this.#gossipDueMs = nowMs + gossipIntervalMs;
-      for (const id of this.#confidants())
-        if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
+      this.#tellNews();
     }
     if (nowMs >= this.#syncDueMs) {
       this.#syncDueMs = nowMs + syncIntervalMs;
@@ -245,7 +251,11 @@ export class Swim {
   #stoodStill(lateMs: number): void {
     const { probeIntervalMs, sleepMs } = this.#options;
     const hasSlept = lateMs > sleepMs;
-    this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs);
+    const why = hasSlept ? 'this node slept' : `this node stood still for ${Math.round(lateMs)} ms`;
+    const then = hasSlept ? 'begins anew' : 'lasts as much longer';
+    this.#self.note(this.#nowMs, why);
+    for (const suspect of this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs))
+      this.#note(suspect, suspect.update, `${why}, the suspicion ${then}`);
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
     if (!hasSlept) {
       this.#prober.startOver(this.#nowMs);
@@ -279,13 +289,7 @@ export class Swim {
   }
 
   #receive(from: string, index: number, message: SwimMessage): void {
-    const isSync = message.kind === 'sync';
-    for (const each of message.updates) {
-      // I3: the one who syncs may be the one who was cut off.
-      if (isSync && each.state === 'dead')
-        this.#hear({ ...each, state: 'suspect', accusers: [from] }, from);
-      else this.#hear(each, from);
-    }
+    for (const each of message.updates) this.#hear(each, from);
     switch (message.kind) {
       case 'ping':
         if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
@@ -342,11 +346,31 @@ export class Swim {
     }
   }
 
-  #hear(claim: Update, from: string): void {
+  #hear(told: Update, from: string): void {
+    const claim = this.#withoutSelf(told);
     if (claim.id !== from && this.#isTooFar(claim)) return; // I8
-    if (claim.id === this.#own.id) this.#hearOfSelf(claim);
+    if (claim.id === this.#own.id) this.#hearOfSelf(claim, from);
     else if (claim.id === from) this.#claim(claim, 'it says so itself');
+    else if (claim.state === 'dead' && !this.#isRipe(claim))
+      this.#claim({ ...claim, state: 'suspect', accusers: [from] }, 'says that it is dead', from);
     else this.#claim(claim, 'says so', from);
+  }
+
+  /** I3: who told of it may have been cut off, or lie. */
+  #isRipe({ id, incarnation }: Update): boolean {
+    const index = this.#view.roster.indexOf(id);
+    const held = index < 0 ? undefined : this.#view.get(index);
+    return (
+      held?.update.state === 'suspect' &&
+      held.update.incarnation === incarnation &&
+      this.#suspicions.isRipe(held, this.#nowMs)
+    );
+  }
+
+  /** Whom this node found silent it knows itself. */
+  #withoutSelf(claim: Update): Update {
+    if (claim.accusers?.includes(this.#own.id) !== true) return claim;
+    return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#own.id) };
   }
 
   #isTooFar({ id, incarnation, facts }: Update): boolean {
@@ -357,7 +381,7 @@ export class Swim {
     return highest > (id === this.#own.id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
   }
 
-  #hearOfSelf(claim: Update): void {
+  #hearOfSelf(claim: Update, from: string): void {
     const own = this.#own;
     if (own.state === 'left' || claim.incarnation < own.incarnation) return;
     const isAccused = claim.state !== 'alive';
@@ -365,9 +389,15 @@ export class Swim {
       claim.incarnation === own.incarnation && !isAccused && !isNewer(claim.facts, own.facts);
     if (isOurs) return;
     if (isAccused) this.#prober.ail(1);
+    if (RANK[claim.state] > RANK.suspect) this.#neighbors.affirmAll();
     const incarnation = Math.max(claim.incarnation, claim.facts?.incarnation ?? 0) + 1; // I2
     this.#effects.push({ kind: 'incarnation', incarnation });
     this.#announce(true, incarnation);
+    this.#self.note(
+      this.#nowMs,
+      isAccused ? `called it ${claim.state}, which it refutes` : 'told what it never said',
+      from,
+    );
   }
 
   /** Says of itself what is so now. */
@@ -402,12 +432,9 @@ export class Swim {
       if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
       else this.#suspicions.end(tracked);
       if (RANK[claim.state] > RANK.suspect) this.#neighbors.lost(claim.id, this.#nowMs);
-      if (before !== claim.state || tracked.trail.length === 0) {
-        const mark = { atMs: this.#nowMs, state: claim.state, why };
-        note(tracked, by === undefined ? mark : { ...mark, by });
-      }
+      this.#note(tracked, known, why, by);
     } else {
-      if (this.#confirm(index, claim, known)) this.#gossip.addTo(this.#view.track(index));
+      if (this.#confirm(index, claim, known, by)) this.#gossip.addTo(this.#view.track(index));
       if (facts === knownFacts) return;
       const confirmed = this.#view.updateOf(index);
       this.#view.set(index, toPassOn(confirmed, facts), facts);
@@ -420,7 +447,7 @@ export class Swim {
   }
 
   /** More accusers shorten the suspicion. @returns false when the claim names no new one that counts. */
-  #confirm(index: number, claim: Update, known: Update): boolean {
+  #confirm(index: number, claim: Update, known: Update, by?: string): boolean {
     const isSame = claim.state === 'suspect' && known.state === 'suspect';
     if (!isSame || claim.incarnation !== known.incarnation || known.incarnation === 0) return false;
     const accusers = known.accusers ?? [];
@@ -432,7 +459,29 @@ export class Swim {
     const tracked = this.#view.track(index);
     tracked.update = { ...known, accusers: all };
     this.#suspicions.limit(tracked, this.#nowMs);
+    this.#note(tracked, known, 'is not alone to say so', by);
     return true;
+  }
+
+  /** What is known of a member now, and how it came. */
+  #note(tracked: Tracked, { incarnation: before, state }: Update, why: string, by?: string): void {
+    const { update } = tracked;
+    if (update.state === 'alive') {
+      // It is heard of, and nobody has accused it yet.
+      if (before === 0 && (tracked.trail?.length ?? 0) <= 1) tracked.trail = undefined;
+      if (tracked.trail === undefined) return;
+    }
+    const isRefuted = update.state === 'alive' && state !== 'alive';
+    const text = !isRefuted ? why : by === undefined ? 'it refutes that' : 'has its refutation';
+    const { incarnation, accusers } = update;
+    tracked.trail = marked(tracked.trail, {
+      atMs: this.#nowMs,
+      state: update.state,
+      incarnation,
+      why: text,
+      ...(by === undefined ? {} : { by }),
+      ...(accusers === undefined ? {} : { accusers }),
+    });
   }
 
   #setRoster(roster: Roster): void {
@@ -454,7 +503,7 @@ export class Swim {
     const others = strangers.filter((index) => this.#idOf(index) !== this.#own.id);
     for (const index of others) {
       const tracked = this.#view.track(index);
-      note(tracked, { atMs: this.#nowMs, state: 'suspect', why: 'not heard of yet' });
+      this.#note(tracked, tracked.update, 'not heard of yet');
       const { id } = tracked.update;
       this.#effects.push({ kind: 'member', id, state: 'suspect', before: undefined });
     }
@@ -495,28 +544,36 @@ export class Swim {
       const tracked = this.#view.set(index, { id, state: 'suspect', incarnation: 0 }, facts);
       this.#suspicions.end(tracked);
       this.#gossip.forget(id);
-      note(tracked, { atMs: this.#nowMs, state: 'suspect', why: 'this node was cut off' });
+      this.#note(tracked, update, 'this node was cut off');
       if (state !== 'suspect')
         this.#effects.push({ kind: 'member', id, state: 'suspect', before: state });
     }
   }
 
-  /** No more than half of the members are alive as this node sees it. */
+  /** No more than half of the members are alive as this node sees it; what others alone say of suspects is no evidence. */
   #isCutOff(): boolean {
-    return this.#view.alive * 2 <= this.#view.size;
+    const { alive, size } = this.#view;
+    return alive * 2 <= size && (alive + this.#suspicions.hearsay(this.#own.id)) * 2 <= size;
   }
 
   #idOf(index: number): string {
     return this.#view.roster.members[index]?.id ?? '';
   }
 
-  /** Whom news is told in this turn. */
-  #confidants(): readonly string[] {
-    const { gossipFanout } = this.#options;
-    const { active } = this.#neighbors;
-    return this.#isPartial && active.length >= gossipFanout
-      ? [...active]
-      : this.#someUsable(gossipFanout);
+  get #hasNeighbors(): boolean {
+    return this.#isPartial && this.#neighbors.active.length >= this.#options.gossipFanout;
+  }
+
+  #tellNews(): void {
+    if (this.#hasNeighbors) {
+      const news = this.#gossip.takeUrgent(this.#newsMax);
+      // One more, by chance, so that news reaches circles of neighbours that are among themselves.
+      for (const id of [...this.#neighbors.active, ...this.#someUsable(1)])
+        this.#send(id, { kind: 'gossip' }, undefined, news);
+      return;
+    }
+    for (const id of this.#someUsable(this.#options.gossipFanout))
+      if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
   }
 
   /** Up to `count` live members to probe another through; neighbours, to whom there are links, where not all are. */
@@ -562,24 +619,31 @@ export class Swim {
   }
 
   /** With news; first of it what the receiver should know of itself (Lifeguard's buddy system). */
-  #send(to: string, request: SwimRequest, index: number = this.#view.roster.indexOf(to)): void {
+  #send(
+    to: string,
+    request: SwimRequest,
+    index: number = this.#view.roster.indexOf(to),
+    news: readonly Update[] = this.#news(),
+  ): void {
     const known = index < 0 ? undefined : this.#view.updateOf(index);
     const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
     const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
-    let updates = NOTHING;
-    if (this.#gossip.size > 0) {
-      const { gossipRepeats, gossipUpdatesMax } = this.#options;
-      const count = Math.max(gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
-      const neighbors = this.#isPartial ? this.#neighbors.active.length : 0;
-      // Each neighbour is told once; beyond that it rides on probes, out of the reach of neighbours.
-      const sendsMax =
-        neighbors > 0
-          ? neighbors + gossipRepeats
-          : gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
-      updates = this.#gossip.take(count, sendsMax, neighbors > 0 ? neighbors : sendsMax);
-      if (isTold) updates = [known, ...updates.filter(({ id }) => id !== to)];
-    } else if (isTold) updates = [known];
-    this.#post(to, request, updates);
+    this.#post(to, request, isTold ? [known, ...news.filter(({ id }) => id !== to)] : news);
+  }
+
+  /** For one member by chance. */
+  #news(): readonly Update[] {
+    if (this.#gossip.size === 0) return NOTHING;
+    const { gossipRepeats } = this.#options;
+    const hasNeighbors = this.#hasNeighbors;
+    const sendsMax = hasNeighbors
+      ? gossipRepeats
+      : gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
+    return this.#gossip.take(this.#newsMax, sendsMax, hasNeighbors);
+  }
+
+  get #newsMax(): number {
+    return Math.max(this.#options.gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
   }
 
   #post(to: string, request: SwimRequest, updates: readonly Update[]): void {

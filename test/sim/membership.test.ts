@@ -148,6 +148,48 @@ test('a machine that slept suspects nobody, hears that it was given up, and is b
   t.end();
 });
 
+test('one member that lies about all others buries nobody who answers', (t) => {
+  const nodes = 12;
+  const { lattice, all, changes } = start({ nodes, seed: 10, isSettled: true });
+  const liar = nodes - 1;
+  const lie = (): void => {
+    for (const to of all) {
+      if (to === liar) continue;
+      const updates = all
+        .filter((member) => member !== liar && member !== to)
+        .map((member) => ({
+          id: lattice.ids[member] ?? '',
+          state: 'dead' as const,
+          incarnation: lattice.view(to, member)?.incarnation ?? 1,
+        }));
+      const suspects = updates.map((update) => ({
+        ...update,
+        state: 'suspect' as const,
+        accusers: lattice.ids.slice(0, 6),
+      }));
+      const from = lattice.ids[liar] ?? '';
+      const message = {
+        kind: 'gossip' as const,
+        incarnation: 1,
+        updates: [...suspects, ...updates],
+      };
+      lattice.event(to, { kind: 'message', from, message });
+    }
+    lattice.after(200, lie);
+  };
+  lattice.after(1_000, lie);
+  lattice.run(60_000);
+  const believed = changes.filter(
+    ({ observer, member, state }) => state === 'dead' && observer !== liar && member !== liar,
+  );
+  t.strictSame(believed, []);
+  t.ok(
+    changes.some(({ state }) => state === 'suspect'),
+    'they were accused',
+  );
+  t.end();
+});
+
 test('clocks that go 20 % too fast or too slow accuse nobody', (t) => {
   const { lattice, changes } = start({ nodes: 10, seed: 9 });
   lattice.skew(1, 1.2);

@@ -215,6 +215,11 @@ export class SwimLattice {
     return this.#node(observer).swim.stateOf(this.ids[member] ?? '');
   }
 
+  /** Whom the node counts among its neighbours; none in a small lattice. */
+  neighbors(index: number): number[] {
+    return this.#node(index).swim.neighbors.map((id) => this.#roster.indexOf(id));
+  }
+
   healthFactor(index: number): number {
     return this.#node(index).swim.healthFactor;
   }
