@@ -1,5 +1,6 @@
 /**
- * How a node changes the epoch: it admits, lets go, removes. Any member may; they meet at the register.
+ * How a voter changes the epoch: it admits, lets go, removes. Any of them may; they meet at the register. Others ask one of
+ * them, so that a member whose key is stolen cannot write the epoch.
  *
  * I1  Every change is a compare-and-set on the epoch it was made for. When that has changed it is made anew, and only an
  *     attempt whose outcome is unknown is asked again, as the same request (R2 of spec/epoch.md).

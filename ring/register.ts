@@ -50,6 +50,8 @@ export interface RegisterNodeOptions<R> {
   readonly isVouched: boolean;
   readonly sign: (message: Uint8Array) => Uint8Array;
   readonly isRecord: (record: unknown) => record is R;
+  /** Whose proposals this node votes on. Default: everybody's. */
+  readonly mayPropose?: (node: string) => boolean;
   /** See the standing of the node. */
   readonly standingChanged?: (standing: FencedLogAcceptor<Value<R>>['standing']) => void;
   /** A newer value is committed; called in order of index. */
@@ -202,6 +204,7 @@ export class RegisterNode<R> {
   }
 
   #deliver(message: FencedLogMessage<Value<R>>, from: string): void {
+    const { mayPropose, peers, log } = this.#options;
     switch (message.kind) {
       case 'promised':
       case 'accepted':
@@ -211,6 +214,10 @@ export class RegisterNode<R> {
         break;
       case 'prepare':
       case 'accept':
+        if (from !== peers.self && mayPropose?.(from) === false)
+          log.warn({ from }, 'a proposal by a node that may make none was dropped');
+        else this.#stepAcceptor({ kind: 'message', from, message });
+        break;
       case 'register':
       case 'registered':
       case 'outdated':

@@ -23,7 +23,7 @@ import type { TransportCounts } from './io/peers.ts';
 import { Reachability } from './io/reachability.ts';
 import { KeyValueStore } from './kv.ts';
 import { JOIN } from './join.ts';
-import { CHANGE_TIMEOUT_MS, Proposer } from './proposer.ts';
+import { CHANGE_TIMEOUT_MS, Proposer, QuorumError } from './proposer.ts';
 import { RegisterNode } from './register.ts';
 import { type Rpc, RpcError } from './rpc.ts';
 import { Steward } from './steward.ts';
@@ -83,6 +83,8 @@ export type RingChange =
   | { kind: 'slept' };
 
 const RELAY = 'join.relay';
+const LEAVE = 'ring.leave';
+const REMOVE = 'ring.remove';
 const DONE = 'epoch.done';
 const ISSUER = 'voter.issuer';
 /** A node that answers at all does so within this. */
@@ -346,7 +348,7 @@ export class Ring {
    * is unknown.
    */
   async leave(): Promise<void> {
-    await this.#proposer.leave(this.id);
+    await this.#askVoters(LEAVE, null);
     this.#isLeaving = true;
     this.#steward.look();
     await this.#untilOut(this.id);
@@ -368,13 +370,7 @@ export class Ring {
         hint: 'aether ring status lists the members',
       });
     }
-    if (this.isAlive(node) || (await this.#answers(node))) {
-      throw new EpochChangeError(`node ${this.#nameOf(node)} is alive`, {
-        code: 'ERR_RING_NODE_ALIVE',
-        hint: 'let it leave by itself: aether node leave; or stop it, and wait until it is dead',
-      });
-    }
-    await this.#proposer.remove(node);
+    await this.#askVoters(REMOVE, node);
     this.#steward.look();
     await this.#untilOut(node);
   }
@@ -482,11 +478,13 @@ export class Ring {
   #serveChanges(): void {
     const { peers, data } = this.#node;
     peers.serve(RELAY, (body) => this.#admitHere(toJoinRequest(body)));
+    peers.serve(LEAVE, (_body, from) => this.#proposer.leave(from));
+    peers.serve(REMOVE, (body) => this.#removeHere(String(body)));
     peers.onCast(DONE, (body, from) => this.#steward.report(from, Number(body)));
     peers.serve(ISSUER, () => openKeyFile(join(data, 'issuer.key')).publicKey);
   }
 
-  /** Lets a node in, by way of the first voter: one that takes all joins admits those who wait together. */
+  /** Lets a node in. */
   async #admit(body: unknown, from: string): Promise<SignedEpoch> {
     const request = toJoinRequest(body);
     if (request.node !== from) {
@@ -494,16 +492,47 @@ export class Ring {
         hint: 'a node joins with its own key',
       });
     }
-    const first = this.epoch().voters.find((node) => node === this.id || this.isAlive(node));
-    if (first === undefined || first === this.id) return this.#admitHere(request);
-    try {
-      const timeoutMs = CHANGE_TIMEOUT_MS;
-      return toSignedEpoch(await this.rpc.call(first, RELAY, request, { timeoutMs }));
-    } catch (error) {
-      if (!(error instanceof RpcError)) throw error;
-      // Asked once more: whether that one has done it is found out so.
-      return this.#admitHere(request);
+    return toSignedEpoch(await this.#askVoters(RELAY, request));
+  }
+
+  /**
+   * Asks for a change: any voter makes it. The first that lives is asked first, as one that takes all requests does not
+   * duel with others, and lets those in together who wait. What is asked here can be asked of several: that is asking once.
+   *
+   * @throws QuorumError when none answers; what a voter says.
+   */
+  async #askVoters(method: string, body: unknown): Promise<unknown> {
+    const voters = this.#voters();
+    const living = voters.filter((node) => node === this.id || this.isAlive(node));
+    const rest = voters.filter((node) => !living.includes(node));
+    let cause: unknown;
+    for (const voter of [...living, ...rest]) {
+      try {
+        return await this.rpc.call(voter, method, body, { timeoutMs: CHANGE_TIMEOUT_MS });
+      } catch (error) {
+        if (!(error instanceof RpcError) || this.#stopping.signal.aborted) throw error;
+        cause = error;
+      }
     }
+    throw new QuorumError('no voter of the epoch can be reached', {
+      hint: 'start the voters that are down; see aether ring status',
+      cause,
+    });
+  }
+
+  /** Those of the epoch, and those that are about to be. */
+  #voters(): string[] {
+    return [...new Set([...this.epoch().voters, ...everyVoter(this.#register.configuration)])];
+  }
+
+  async #removeHere(node: string): Promise<void> {
+    if (this.isAlive(node) || (await this.#answers(node))) {
+      throw new EpochChangeError(`node ${this.#nameOf(node)} is alive`, {
+        code: 'ERR_RING_NODE_ALIVE',
+        hint: 'let it leave by itself: aether node leave; or stop it, and wait until it is dead',
+      });
+    }
+    await this.#proposer.remove(node);
   }
 
   async #admitHere(request: JoinRequest): Promise<SignedEpoch> {
@@ -529,6 +558,7 @@ export class Ring {
         isVouched,
         sign: (message) => key.sign(message),
         isRecord: isEpochRecord,
+        mayPropose: (node) => this.#voters().includes(node),
         standingChanged: () => this.#standingChanged(),
         committed: (made) => this.#committed({ founder, certificate: made }),
       }),
@@ -628,7 +658,7 @@ export class Ring {
       try {
         if (!isWhole) await this.kv.stream(epoch);
         isWhole = true;
-        for (const voter of new Set([...epoch.voters, ...everyVoter(this.#register.configuration)]))
+        for (const voter of this.#voters())
           if (voter === this.id) this.#steward.report(this.id, epoch.number);
           else if (this.isAlive(voter)) peers.cast(voter, DONE, epoch.number);
       } catch (error) {

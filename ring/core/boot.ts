@@ -5,7 +5,7 @@
  * Objects Without Stable Storage", DISC 2017.
  */
 
-/** One start of a voter whose disk nobody vouches for, and every later one that is vouched for. */
+/** One start of a voter. */
 export interface Boot {
   /** Counted on the voter's disk. */
   readonly number: number;

@@ -160,16 +160,10 @@ export class FencedLogAcceptor<V> {
   }
 
   #start(isVouched: boolean, nonce: number, nowMs: number): void {
-    const { boot, isRefused, isRegistered } = this.#state;
+    const { boot, isRefused } = this.#state;
     this.#isVouched = isVouched;
-    if (isRefused) {
-      this.#standing = 'refused';
-    } else if (isVouched && isRegistered) {
-      // Nothing of what it has said is lost: to the others it has only been silent.
-      this.#standing = 'voting';
-    } else {
-      this.#boot({ number: boot.number + 1, nonce }, nowMs);
-    }
+    if (isRefused) this.#standing = 'refused';
+    else this.#boot({ number: boot.number + 1, nonce }, nowMs);
   }
 
   #boot(boot: Boot, nowMs: number): void {

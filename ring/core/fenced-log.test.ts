@@ -73,10 +73,25 @@ function sendsOf(effects: AcceptorEffect<string>[]): FencedLogMessage<string>[] 
   return effects.filter((effect) => effect.kind === 'send').map(({ message }) => message);
 }
 
-/** A voter that has registered long ago. */
+/** A voter that has just registered. */
 function registered(self: string): Voter {
-  const state = newAcceptorState<string>(GENERATION, founding);
-  return voterOf(self, { ...state, boot: { number: 1, nonce: 1 }, isRegistered: true });
+  const voter = voterOf(self);
+  voter.tell(answerTo(voter, true), self === 'a' ? 'b' : 'a');
+  return voter;
+}
+
+/** How another voter, whose log is the same, answers one that comes back. */
+function answerTo({ acceptor }: Voter, isWhole: boolean): Registered<string> {
+  return {
+    kind: 'registered',
+    generation: GENERATION,
+    of: acceptor.state.boot,
+    promised: founding.ballot,
+    isWhole,
+    report: { from: 1, last: founding, entries: [] },
+    boot: { number: 1, nonce: 1 },
+    boots: {},
+  };
 }
 
 const owners = { generation: GENERATION, boots: {}, voters: ['a', 'b', 'c'] } as const;
@@ -221,16 +236,7 @@ test('B2: who waits itself is asked again', (t) => {
     { ...state, log: { snapshot: five, entries: [] } },
     { isVouched: false },
   );
-  const answer = (isWhole: boolean): Registered<string> => ({
-    kind: 'registered',
-    generation: GENERATION,
-    of: voter.acceptor.state.boot,
-    promised: founding.ballot,
-    isWhole,
-    report: { from: 1, last: founding, entries: [] },
-    boot: { number: 1, nonce: 1 },
-    boots: {},
-  });
+  const answer = (isWhole: boolean): Registered<string> => answerTo(voter, isWhole);
   voter.tell(answer(true), 'a');
   voter.tell(answer(true), 'b');
   voter.tell(answer(false), 'c');

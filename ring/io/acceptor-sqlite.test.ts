@@ -118,3 +118,19 @@ test('A4: after a write that failed nothing is written', async (t) => {
   t.throws(() => store.load('g'), unknown);
   t.strictSame(openAt(t, path).load('g'), newAcceptorState(1));
 });
+
+test('a log that is folded does not grow on disk', async (t) => {
+  const path = join(folderIn(t), 'acceptor.db');
+  const store = new SqliteAcceptorStore(path);
+  t.teardown(() => store.close());
+  const ballot = { counter: 1, node: 'a', run: 1 };
+  store.create('g', newAcceptorState(1));
+  for (let index = 1; index <= 500; index++) {
+    const entry = { ballot, value: new Uint8Array(10_000) };
+    const snapshot = { index, ballot, state: entry.value };
+    await store.write('g', [{ log: { entries: [entry] } }, { log: { snapshot } }]);
+  }
+  const state = store.load('g');
+  t.equal(state?.log.entries.length, 0);
+  t.ok(statSync(path).size < 500_000, `${statSync(path).size} bytes`);
+});
