@@ -7,7 +7,7 @@
  * I1  A change is settled when all who hold a part of the new ring say that their part is whole. Who is gone is not waited
  *     for if it gains nothing: it has what it had. Reports go to all voters, and are repeated until then.
  * I2  A member that comes is given up only if it does not answer when it is asked itself: membership is a hint.
- * I3  Who leaves is no voter any more before its change is settled.
+ * I3  Who leaves is no voter any more before its change is settled (W3 of spec/epoch.md).
  */
 import type { Clock } from '../spec/clock.ts';
 import { errorBody } from '../spec/error.ts';
@@ -138,7 +138,7 @@ export class Steward {
       const what = `read ${register.newest} ${configuration.number}`;
       return { what, perform: () => register.ask({ kind: 'read' }, { timeoutMs: ACT_TIMEOUT_MS }) };
     }
-    const voters = await this.#elect(epoch, configuration);
+    const voters = await this.#elect(epoch, configuration); // W1
     if (!isSameSet(voters, configuration.voters)) {
       const { number: expected } = configuration;
       const asked = { kind: 'voters', expected, voters } as const;
@@ -151,7 +151,7 @@ export class Steward {
       };
     }
     if (epoch.previous !== undefined) return this.#endOf(epoch, configuration);
-    const issuers = await this.#issuersOf(epoch, voters);
+    const issuers = await this.#issuersOf(epoch, voters); // W2
     const isSame =
       String(voters) === String(epoch.voters) && keysOf(issuers) === keysOf(epoch.issuers);
     if (isSame) return undefined;

@@ -1,8 +1,9 @@
 /**
  * The ring epoch: the numbered, signed record that alone decides where anything stateful lives.
  *
- * I1  A membership event (suspicion, death, return) never changes the epoch; only the voter does.
- * I2  Numbers only grow, and one number has one content: the voter persists before it publishes.
+ * I1  A membership event (suspicion, death, return) never changes the epoch; only voters do, and only to end a change that
+ *     was asked for, or to vote in the place of who has left.
+ * I2  Numbers only grow, and one number has one content: each is made by compare-and-set of the one before (spec/epoch.md).
  * I3  A node uses an epoch only once its signature is verified and the record is durable on its disk.
  * I4  One change at a time: while `previous` is there, no other change is made.
  */
@@ -51,7 +52,7 @@ export interface Epoch {
   members: EpochMember[];
   /** Members of the last settled epoch while a change is pending. */
   previous?: EpochMember[];
-  /** Ids of the nodes that may change the epoch. */
+  /** Ids of the nodes that decide on the epoch by majority, as the register names them (W2 of spec/epoch.md). */
   voters: string[];
   issuers: Issuer[];
   uses: TokenUse[];

@@ -3,10 +3,12 @@
  *
  * Why a row acknowledged before the change is not missed after it: it is on a quorum of the
  * previous owners. Whoever has to be sure of a range reads it from a quorum of these first, and so
- * meets the row. A change either swaps one owner for another, or makes them one more or one fewer:
+ * meets the row. Of n owners with quorums of q, a change makes n' with quorums of q'; k of these are new:
  *
- * - swapped, or one more: the newcomer reads, and the next owners that have the row are a quorum;
- * - one fewer, as when a lattice is smaller than the number of replicas: the row may have been on
+ * - no fewer than before: the new ones read. Of those that stay, n' - k, at least q - (n - n' + k) have the row: with the
+ *   new ones n' - (n - q), or all k if nobody is left that has it. Either is met by each quorum of q', as
+ *   n - q < q <= q', and k >= n' - (n - q) then;
+ * - fewer, as when a lattice is smaller than the number of replicas: the row may have been on
  *   too few of those that stay (on one of two, when a third leaves), so each of them reads.
  */
 import type { HashRing, TokenRange } from './hash-ring.ts';
