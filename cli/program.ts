@@ -283,6 +283,12 @@ function createProgram(ended: (code: number) => void): Command {
     'have the asked node hand its share over and leave the lattice for good',
     async (context) => (await import('./commands/membership.ts')).leave(context),
   );
+  add(
+    nodes,
+    'remove <node>',
+    'take a node that is lost out of the lattice; it can never come back',
+    async (context, node) => (await import('./commands/membership.ts')).remove(context, node),
+  );
 
   add(
     program,

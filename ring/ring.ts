@@ -1,32 +1,24 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { uptime } from 'node:os';
-import { join } from 'node:path';
 import { AetherError, errorBody } from '../spec/error.ts';
+import { type DiskError, EpochChanges } from './changes.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
-import { everyVoter, spares } from './core/configuration.ts';
+import { spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
 import { EpochChangeError, joining, leaving, participants } from './core/epoch-change.ts';
-import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import { HashRing } from './core/hash-ring.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
-import { type JoinRequest, toJoinRequest } from './core/token.ts';
 import type { RelayCandidate } from './core/relay-choice.ts';
 import { isDialable, relayOf } from './core/ways.ts';
-import { IdentityError } from './io/certificate.ts';
-import { openKeyFile } from './io/keys.ts';
 import { Membership } from './io/membership.ts';
 import type { TransportCounts } from './io/peers.ts';
 import { Reachability } from './io/reachability.ts';
 import { KeyValueStore } from './kv.ts';
-import { JOIN } from './join.ts';
-import { CHANGE_TIMEOUT_MS, Proposer, QuorumError } from './proposer.ts';
-import { RegisterNode } from './register.ts';
-import { type Rpc, RpcError } from './rpc.ts';
-import { Steward } from './steward.ts';
+import type { Rpc } from './rpc.ts';
 
 /** A member as this node sees it. */
 export interface MemberView {
@@ -80,19 +72,11 @@ export type RingChange =
   | { kind: 'member'; member: MemberView; before: MemberState | undefined }
   | { kind: 'epoch'; epoch: Epoch }
   /** The machine was asleep: what this node held for a time, it may hold no more. */
-  | { kind: 'slept' };
+  | { kind: 'slept' }
+  /** The lattice has found this node's disk to be an old one; the ring closes. */
+  | { kind: 'refused'; error: DiskError };
 
-const RELAY = 'join.relay';
-const LEAVE = 'ring.leave';
-const REMOVE = 'ring.remove';
-const DONE = 'epoch.done';
-const ISSUER = 'voter.issuer';
-/** A node that answers at all does so within this. */
-const PING_TIMEOUT_MS = 2_000;
 const RETRY_MS = 500;
-/** Any call will do: an answer that refuses is one. */
-const PING = 'epoch.get';
-const UNANSWERED: ReadonlySet<string> = new Set(['ERR_RING_UNREACHABLE', 'ERR_RING_TIMEOUT']);
 /** How long a node that comes back asks for news before it serves with what it knows. */
 const REFRESH_TIMEOUT_MS = 2_000;
 /** How long a newcomer asks for its first certificate. */
@@ -112,16 +96,12 @@ export class Ring {
   readonly #node: Assembly;
   readonly #held: AsyncDisposableStack;
   readonly #membership: Membership;
-  readonly #register: RegisterNode<Uint8Array>;
-  readonly #proposer: Proposer;
-  readonly #steward: Steward;
+  readonly #changes: EpochChanges;
   readonly #reachability: Reachability;
   #facts: OwnFacts;
   readonly #listeners = new Set<(change: RingChange) => void>();
   readonly #waiting = new Set<(error?: Error) => void>();
   readonly #stopping = new AbortController();
-  /** The other nodes have heard of the newest epoch that this node made. */
-  #isSpread: Promise<void> = Promise.resolve();
   #placement: { epoch: Epoch; ring: HashRing } | undefined;
   #isLeaving = false;
   #closing: Promise<void> | undefined;
@@ -143,27 +123,14 @@ export class Ring {
       clock,
       isAlive: (id) => this.isAlive(id),
     });
-    const isGone = (id: string): boolean => !this.isAlive(id);
-    this.#register = this.#openRegister();
-    this.#proposer = new Proposer({
-      register: this.#register,
-      clock,
-      log,
-      isGone,
-      canDial: (id, at) => peers.reaches(id, at),
-    });
-    this.#steward = new Steward({
-      self: this.id,
-      register: this.#register,
-      proposer: this.#proposer,
-      clock,
-      log,
-      epoch: () => keeper.epoch,
-      isGone,
-      answers: (id) => this.#answers(id),
-      issuerOf: async (id) =>
-        (await peers.call(id, ISSUER, null, { timeoutMs: PING_TIMEOUT_MS })) as Uint8Array,
-    });
+    this.#changes = held.adopt(
+      new EpochChanges({
+        node,
+        isAlive: (id) => this.isAlive(id),
+        refused: (error) => this.#refused(error),
+      }),
+      (changes) => changes.close(),
+    );
     this.#facts = {
       addresses: [address],
       protocol: [SWIM_VERSION, SWIM_VERSION],
@@ -333,8 +300,7 @@ export class Ring {
    * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
    */
   async setWeight(node: string, weight: number): Promise<void> {
-    await this.#proposer.weigh(node, weight);
-    this.#steward.look();
+    await this.#changes.weigh(node, weight);
     const isSo = (member: EpochMember): boolean => member.id !== node || member.weight === weight;
     await this.#until((epoch) => epoch.previous === undefined && epoch.members.every(isSo));
   }
@@ -348,9 +314,8 @@ export class Ring {
    * is unknown.
    */
   async leave(): Promise<void> {
-    await this.#askVoters(LEAVE, null);
+    await this.#changes.leave();
     this.#isLeaving = true;
-    this.#steward.look();
     await this.#untilOut(this.id);
     await this.close();
   }
@@ -359,19 +324,18 @@ export class Ring {
    * Removes a node that is gone for good: the others take over what it held, and it never comes back. Fulfilled
    * once they have.
    *
-   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_UNKNOWN_NODE; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
+   * @throws EpochChangeError ERR_RING_NODE_ALIVE; ERR_RING_NODE_NOT_FOUND; ERR_RING_LAST_VOTER; ERR_RING_CHANGE_REFUSED while
    * another node is gone that would have to take over a part: nothing was changed.
    * @throws QuorumError ERR_RING_NO_QUORUM as `leave`.
    */
   async remove(node: string): Promise<void> {
     if (!participants(this.epoch()).some(({ id }) => id === node)) {
       throw new EpochChangeError(`the lattice has no member ${node}`, {
-        code: 'ERR_RING_UNKNOWN_NODE',
+        code: 'ERR_RING_NODE_NOT_FOUND',
         hint: 'aether ring status lists the members',
       });
     }
-    await this.#askVoters(REMOVE, node);
-    this.#steward.look();
+    await this.#changes.remove(node);
     await this.#untilOut(node);
   }
 
@@ -384,7 +348,9 @@ export class Ring {
   /** The node is in the epoch no more. Who leaves is told once, and spoken to no more: should that be lost, it finds out. */
   async #untilOut(node: string): Promise<void> {
     const { peers, keeper } = this.#node;
-    const out = this.#until((epoch) => !participants(epoch).some(({ id }) => id === node));
+    const out = this.#until(({ members, previous = [] }) =>
+      [...members, ...previous].every(({ id }) => id !== node),
+    );
     for (let turn = 0; ; turn++) {
       if ((await Promise.race([out, this.#pause(RETRY_MS)])) !== undefined) return;
       const others = participants(this.epoch()).filter(({ id }) => id !== this.id && id !== node);
@@ -402,8 +368,6 @@ export class Ring {
 
   async #close(): Promise<void> {
     this.#stopping.abort();
-    this.#steward.close();
-    this.#proposer.close();
     for (const wake of this.#waiting) wake(closed());
     await this.#held.disposeAsync();
   }
@@ -411,8 +375,7 @@ export class Ring {
   async #start(addresses: string[]): Promise<void> {
     const { peers, keeper, store, renewal } = this.#node;
     keeper.serve(peers);
-    peers.serveGuests(JOIN, (body, from) => this.#admit(body, from));
-    this.#serveChanges();
+    this.#changes.serve();
     peers.onLinkDown((node) => {
       this.#membership.linkLost(node);
       this.#reachability.review();
@@ -430,11 +393,11 @@ export class Ring {
       const news = [
         this.#greet(addresses),
         keeper.refresh(peers, REFRESH_TIMEOUT_MS),
-        this.#untilStanding(),
+        this.#changes.registered(),
       ];
       await Promise.race([Promise.all(news), this.#pause(REFRESH_TIMEOUT_MS)]);
     }
-    if (this.#register.standing === 'refused') throw diskOld();
+    this.#changes.checkDisk();
     // Who comes or goes waits for the end of that; who comes back has nothing to wait for, and
     // voters may be down.
     const epoch = await this.#until(
@@ -474,140 +437,10 @@ export class Ring {
     await Promise.all(greeted);
   }
 
-  /** What other members ask of a node that changes the epoch. */
-  #serveChanges(): void {
-    const { peers, data } = this.#node;
-    peers.serve(RELAY, (body) => this.#admitHere(toJoinRequest(body)));
-    peers.serve(LEAVE, (_body, from) => this.#proposer.leave(from));
-    peers.serve(REMOVE, (body) => this.#removeHere(String(body)));
-    peers.onCast(DONE, (body, from) => this.#steward.report(from, Number(body)));
-    peers.serve(ISSUER, () => openKeyFile(join(data, 'issuer.key')).publicKey);
-  }
-
-  /** Lets a node in. */
-  async #admit(body: unknown, from: string): Promise<SignedEpoch> {
-    const request = toJoinRequest(body);
-    if (request.node !== from) {
-      throw new IdentityError('a node asks to join in the name of another', {
-        hint: 'a node joins with its own key',
-      });
-    }
-    return toSignedEpoch(await this.#askVoters(RELAY, request));
-  }
-
-  /**
-   * Asks for a change: any voter makes it. The first that lives is asked first, as one that takes all requests does not
-   * duel with others, and lets those in together who wait. What is asked here can be asked of several: that is asking once.
-   *
-   * @throws QuorumError when none answers; what a voter says.
-   */
-  async #askVoters(method: string, body: unknown): Promise<unknown> {
-    const voters = this.#voters();
-    const living = voters.filter((node) => node === this.id || this.isAlive(node));
-    const rest = voters.filter((node) => !living.includes(node));
-    let cause: unknown;
-    for (const voter of [...living, ...rest]) {
-      try {
-        return await this.rpc.call(voter, method, body, { timeoutMs: CHANGE_TIMEOUT_MS });
-      } catch (error) {
-        if (!(error instanceof RpcError) || this.#stopping.signal.aborted) throw error;
-        cause = error;
-      }
-    }
-    throw new QuorumError('no voter of the epoch can be reached', {
-      hint: 'start the voters that are down; see aether ring status',
-      cause,
-    });
-  }
-
-  /** Those of the epoch, and those that are about to be. */
-  #voters(): string[] {
-    return [...new Set([...this.epoch().voters, ...everyVoter(this.#register.configuration)])];
-  }
-
-  async #removeHere(node: string): Promise<void> {
-    if (this.isAlive(node) || (await this.#answers(node))) {
-      throw new EpochChangeError(`node ${this.#nameOf(node)} is alive`, {
-        code: 'ERR_RING_NODE_ALIVE',
-        hint: 'let it leave by itself: aether node leave; or stop it, and wait until it is dead',
-      });
-    }
-    await this.#proposer.remove(node);
-  }
-
-  async #admitHere(request: JoinRequest): Promise<SignedEpoch> {
-    await this.#proposer.join(request);
-    // The newcomer calls them as soon as it has our answer: they should know it by then.
-    await this.#isSpread;
-    return this.#node.keeper.signed as SignedEpoch;
-  }
-
-  #openRegister(): RegisterNode<Uint8Array> {
-    const { peers, keeper, key, acceptors, isVouched, clock, random, log } = this.#node;
-    const { founder, certificate } = keeper.signed as SignedEpoch;
-    const { value, ...known } = certificate;
-    return this.#held.adopt(
-      new RegisterNode<Uint8Array>({
-        group: epochGroup(this.lattice),
-        peers,
-        store: acceptors,
-        clock,
-        random,
-        log,
-        known: { ...known, state: value },
-        isVouched,
-        sign: (message) => key.sign(message),
-        isRecord: isEpochRecord,
-        mayPropose: (node) => this.#voters().includes(node),
-        standingChanged: () => this.#standingChanged(),
-        committed: (made) => this.#committed({ founder, certificate: made }),
-      }),
-      (register) => register.close(),
-    );
-  }
-
-  /** This node has seen an epoch committed that others may not have heard of. */
-  #committed(signed: SignedEpoch): void {
-    const { keeper, peers, log } = this.#node;
-    const before = this.epoch();
-    try {
-      keeper.adopt(signed, this.lattice);
-    } catch (error) {
-      log.error({ error: errorBody(error) }, 'an epoch was committed that is not proven');
-      return;
-    }
-    const epoch = this.epoch();
-    if (epoch.number === before.number) return;
-    const first = [...joining(epoch), ...participants(before)].map(({ id }) => id);
-    this.#isSpread = keeper.spread(peers, first);
-  }
-
-  /** A voter votes again once it is registered with others (B2), or is refused (B6). */
-  async #untilStanding(): Promise<void> {
-    const { voters } = this.#register.configuration;
-    const isWaiting = (): boolean => this.#register.standing === 'waiting';
-    if (!voters.includes(this.id)) return;
-    await this.#until(() => !isWaiting() || this.#stopping.signal.aborted).catch(() => {});
-  }
-
-  /** B6: who has voted and come back on an older disk does not go on. */
-  #standingChanged(): void {
-    for (const wake of this.#waiting) wake();
-    if (this.#register?.standing !== 'refused' || this.#stopping.signal.aborted) return;
-    const error = diskOld();
-    this.#node.log.error({ error: errorBody(error) }, error.message);
+  #refused(error: DiskError): void {
     for (const wake of this.#waiting) wake(error);
+    this.#emit({ kind: 'refused', error });
     void this.close();
-  }
-
-  /** Whether the node is there, whatever membership says. */
-  async #answers(node: string): Promise<boolean> {
-    try {
-      await this.#node.peers.call(node, PING, null, { timeoutMs: PING_TIMEOUT_MS });
-      return true;
-    } catch (error) {
-      return !UNANSWERED.has(errorBody(error).code);
-    }
   }
 
   /** Also of the next epoch, while one is pending. */
@@ -631,8 +464,6 @@ export class Ring {
 
   #epochChanged(epoch: Epoch): void {
     const { peers, keeper, renewal, log } = this.#node;
-    const { certificate } = keeper.signed as SignedEpoch;
-    this.#register.learn(certificate);
     const roster = this.#setAddresses(epoch);
     renewal.epochChanged();
     peers.reviewMembers();
@@ -643,13 +474,12 @@ export class Ring {
     if (epoch.previous !== undefined) void this.#takePart(epoch);
     this.#emit({ kind: 'epoch', epoch });
     for (const wake of this.#waiting) wake();
-    this.#proposer.epochChanged();
-    this.#steward.look();
+    this.#changes.epochChanged();
   }
 
   /** Fetches what this node gains by the pending change, and says so to all voters until it is settled. */
   async #takePart(epoch: Epoch): Promise<void> {
-    const { keeper, log, peers } = this.#node;
+    const { keeper, log } = this.#node;
     const isHolder = epoch.members.some(({ id, tokens }) => id === this.id && tokens.length > 0);
     if (!isHolder) return;
     let isWhole = false;
@@ -658,9 +488,7 @@ export class Ring {
       try {
         if (!isWhole) await this.kv.stream(epoch);
         isWhole = true;
-        for (const voter of this.#voters())
-          if (voter === this.id) this.#steward.report(this.id, epoch.number);
-          else if (this.isAlive(voter)) peers.cast(voter, DONE, epoch.number);
+        this.#changes.report(epoch.number);
       } catch (error) {
         // Once is nothing: somebody may hear of the epoch a moment after us.
         log[failures++ === 0 ? 'debug' : 'warn'](
@@ -698,7 +526,7 @@ export class Ring {
     if (state !== before) {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
       if (state === 'dead') peers.drop(id, 'taken for dead');
-      this.#steward.look();
+      this.#changes.membersChanged();
       this.#reachability.review();
     }
     const entry = participants(keeper.epoch).find((each) => each.id === id);
@@ -796,20 +624,6 @@ function describedBy(
     ...(tier === undefined ? {} : { tier }),
     ...(types === undefined ? {} : { types }),
   };
-}
-
-/** The disk of a voter is older than what it has said to others. It votes no more, and nothing was changed. */
-export class DiskError extends AetherError {
-  static override readonly code: string = 'ERR_RING_DISK_OLD';
-}
-
-function diskOld(): DiskError {
-  return new DiskError(
-    'the data folder is older than what this node has promised to others, or a copy',
-    {
-      hint: 'put the newest folder back; or remove this node (aether node remove) and join as a new one on an empty folder',
-    },
-  );
 }
 
 function closed(): AetherError {

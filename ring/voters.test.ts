@@ -114,7 +114,7 @@ test('the founder is killed: others mint, let in and let go', { timeout: 60_000 
   t.ok(d.epoch().voters.includes(a.id), 'a death changes no voter');
   await isDead(b, a);
   await t.rejects(c.remove(d.id), { code: 'ERR_RING_NODE_ALIVE' });
-  await t.rejects(c.remove('nobody'), { code: 'ERR_RING_UNKNOWN_NODE' });
+  await t.rejects(c.remove('nobody'), { code: 'ERR_RING_NODE_NOT_FOUND' });
   // A newcomer knows nothing but the lattice's id, and finds its way to the voters of today.
   const back = await house.open('a');
   await until(back, () => back.epoch().number === b.epoch().number);

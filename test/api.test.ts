@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { segment } from '../cli/io/control-client.ts';
+import type { LatticeNode, LatticeStatus } from '../cli/daemon/node.ts';
 import { workflow } from '../engine/index.ts';
 import { ask, client, deployTiny, folder, lattice, node } from './nodes.ts';
 
@@ -196,6 +197,32 @@ test('what is not in this release says so', async (t) => {
     );
   }
   await t.rejects(api.call('/kv/notes', { query: { watch: 1 } }), { code: 'ERR_NOT_AVAILABLE' });
+});
+
+async function until(of: LatticeNode, holds: (status: LatticeStatus) => boolean): Promise<void> {
+  await new Promise<void>((done) => {
+    const look = async (): Promise<void> => {
+      if (!holds(await of.status())) return;
+      stop();
+      done();
+    };
+    const stop = of.ring.onChange(() => void look());
+    void look();
+  });
+}
+
+test('a node that is lost is removed, one that lives is not', async (t) => {
+  const [first, second, third] = await lattice(t);
+  const remove = (of: typeof first): Promise<unknown> =>
+    client(second).json(`/ring/nodes/${of.id}/remove`, { method: 'POST' });
+  await t.rejects(remove(third), { code: 'ERR_RING_NODE_ALIVE' });
+  await until(second, ({ voters }) => voters.length === 3);
+  await first.close();
+  await until(second, ({ members }) =>
+    members.some(({ id, state }) => id === first.id && state === 'dead'),
+  );
+  t.same(await remove(first), { removed: first.id });
+  await until(third, ({ members, voters }) => members.length === 2 && voters.length === 2);
 });
 
 test('a node that leaves is gone from the lattice, and closes', async (t) => {

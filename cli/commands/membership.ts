@@ -10,6 +10,12 @@ export async function leave({ client, out }: Context): Promise<void> {
   out.result(answer, () => answer.left);
 }
 
+export async function remove({ client, out }: Context, node: string): Promise<void> {
+  const path = `/ring/nodes/${segment(node)}/remove`;
+  const answer = await client.json<{ removed: string }>(path, { method: 'POST' });
+  out.result(answer, () => answer.removed);
+}
+
 /**
  * Gives a node another share of the ring; 0 drains it.
  *

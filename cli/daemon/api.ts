@@ -86,6 +86,15 @@ export function apiRoutes(node: LatticeNode): Route[] {
       path: '/v1/ring/nodes/:id/weigh',
       handler: async (call) => weigh(node, call, weightIn(await call.json())),
     },
+    {
+      method: 'POST',
+      path: '/v1/ring/nodes/:id/remove',
+      handler: async ({ params }) => {
+        const { id } = memberCalled(node.ring.members(), name(params, 'id'));
+        await node.ring.remove(id);
+        return ok({ removed: id });
+      },
+    },
     { method: 'POST', path: '/v1/ring/repair', handler: unavailable('repair') },
     {
       method: 'POST',

@@ -225,6 +225,10 @@ export class LatticeNode {
     this.#deployListeners = parts.deployListeners;
     this.#opened = parts.opened;
     this.closed = this.#closed.promise;
+    // The ring has closed itself, and says why in the log.
+    this.ring.onChange(({ kind }) => {
+      if (kind === 'refused') void this.close();
+    });
   }
 
   get id(): string {
