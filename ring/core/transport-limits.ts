@@ -22,6 +22,10 @@ export interface TransportLimits {
   guestsPerIpMax: number;
   /** Open links of one member, on each lane; the oldest gives way. 2 to 64. */
   linksPerPeerMax: number;
+  /** Open links in all; the least recently used that carries nothing is closed, to be opened again on demand. 16 to 65,536. */
+  linksMax: number;
+  /** Above 300 open links, one that was not used for so long is closed. Milliseconds, 1,000 to 86,400,000. */
+  linkIdleMs: number;
   /** Casts (membership) of one member; others are dropped. 1 to 1,000,000. */
   castsPerSecond: number;
   /** Calls and answers of one member on the control lane; calls beyond are refused. 1 to 10,000,000. */
@@ -66,6 +70,8 @@ const DEFAULTS: TransportLimits = {
   guestsMax: 128,
   guestsPerIpMax: 64,
   linksPerPeerMax: 4,
+  linksMax: 600,
+  linkIdleMs: 300_000,
   castsPerSecond: 1_000,
   callsPerSecond: 50_000,
   controlBytesPerSecond: 64 << 20,
@@ -95,6 +101,8 @@ const RANGES: Record<keyof TransportLimits, [least: number, most: number]> = {
   guestsMax: [1, 4_096],
   guestsPerIpMax: [1, 4_096],
   linksPerPeerMax: [2, 64],
+  linksMax: [16, 65_536],
+  linkIdleMs: [1_000, 86_400_000],
   castsPerSecond: [1, 1_000_000],
   callsPerSecond: [1, 10_000_000],
   controlBytesPerSecond: BYTES,

@@ -73,6 +73,8 @@ export class Link {
   #flush: NodeJS.Immediate | undefined;
   #queuedBytes = 0;
   #streams = 0;
+  /** When something was last sent or heard here. */
+  usedMs: number;
   #isOpen = true;
   /** Frames of any kind that have come. */
   #heard = 0;
@@ -86,6 +88,7 @@ export class Link {
     this.#socket = socket;
     this.#events = events;
     this.#clock = clock;
+    this.usedMs = clock.monotonicMs();
     socket.on('message', (data, isBinary) => {
       this.#heard++;
       if (this.#isOpen) this.#receive(data as Buffer, isBinary);
@@ -130,6 +133,7 @@ export class Link {
   send(message: Uint8Array): boolean {
     const wanted = this.queuedBytes + message.length;
     if (!this.#isOpen || wanted > QUEUE_BYTES_MAX[this.lane]) return false;
+    this.usedMs = this.#clock.monotonicMs();
     if (isLong(message))
       for (const part of encodeParts(this.#streams++, message)) this.#queue(part);
     else this.#queue(message);
@@ -181,6 +185,7 @@ export class Link {
   #receive(data: Buffer, isBinary: boolean): void {
     this.#orClose(() => {
       if (!isBinary) throw new AetherError('a text frame', { code: 'ERR_RING_FRAME_MALFORMED' });
+      this.usedMs = this.#clock.monotonicMs();
       this.#events.frame(this, data.length);
       this.#inbox.push(new FrameReader(data));
       if (this.#nextTurn === undefined && this.#cancelRest === undefined) this.#handle();

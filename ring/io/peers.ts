@@ -23,6 +23,7 @@ import type { CallerCounts } from './callers.ts';
 import { Connector, unreachable } from './connector.ts';
 import { Dialler } from './dialler.ts';
 import type { Hello } from './hello.ts';
+import { IDLE, IdleLinks } from './idle-links.ts';
 import { Link, type LinkEvents, type Whose } from './link.ts';
 import { type Caller, Listener } from './listener.ts';
 import { Relay, type RelayCounts } from './relay.ts';
@@ -42,6 +43,8 @@ const MEMBER_BYTES_MAX = MESSAGE_BYTES_MAX * 2;
 const GUEST_TIMEOUT_MS = 60_000;
 /** Keeps a link with a relay. */
 export const KEEP = 'relay.keep';
+/** Longer than who is to be reached so waits before it says that again. */
+const KEPT_MS = 60_000;
 /** A relay calls: a member waits for this node, which is to come with a ticket. */
 const INVITE = 'relay.invite';
 /** Others that come with a ticket at once. */
@@ -119,6 +122,7 @@ export class Peers implements Rpc {
   readonly #origins = new WeakMap<Link, string>();
   readonly #linkEvents: LinkEvents;
   readonly #familiar = new FamiliarOrigins();
+  readonly #idleLinks: IdleLinks;
   /** Links that gave way to newer ones. */
   readonly #gaveWay = { guests: 0, links: 0 };
   #linkDown: (node: string, why: string) => void = () => {};
@@ -151,6 +155,12 @@ export class Peers implements Rpc {
       limits: this.#limits,
       isNear: (node) => this.#isNear(node),
       invite: (node, ticket) => this.call(node, INVITE, ticket, { timeoutMs }),
+    });
+    this.#idleLinks = new IdleLinks({
+      limits: this.#limits,
+      clock: options.clock,
+      open: () => this.#openLinks(),
+      inUse: () => this.#linksInUse(),
     });
     this.serve(KEEP, (_body, from) => this.#keep(from));
     this.serve(INVITE, (ticket, relay) => this.#comeWith(String(ticket), relay));
@@ -349,6 +359,7 @@ export class Peers implements Rpc {
     this.#isStopping = true;
     this.#dialler.close();
     this.#relay.close();
+    this.#idleLinks.close();
     const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
     await this.#connector.close();
     for (const link of closing) link.close(1001, 'the node stops');
@@ -390,6 +401,7 @@ export class Peers implements Rpc {
   ): Promise<unknown> {
     const answered = new Promise<unknown>((done, fail) => {
       this.#calls.set(id, { link, done, fail });
+      if (method === KEEP) this.#idleLinks.keep(link, KEPT_MS);
       if (link.send(message)) return;
       this.#traffic.unsent[this.#classOf(link, 'request')]++;
       fail(unreachable(link.peer, 'its queue is full'));
@@ -429,13 +441,29 @@ export class Peers implements Rpc {
     return best;
   }
 
+  #openLinks(): Link[] {
+    return [...this.#links.values()].flatMap((each) => [...each].filter(({ isOpen }) => isOpen));
+  }
+
+  /** They wait for an answer, or are to carry one. */
+  #linksInUse(): Set<Link> {
+    const used = new Set(Array.from(this.#calls.values(), ({ link }) => link));
+    for (const peer of this.#serving.keys())
+      for (const link of this.#links.get(peer) ?? []) used.add(link);
+    return used;
+  }
+
   #isNear(node: string): boolean {
     const link = this.#openLink(node, 'control');
     return link !== undefined && link.via === undefined;
   }
 
   #keep(from: string): void {
-    if (this.#limits.tunnelsMax > 0 && this.#isNear(from)) return;
+    const link = this.#openLink(from, 'control');
+    if (this.#limits.tunnelsMax > 0 && link !== undefined && link.via === undefined) {
+      this.#idleLinks.keep(link, KEPT_MS);
+      return;
+    }
     throw new RpcError('this node is no relay, or not called directly');
   }
 
@@ -506,6 +534,7 @@ export class Peers implements Rpc {
       oldest?.close(1013, 'ERR_RING_BUSY: too many links of one node');
     }
     if (this.#isStopping) link.close(1001, 'the node stops');
+    else this.#idleLinks.review();
     return link;
   }
 
@@ -534,7 +563,7 @@ export class Peers implements Rpc {
         }),
       );
     }
-    if (this.#isStopping || link.lane !== 'control') return;
+    if (this.#isStopping || link.lane !== 'control' || why.endsWith(IDLE)) return;
     if (this.#openLink(link.peer, 'control') === undefined) this.#linkDown(link.peer, why);
   }
 
