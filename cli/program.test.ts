@@ -1,46 +1,10 @@
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Test, test } from 'tap';
 import { EXIT } from './io/exit-code.ts';
-
-const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
-
-interface Ended {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs `aether` to its end, in a folder of its own where none is given. */
-async function aether(
-  t: Test,
-  args: string[],
-  options: { cwd?: string; api?: string; stdin?: string } = {},
-): Promise<Ended> {
-  const cwd = options.cwd ?? temporary(t);
-  const env = { ...process.env, NO_COLOR: '1', AETHER_API: options.api ?? '' };
-  return new Promise((resolve) => {
-    const child = execFile(
-      process.execPath,
-      [MAIN, ...args],
-      { cwd, env },
-      (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-    child.stdin?.end(options.stdin ?? '');
-  });
-}
-
-function temporary(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'aether-cli-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
+import { aether, temporary } from './run.testkit.ts';
 
 /** A node's API in so far as a test asks for it. */
 async function api(

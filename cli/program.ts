@@ -249,10 +249,8 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--after <key>', 'go on after this key')
     .option('--limit <n>', 'at most so many', number);
 
-  const mint = group('cap', 'capabilities')
-    .command('mint')
-    .description('make one')
-    .helpCommand(false);
+  const capabilities = group('cap', 'capabilities and keys');
+  const mint = capabilities.command('mint').description('make one').helpCommand(false);
   add(
     mint,
     'join',
@@ -266,6 +264,43 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--expires <duration>', 'how long it can be used', '1h')
     .option('--role <role>', 'role that it allows; may be repeated', collect)
     .option('--zone <zone>', 'zone that it allows');
+
+  add(
+    capabilities,
+    'inspect <token|file|->',
+    'show what a token says, without its secret; works while no node runs',
+    async (context, token) => (await import('./commands/capability.ts')).inspect(context, token),
+    local,
+  );
+  add(
+    capabilities,
+    'revoke <node|token|file|->',
+    'put a node out for good, or end a token (also by its id); at a voter',
+    async (context, what) => (await import('./commands/capability.ts')).revoke(context, what),
+  );
+  add(
+    capabilities,
+    'export-root <file|->',
+    'move the root key out of a data folder; - prints it and leaves it there',
+    async (context, file, options) =>
+      (await import('./commands/capability.ts')).exportRootKey(context, file, options),
+    local,
+  ).requiredOption('--data <dir>', 'data folder of the node that founded the lattice');
+  add(
+    capabilities,
+    'rotate-root',
+    'make a new key the root of the lattice, by the word of the newest one',
+    async (context, options) =>
+      (await import('./commands/capability.ts')).rotateRoot(context, options),
+  )
+    .requiredOption('--root <file>', 'the newest root key')
+    .requiredOption('--new <file>', 'where the new one is made; one that is there is used');
+  add(
+    capabilities,
+    'rotate-issuer',
+    'replace the key with which the node, a voter, lets others in and renews',
+    async (context) => (await import('./commands/capability.ts')).rotateIssuer(context),
+  );
 
   const nodes = group('node', 'nodes of the lattice');
   add(

@@ -15,7 +15,7 @@ import type { CertificateIssuer } from './certificate-issuer.ts';
 import { equal } from './core/canonical.ts';
 import type { Epoch, RootKey } from './core/epoch.ts';
 import { withRevoked, withRevokedToken } from './core/revocation.ts';
-import { withRoot } from './core/root-key.ts';
+import { rootKeys, type RootSuccession, withRoot } from './core/root-key.ts';
 import type { EpochKeeper } from './io/epoch-keeper.ts';
 import { ISSUER_FILE, NEXT_ISSUER_FILE } from './io/issuer-key.ts';
 import { openKeyFile, syncFolder } from './io/keys.ts';
@@ -40,13 +40,6 @@ export interface AuthorityOptions {
   clock: Clock;
 }
 
-/** Which root keys a lattice has had, and who founded it: what a new one is to sign. */
-export interface RootSuccession {
-  lattice: string;
-  founder: string;
-  roots: RootKey[];
-}
-
 export class Authority {
   readonly #options: AuthorityOptions;
 
@@ -59,7 +52,7 @@ export class Authority {
    * Puts a member out for good, asked or not: nobody who has heard of it speaks with it again, and its parts go to the others.
    * Fulfilled once that is decided.
    *
-   * @throws AetherError ERR_RING_NOT_ISSUER; EpochChangeError ERR_RING_UNKNOWN_NODE, ERR_RING_LAST_VOTER,
+   * @throws AetherError ERR_RING_NOT_ISSUER; EpochChangeError ERR_RING_NODE_NOT_FOUND, ERR_RING_LAST_VOTER,
    * ERR_RING_REVOKE_SELF: nothing was changed. QuorumError ERR_RING_NO_QUORUM: the outcome is unknown.
    */
   async revoke(node: string): Promise<void> {
@@ -125,13 +118,13 @@ export class Authority {
 
   roots(): RootSuccession {
     const { epoch } = this.#options.keeper;
-    return { lattice: epoch.lattice, founder: this.#founder().node, roots: epoch.roots };
+    return { lattice: epoch.lattice, founder: this.#founder().node, roots: rootKeys(epoch) };
   }
 
   /**
    * Makes a key the root of the lattice.
    *
-   * @param root as `succession` of core/root-key.ts makes it.
+   * @param root as `successor` of core/root-key.ts makes it.
    * @throws RootKeyError ERR_RING_ROOT_FORGED, ERR_RING_ROOT_WEAK: nothing was changed. QuorumError ERR_RING_NO_QUORUM: the
    * outcome is unknown.
    */

@@ -13,6 +13,7 @@ import {
   type WeighIntent,
 } from '../../particle/index.ts';
 import type { Consistency } from '../../ring/index.ts';
+import { authorityRoutes } from './authority-api.ts';
 import { streamEvents, streamLogs } from './event-stream.ts';
 import { memberCalled } from './member-name.ts';
 import type { LatticeNode } from './node.ts';
@@ -62,7 +63,12 @@ const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   ERR_RING_NODE_ALIVE: 409,
   ERR_RING_NODE_AMBIGUOUS: 409,
   ERR_RING_NODE_NOT_FOUND: 404,
+  ERR_RING_NOT_ISSUER: 403,
+  ERR_RING_NO_QUORUM: 503,
   ERR_RING_OPTION: 400,
+  ERR_RING_REVOKE_SELF: 409,
+  ERR_RING_ROOT_FORGED: 403,
+  ERR_RING_ROOT_WEAK: 422,
   ERR_RING_TIMEOUT: 504,
   ERR_RING_UNREACHABLE: 503,
 };
@@ -95,6 +101,7 @@ export function apiRoutes(node: LatticeNode): Route[] {
       path: '/v1/ring/nodes/:id/weigh',
       handler: async (call) => weigh(node, call, weightIn(await call.json())),
     },
+    ...authorityRoutes(node),
     { method: 'POST', path: '/v1/ring/repair', handler: unavailable('repair') },
     {
       method: 'POST',

@@ -63,7 +63,7 @@ test('V1: who is revoked takes part in nothing, and keeps its place until data h
     ['a', 'c', 'd'],
     'another one votes',
   );
-  t.throws(() => withRevoked(epoch, 'x', deciding), { code: 'ERR_RING_UNKNOWN_NODE' });
+  t.throws(() => withRevoked(epoch, 'x', deciding), { code: 'ERR_RING_NODE_NOT_FOUND' });
   t.end();
 });
 

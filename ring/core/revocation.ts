@@ -24,14 +24,14 @@ const KEPT_SECONDS = 3_600;
  * The next epoch, in which the member is revoked; the epoch itself when it is so already.
  *
  * @param deciding the voters that change the epoch now.
- * @throws EpochChangeError ERR_RING_UNKNOWN_NODE, ERR_RING_LAST_VOTER: nothing was changed.
+ * @throws EpochChangeError ERR_RING_NODE_NOT_FOUND, ERR_RING_LAST_VOTER: nothing was changed.
  */
 export function withRevoked(epoch: Epoch, node: string, deciding: Configuration): Epoch {
   if (epoch.revoked.includes(node)) return epoch;
   const everybody = [...epoch.members, ...(epoch.previous ?? [])];
   if (!everybody.some(({ id }) => id === node)) {
     throw new EpochChangeError(`the lattice has no member ${node}`, {
-      code: 'ERR_RING_UNKNOWN_NODE',
+      code: 'ERR_RING_NODE_NOT_FOUND',
       hint: 'aether ring status lists the members',
     });
   }

@@ -8,7 +8,7 @@ import {
   founderMessage,
   isFounded,
   rootKeys,
-  succession,
+  successor,
   withRoot,
 } from './root-key.ts';
 
@@ -30,7 +30,11 @@ const epoch: Epoch = {
   roots: [],
 };
 const after = (before: Epoch, newest: string, next: string): RootKey =>
-  succession(before, founder.node, key(newest), key(next));
+  successor(
+    { lattice: before.lattice, founder: founder.node, roots: rootKeys(before) },
+    key(newest),
+    key(next),
+  );
 
 test('Q1, Q2: a root follows on the one before, under the name of the first', (t) => {
   t.ok(isFounded(epoch, founder));

@@ -45,17 +45,24 @@ export function rootKeys({ lattice, roots }: Pick<Epoch, 'lattice' | 'roots'>): 
   return [keyOf(lattice) ?? new Uint8Array(), ...roots.map(({ key }) => key)];
 }
 
-/** The statement by which `next` becomes the root after `roots`; needs the newest root's secret, once. */
-export function succession(
-  epoch: Pick<Epoch, 'lattice' | 'roots'>,
-  founder: string,
+/** Which root keys a lattice has had, and who founded it: what a new one is to sign. */
+export interface RootSuccession {
+  lattice: string;
+  /** Id of the first voter. */
+  founder: string;
+  /** As rootKeys. */
+  roots: Uint8Array[];
+}
+
+/** The statement by which `next` becomes the root after all others; needs the newest root's secret, once. */
+export function successor(
+  { lattice, founder, roots }: RootSuccession,
   newest: Signer,
   next: Signer,
 ): RootKey {
-  const { lattice, roots } = epoch;
   return {
     key: next.publicKey,
-    signature: newest.sign(rootMessage(lattice, roots.length + 1, next.publicKey)),
+    signature: newest.sign(rootMessage(lattice, roots.length, next.publicKey)),
     founder: next.sign(founderMessage(lattice, founder)),
   };
 }
