@@ -289,7 +289,7 @@ function createProgram(ended: (code: number) => void): Command {
   add(
     capabilities,
     'rotate-root',
-    'make a new key the root of the lattice, by the word of the newest one',
+    'make a new key the root of the lattice, by the word of the newest one; at a voter',
     async (context, options) =>
       (await import('./commands/capability.ts')).rotateRoot(context, options),
   )

@@ -3,8 +3,8 @@
  *
  * Each is a compare-and-set of the epoch (core/revocation.ts, core/root-key.ts), so asking twice is asking once.
  *
- * A1  Only issuers revoke and replace their keys; a node that has none says who has. A new root needs no issuer: it brings
- *     the signature of the newest root.
+ * A1  Only issuers do any of it; a node that has no issuer key says who has. A new root brings the signature of the newest
+ *     root besides.
  * A2  A new issuer key is on disk before the epoch lists it, and takes the old one's place on disk after that.
  */
 import * as fs from 'node:fs';
@@ -125,10 +125,11 @@ export class Authority {
    * Makes a key the root of the lattice.
    *
    * @param root as `successor` of core/root-key.ts makes it.
-   * @throws RootKeyError ERR_RING_ROOT_FORGED, ERR_RING_ROOT_WEAK: nothing was changed. QuorumError ERR_RING_NO_QUORUM: the
-   * outcome is unknown.
+   * @throws AetherError ERR_RING_NOT_ISSUER; RootKeyError ERR_RING_ROOT_FORGED, ERR_RING_ROOT_WEAK: nothing was changed.
+   * QuorumError ERR_RING_NO_QUORUM: the outcome is unknown.
    */
   async rotateRoot(root: RootKey): Promise<void> {
+    this.#checkIssuer();
     await this.#change((epoch) => withRoot(epoch, this.#founder(), root));
   }
 

@@ -189,7 +189,7 @@ test(
 test('a certificate in other hands opens nothing', { timeout: 60_000 }, async (t) => {
   const open = opener(t);
   const a = await open('a');
-  const token = mintJoinToken(join(t.testdirName, 'a'));
+  const token = mintJoinToken(join(t.testdirName, 'a'), { roles: ['compute'] });
   const b = await open('b', { join: [a.address], token });
   await until(() => areWhole(a, b));
   const stranger = openKeyFile(join(t.testdirName, 'stranger.key'));
