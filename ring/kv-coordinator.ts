@@ -38,6 +38,8 @@ export interface CoordinatorOptions {
   rounds: Rounds;
   /** Whether a node seems up: only decides whom to ask first. */
   isAlive: (node: string) => boolean;
+  /** Likewise; undefined: not known. */
+  rttMs: (node: string) => number | undefined;
   /** An operation gives up after this long. */
   timeoutMs: number;
 }
@@ -243,11 +245,12 @@ export class Coordinator {
     };
   }
 
-  /** This node first, then those that seem up. */
+  /** This node first, then those that seem up, the nearest of them first; whose distance is not known after these. */
   #byPreference(nodes: readonly string[]): string[] {
-    const { rpc, isAlive } = this.#options;
+    const { rpc, isAlive, rttMs } = this.#options;
     const rank = (node: string): number => (node === rpc.self ? 0 : isAlive(node) ? 1 : 2);
-    return nodes.toSorted((a, b) => rank(a) - rank(b));
+    const distance = (node: string): number => rttMs(node) ?? Number.MAX_VALUE;
+    return nodes.toSorted((a, b) => rank(a) - rank(b) || distance(a) - distance(b));
   }
 }
 

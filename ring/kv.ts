@@ -56,6 +56,8 @@ export interface KeyValueOptions {
   clock: Clock;
   /** Whether a node seems up. Default: all do. Decides only whom a read asks first. */
   isAlive?: (node: string) => boolean;
+  /** How far away a node is, if that is known; a read asks the nearest first. Milliseconds. */
+  rttMs?: (node: string) => number | undefined;
   /** After this long an operation is given up. Default 5,000 ms. */
   timeoutMs?: number;
   /** A read without an answer by then asks more owners. Default 50 ms. */
@@ -151,6 +153,7 @@ export class KeyValueStore implements KeyValue {
       rounds,
       timeoutMs,
       isAlive: options.isAlive ?? (() => true),
+      rttMs: options.rttMs ?? (() => undefined),
     });
     this.#placements = placements;
     this.#coordinator = coordinator;

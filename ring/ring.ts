@@ -87,6 +87,7 @@ export class Ring {
       store: rows,
       clock,
       isAlive: (id) => this.isAlive(id),
+      rttMs: (id) => this.#membership.member(id)?.rttMs,
     });
     this.#changes = held.adopt(
       new EpochChanges({

@@ -28,7 +28,7 @@ import { type DeployPorts, deployWorkflow } from './deploy.ts';
 import { Directory } from './directory.ts';
 import type { Effect, Fence } from './effect.ts';
 import { Performer } from './performer.ts';
-import { type Candidates, candidatesOf } from './placement.ts';
+import { type Candidates, candidatesOf, candidatesUnderLoad } from './placement.ts';
 import { removeWorkflow } from './removal.ts';
 import type { Revision } from './revision.ts';
 import { Serving, particleOf } from './serving.ts';
@@ -64,6 +64,8 @@ const EFFECT_TIMEOUT_MS = 120_000;
 /** Beyond a Particle's own time limit. */
 const EXCHANGE_MARGIN_MS = 5_000;
 const LIST_TIMEOUT_MS = 2_000;
+/** Nodes say how busy they are every few seconds. */
+const LOADS_TRUSTED_MS = 1_000;
 
 export class Lifecycle {
   readonly catalog: Catalog;
@@ -79,9 +81,10 @@ export class Lifecycle {
   readonly #sink: EffectSink;
   readonly #serving: Serving;
   readonly #unsubscribe: () => void;
-  /** What each request asks of the ring, until the ring or the apps change. */
-  readonly #backendsOf = new Map<string, string[]>();
+  /** What each request asks of the ring, until the ring or the apps change, or loads may have. */
+  readonly #backendsOf = new Map<string, { nodes: string[]; untilMs: number }>();
   readonly #names = new Map<string, string>();
+  readonly #clock: Clock;
   #reading: Promise<void> | undefined;
   #readingNext: Promise<void> | undefined;
 
@@ -117,6 +120,7 @@ export class Lifecycle {
     this.host = host;
     this.catalog = new Catalog(ring.kv);
     this.staging = new Staging(join(data, 'staging'));
+    this.#clock = clock;
     this.#sink = new EffectSink(join(data, 'effects.db'), clock);
     this.directory = new Directory((record, before) => {
       this.#backendsOf.clear();
@@ -369,21 +373,28 @@ export class Lifecycle {
     return name;
   }
 
-  #candidates(app: string, particle: Particle): Candidates {
-    const members = new Map(this.#ring.members().map((member) => [member.id, member]));
+  #members(): Map<string, MemberView> {
+    return new Map(this.#ring.members().map((member) => [member.id, member]));
+  }
+
+  #candidates(app: string, particle: Particle, members = this.#members()): Candidates {
     const order = this.#ring.owners(`particle:${app}/${particle.name}`, members.size);
     return candidatesOf(order, members, particle.placement);
   }
 
   #backends(service: Service): string[] {
     const key = serviceText(service);
-    let backends = this.#backendsOf.get(key);
-    if (backends === undefined) {
-      const spec = this.directory.app(service.app)?.particles[service.particle];
-      backends = spec === undefined ? [] : this.#candidates(service.app, spec).nodes;
-      this.#backendsOf.set(key, backends);
-    }
-    return backends;
+    const nowMs = this.#clock.monotonicMs();
+    const known = this.#backendsOf.get(key);
+    if (known !== undefined && nowMs < known.untilMs) return known.nodes;
+    const spec = this.directory.app(service.app)?.particles[service.particle];
+    const members = this.#members();
+    const nodes =
+      spec === undefined
+        ? []
+        : candidatesUnderLoad(this.#candidates(service.app, spec, members).nodes, members);
+    this.#backendsOf.set(key, { nodes, untilMs: nowMs + LOADS_TRUSTED_MS });
+    return nodes;
   }
 
   async #carry(node: string, service: Service, request: HttpRequest): Promise<HttpResponse> {

@@ -1,5 +1,5 @@
 /** Which nodes may serve a Particle: the ring's order, narrowed by what the Aetherfile says of regions and zones. */
-import type { MemberView } from '../../ring/index.ts';
+import { type Load, type MemberView, preferenceUnderLoad } from '../../ring/index.ts';
 import type { Placement } from '../../spec/aetherfile/app.ts';
 
 /** A node that may not serve, and why. */
@@ -31,6 +31,27 @@ export function candidatesOf(
     else candidates.rejected.push({ node, why });
   }
   return candidates;
+}
+
+/** A node that is less busy than this has room, however idle the others are: to wake a Particle elsewhere costs more. */
+const CALM_LOAD = 0.5;
+/** Pieces of work that fill a node of weight 1. */
+const PIECES = 100;
+
+/**
+ * Candidates for one more request to a stateless Particle: in their order, but who is much busier than the others comes after
+ * them. A member that says nothing of its load is taken to be calm.
+ */
+export function candidatesUnderLoad(
+  nodes: readonly string[],
+  members: ReadonlyMap<string, MemberView>,
+): string[] {
+  const loads = new Map<string, Load>();
+  for (const node of nodes) {
+    const { load = 0, weight = 1 } = members.get(node) ?? {};
+    loads.set(node, { load: Math.max(CALM_LOAD, load) * PIECES * weight, weight });
+  }
+  return preferenceUnderLoad(nodes, loads);
 }
 
 function rejection(

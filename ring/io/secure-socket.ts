@@ -1,6 +1,6 @@
 /** TLS 1.3 out to a node, and which node it is: over TCP, or inside a stream that another node carries. */
 import { constants } from 'node:crypto';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { AetherError } from '../../spec/error.ts';
 import { parseAddress } from './address.ts';
 import { certifiedNode, IdentityError } from './certificate.ts';
@@ -17,6 +17,28 @@ export interface SecureSocketOptions {
   certificate: string;
   /** Gives up. */
   signal: AbortSignal;
+}
+
+/** By certificate, of the nodes of this process: to read key and certificate again takes as long as a handshake. */
+const contexts = new Map<string, SecureContext>();
+const CONTEXTS_MAX = 16;
+
+function contextOf({
+  key,
+  certificate,
+}: Pick<SecureSocketOptions, 'key' | 'certificate'>): SecureContext {
+  const known = contexts.get(certificate);
+  if (known !== undefined) return known;
+  const context = createSecureContext({
+    key,
+    cert: certificate,
+    minVersion: 'TLSv1.3',
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  });
+  const [oldest] = contexts.keys();
+  if (contexts.size >= CONTEXTS_MAX && oldest !== undefined) contexts.delete(oldest);
+  contexts.set(certificate, context);
+  return context;
 }
 
 /**
@@ -50,12 +72,9 @@ function handshake({
   return new Promise((done, fail) => {
     const socket = connect({
       ...(inside === undefined ? parseAddress(address) : { socket: inside }),
-      key: options.key,
-      cert: options.certificate,
+      secureContext: contextOf(options),
       // There is no authority to ask: the certificate is checked by the caller of this function.
       rejectUnauthorized: false,
-      minVersion: 'TLSv1.3',
-      secureOptions: constants.SSL_OP_NO_TICKET,
     });
     const unreachable = (why: string): void => {
       socket.destroy();
