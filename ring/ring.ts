@@ -118,6 +118,7 @@ export class Ring {
         heardEpoch: (number, from) => keeper.compare(peers, from, number),
         changed: (member, before) => this.#memberChanged(member, before),
         slept: () => {
+          peers.doubtLinks();
           this.#reachability.recheck();
           this.#emit({ kind: 'slept' });
         },

@@ -153,8 +153,8 @@ export class Link {
   }
 
   /**
-   * Ends the link unless something goes over it soon. Who has opened another link may have lost this one without our
-   * knowing: what is sent on it meets nobody, and TCP tries for a quarter of an hour.
+   * Ends the link unless something goes over it soon. It may be lost without our knowing, as when the peer opens another or
+   * this machine has slept: what is sent on it meets nobody, and TCP tries for a quarter of an hour.
    */
   doubt(): void {
     if (!this.#isOpen || this.#cancelDoubt !== undefined) return;

@@ -326,4 +326,18 @@ test('a link that leads nowhere ends when the peer opens another', async (t) => 
   t.equal(await one.peers.call(two.peers.self, 'echo', 3, TIMEOUT), 3, 'the newer one is used');
   await t.rejects(lost, { code: 'ERR_RING_TIMEOUT', message: /ended before its answer/ });
   t.equal(one.peers.counts().open.members, 1);
+
+  two.peers.drop(one.peers.self, 'the test');
+  isCut = false;
+  await two.peers.greet(`127.0.0.1:${port}`);
+  t.equal(await one.peers.call(two.peers.self, 'echo', 4, TIMEOUT), 4);
+  const good = await open(t, 3);
+  good.peers.serve('echo', (body) => body);
+  one.peers.setAddress(good.peers.self, good.address);
+  await one.peers.call(good.peers.self, 'echo', 5, TIMEOUT);
+  isCut = true;
+  const lostToo = one.peers.call(two.peers.self, 'echo', 6, { timeoutMs: 60_000 });
+  one.peers.doubtLinks();
+  await t.rejects(lostToo, { message: /ended before its answer/ });
+  t.equal(one.peers.counts().open.members, 1, 'the good one stays');
 });

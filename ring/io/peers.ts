@@ -344,6 +344,11 @@ export class Peers implements Rpc {
     for (const link of this.#links.get(node) ?? []) link.close(1000, why);
   }
 
+  /** The machine may be elsewhere: ends the links that lead nowhere now. */
+  doubtLinks(): void {
+    for (const links of this.#links.values()) for (const link of links) link.doubt();
+  }
+
   /** Who is a member no more is a guest from now on. */
   reviewMembers(): void {
     const isMember = (node: string): boolean => this.#options.isMember(node);

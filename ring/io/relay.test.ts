@@ -1,4 +1,5 @@
 /** Nodes that cannot be dialled, reached through relays: honest ones, and one that reads, changes and pretends. */
+import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -6,12 +7,24 @@ import { createSecureContext, TLSSocket } from 'node:tls';
 import { type Test, test } from 'tap';
 import { silentLog } from '../../spec/log.ts';
 import { systemClock } from '../../spec/system-clock.ts';
+import { decodeFrame } from '../core/frame.ts';
 import { transportLimits } from '../core/transport-limits.ts';
 import { relayAddress } from '../core/ways.ts';
 import { formatAddress } from './address.ts';
 import { createCertificate } from './certificate.ts';
+import type { DialOptions } from './dial.ts';
 import { Listener } from './listener.ts';
-import { type Opened, frame, idOf, key, open, openBehind, pem, TIMEOUT } from './peers.testkit.ts';
+import {
+  type Opened,
+  frame,
+  idOf,
+  key,
+  open,
+  openBehind,
+  pem,
+  raw,
+  TIMEOUT,
+} from './peers.testkit.ts';
 import type { PeersOptions } from './peers.ts';
 import { splice } from './splice.ts';
 import { openTunnel } from './tunnel.ts';
@@ -129,33 +142,26 @@ test('with its relay gone, another one leads to it', async (t) => {
 
 test('a relay carries for members, for whom was called, and within limits', async (t) => {
   const { relay, hidden, caller } = await three(t, { limits: { tunnelsPerPeerMax: 1 } });
-  const options = (number: number) => ({
-    address: relay.address,
-    node: relay.peers.self,
-    key: pem(key(number)),
-    certificate: createCertificate(key(number)),
-    hello: { lattice: 'lone', epoch: 1 },
-    timeoutMs: 10_000,
-    signal: new AbortController().signal,
-  });
   const node = hidden.peers.self;
-  await t.rejects(openTunnel(options(10), { kind: 'tunnel', node }), {
+  await t.rejects(openTunnel(asNode(10, relay), { kind: 'tunnel', node }), {
     code: 'ERR_RING_NOT_MEMBER',
   });
-  await t.rejects(openTunnel(options(OTHER), { kind: 'ticket', ticket: 'guessed' }), {
+  await t.rejects(openTunnel(asNode(OTHER, relay), { kind: 'ticket', ticket: 'guessed' }), {
     code: 'ERR_RING_UNREACHABLE',
     message: /ticket/,
   });
-  await t.rejects(openTunnel(options(OTHER), { kind: 'tunnel', node: idOf(7) }), {
+  await t.rejects(openTunnel(asNode(OTHER, relay), { kind: 'tunnel', node: idOf(7) }), {
     code: 'ERR_RING_UNREACHABLE',
     message: /keeps no link/,
   });
 
   t.equal(await caller.peers.call(node, 'echo', 1, TIMEOUT), 1);
-  await t.rejects(openTunnel(options(OTHER), { kind: 'tunnel', node }), { code: 'ERR_RING_BUSY' });
+  await t.rejects(openTunnel(asNode(OTHER, relay), { kind: 'tunnel', node }), {
+    code: 'ERR_RING_BUSY',
+  });
   caller.peers.drop(node, 'the test');
   await until(() => relay.peers.counts().relay.open === 0);
-  const tunnel = await openTunnel(options(OTHER), { kind: 'tunnel', node });
+  const tunnel = await openTunnel(asNode(OTHER, relay), { kind: 'tunnel', node });
   tunnel.end('no TLS at all');
   await until(() => relay.peers.counts().relay.open === 0);
   t.match(relay.peers.counts().relay, { opened: 2, refused: 3 });
@@ -172,6 +178,35 @@ test('a relay carries for members, for whom was called, and within limits', asyn
     message: /too many tunnels/,
   });
   t.equal(none.peers.counts().relay.opened, 0);
+});
+
+test('a ticket is for the node that was called, once', async (t) => {
+  const relay = await open(t, RELAY);
+  const caller = await open(t, CALLER);
+  caller.peers.setAddress(relay.peers.self, relay.address);
+  caller.peers.setAddress(idOf(HIDDEN), relayAddress(relay.peers.self));
+  const hidden = raw(relay.address, HIDDEN);
+  t.teardown(() => hidden.terminate());
+  await once(hidden, 'open');
+  const ticketOf = async (): Promise<string> => {
+    const [bytes] = (await once(hidden, 'message')) as [Buffer];
+    const message = decodeFrame(bytes).find(
+      (each) => each.kind === 'request' && each.method === 'relay.invite',
+    );
+    return message?.kind === 'request' ? String(message.body) : ticketOf();
+  };
+  const call = caller.peers.call(idOf(HIDDEN), 'echo', 1, TIMEOUT);
+  const ticket = await ticketOf();
+  const come = (number: number): Promise<TLSSocket> =>
+    openTunnel(asNode(number, relay), { kind: 'ticket', ticket });
+  const refusal = { code: 'ERR_RING_UNREACHABLE', message: /ticket/ };
+  await t.rejects(come(OTHER), refusal, 'not another member');
+  const stream = await come(HIDDEN);
+  const [hello] = (await once(stream, 'data')) as [Buffer];
+  t.equal(hello[0], 0x16, 'the caller begins its handshake');
+  await t.rejects(come(HIDDEN), refusal, 'not twice');
+  stream.destroy();
+  await t.rejects(call, { code: 'ERR_RING_UNREACHABLE' });
 });
 
 test('what one end does not read, the other cannot send', async (t) => {
@@ -206,6 +241,34 @@ test('what one end does not read, the other cannot send', async (t) => {
   t.pass('it goes on once it is read');
   end();
   t.ok(isOver && inner.destroyed && outer.destroyed);
+});
+
+test('who is over its rate is not read from until it has paid', async (t) => {
+  const [near, inner] = duplexPair();
+  const [far, outer] = duplexPair();
+  const rests: (() => void)[] = [];
+  let restMs = 5;
+  let bytes = 0;
+  const end = splice(inner, outer, {
+    clock: { ...systemClock, after: (_delayMs, wake) => (rests.push(wake), () => {}) },
+    idleMs: 60_000,
+    charge: (count) => {
+      bytes += count;
+      return restMs;
+    },
+    ended: () => {},
+  });
+  t.teardown(end);
+  rests.shift(); // That of the idle time.
+  far.resume();
+  for (const byte of [1, 2, 3]) near.write(new Uint8Array([byte]));
+  await until(() => rests.length === 1);
+  await pause(20);
+  t.equal(bytes, 1);
+  restMs = 0;
+  rests[0]?.();
+  await until(() => bytes === 3);
+  t.equal(rests.length, 1);
 });
 
 test('a relay that listens in finds no plain text', async (t) => {
@@ -253,6 +316,18 @@ test('a relay cannot stand for the node that it leads to', async (t) => {
     cause: { code: 'ERR_RING_IDENTITY' },
   });
 });
+
+function asNode(number: number, relay: Opened): DialOptions {
+  return {
+    address: relay.address,
+    node: relay.peers.self,
+    key: pem(key(number)),
+    certificate: createCertificate(key(number)),
+    hello: { lattice: 'lone', epoch: 1 },
+    timeoutMs: 10_000,
+    signal: new AbortController().signal,
+  };
+}
 
 /** A member that is no honest relay. @param pass what it makes of the bytes; none: it answers itself. */
 async function rogue(
