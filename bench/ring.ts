@@ -1,5 +1,5 @@
 /**
- * Placement (ring/balance.ts); membership (ring/membership.ts); and the replicated key-value store over three processes at full
+ * Placement (ring/balance.ts); membership (ring/membership.ts, ring/heal.ts); and the replicated key-value store over three processes at full
  * durability, beside a bare table on the same disk in the same run.
  *
  * The caller is in one of the three nodes. Every put is on two disks before it counts, every get
@@ -17,6 +17,7 @@ import { median, percentile } from './medians.ts';
 import type { Bench, BenchOptions, BenchResult, Bound, Figure } from './report.ts';
 import { attacks } from './ring/attacks.ts';
 import { balance } from './ring/balance.ts';
+import { heal } from './ring/heal.ts';
 import { membership } from './ring/membership.ts';
 
 const VALUE_BYTES = 256;
@@ -61,7 +62,12 @@ const METRICS = [
 export const bench: Bench = { name: 'ring', run };
 
 async function run(options: BenchOptions): Promise<BenchResult> {
-  const results = [balance(options), await membership(options), await attacks(options)];
+  const results = [
+    balance(options),
+    await membership(options),
+    await heal(options),
+    await attacks(options),
+  ];
   const cases = CASES.filter(
     ({ name }) => options.cases.length === 0 || options.cases.includes(name),
   );

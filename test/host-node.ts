@@ -5,10 +5,12 @@
  */
 import { type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { type MemberView, Ring, type RingOptions } from '../ring/index.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type MemberState, type MemberView, Ring, type RingOptions } from '../ring/index.ts';
 import type { Host } from './hosts.ts';
 
 const PORT = 7_000;
+const LOOK_MS = 100;
 
 /** What a node knew at one time. */
 export interface Seen {
@@ -101,6 +103,21 @@ export class HostNode {
     else if (said.kind === 'open') this.#opened.resolve(said);
     else this.#opened.reject(new Error(`${this.host.name}: ${said.message}`));
   }
+}
+
+/** Waits until all of these see all of those so. */
+export async function untilSeen(
+  by: readonly HostNode[],
+  whom: readonly HostNode[],
+  state: MemberState,
+): Promise<void> {
+  const isSo = ({ members }: Seen): boolean =>
+    whom.every(({ id }) =>
+      members.some(
+        (member) => member.id === id && member.state === state && member.incarnation > 0,
+      ),
+    );
+  while (!(await Promise.all(by.map((node) => node.see()))).every(isSo)) await pause(LOOK_MS);
 }
 
 async function serve(options: RingOptions): Promise<void> {

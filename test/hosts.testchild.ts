@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'tap';
 import { type MemberState, mintJoinToken, type RingOptions } from '../ring/index.ts';
-import { HostNode, type Seen } from './host-node.ts';
+import { HostNode, untilSeen } from './host-node.ts';
 import { type Host, Network } from './hosts.ts';
 
 /** Suspicion is short here, so that what would end in a death does so soon. */
@@ -67,7 +67,7 @@ test('two of five do not hear each other, in one direction, and nobody is declar
 test('a lattice in two parts is one again, with one view and one epoch', async (t) => {
   const [some, others] = [nodes.slice(0, 3), nodes.slice(3)];
   network.cut(hosts.slice(0, 3), hosts.slice(3));
-  await Promise.all([seen(some, others, 'dead'), seen(others, some, 'dead')]);
+  await Promise.all([untilSeen(some, others, 'dead'), untilSeen(others, some, 'dead')]);
   network.heal();
   const healedMs = performance.now();
   await one();
@@ -82,7 +82,7 @@ test('a host whose link is pulled is dead to the others, and alive when it is ba
   const [pulled, ...others] = nodes.toReversed();
   if (pulled === undefined) throw new Error('no node');
   pulled.host.plug('out');
-  await seen(others, [pulled], 'dead');
+  await untilSeen(others, [pulled], 'dead');
   pulled.host.plug('in');
   await one();
   t.pass('alive');
@@ -119,19 +119,5 @@ function told(since: readonly number[], which: MemberState): string[] {
 
 /** All see all alive. */
 async function one(): Promise<void> {
-  await seen(nodes, nodes, 'alive');
-}
-
-async function seen(
-  by: readonly HostNode[],
-  whom: readonly HostNode[],
-  state: MemberState,
-): Promise<void> {
-  const isSo = ({ members }: Seen): boolean =>
-    whom.every(({ id }) =>
-      members.some(
-        (member) => member.id === id && member.state === state && member.incarnation > 0,
-      ),
-    );
-  while (!(await Promise.all(by.map((node) => node.see()))).every(isSo)) await pause(50);
+  await untilSeen(nodes, nodes, 'alive');
 }

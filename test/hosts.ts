@@ -39,32 +39,31 @@ const TRIAL = `${SET_UP} && ip netns add a && ip link add name a type veth peer 
 nft 'table bridge trial { chain forward { type filter hook forward priority 0; iifname a numgen random mod 100 < 1 drop; }; }' &&
 ip netns exec a nft 'table ip trial { chain out { type nat hook postrouting priority 100; masquerade; }; }'`;
 
+/** The command that runs a program of Node as the first process of namespaces of its own, in which it may make a `Network`. */
+export function commandAmongHosts(file: string, args: readonly string[] = []): [string, string[]] {
+  const enter = `${SET_UP} && exec "$0" "$@"`;
+  const program = [process.execPath, ...process.execArgv, file, ...args];
+  return [PROGRAM, [...UNSHARE, 'sh', '-c', enter, ...program]];
+}
+
 /** @returns why this machine cannot have hosts, or undefined where it can. */
-function lacksHosts(): string | undefined {
+export function lacksHosts(): string | undefined {
   const trial = spawnSync(PROGRAM, [...UNSHARE, 'sh', '-c', TRIAL], { encoding: 'utf8' });
   if (trial.status === 0) return undefined;
   const why = trial.error?.message ?? trial.stderr.trim().split('\n')[0];
   return `hosts need Linux, iproute2, nftables and the right to make namespaces: ${why}`;
 }
 
-/**
- * Runs a file of tests as the first process of namespaces of its own, in which it may make a `Network`; its tests are
- * subtests of `t`. Skips where the machine does not have them.
- */
+/** Runs a file of tests so; its tests are subtests of `t`. Skips where the machine cannot have hosts. */
 export async function amongHosts(t: Test, file: string): Promise<void> {
   const lacking = lacksHosts();
   if (lacking !== undefined) {
     t.pass('skipped', { skip: lacking });
     return;
   }
-  const enter = `${SET_UP} && exec "$0" "$@"`;
-  await t.spawn(
-    PROGRAM,
-    [...UNSHARE, 'sh', '-c', enter, process.execPath, ...process.execArgv, file],
-    // What goes wrong in there is to be seen.
-    { stdio: [0, 'pipe', 2] },
-    file.split('/').at(-1),
-  );
+  const [program, args] = commandAmongHosts(file);
+  // What goes wrong in there is to be seen.
+  await t.spawn(program, args, { stdio: [0, 'pipe', 2] }, file.split('/').at(-1));
 }
 
 /** A switch with hosts on it, and what is wrong with it. Everything is heard everywhere at first. */

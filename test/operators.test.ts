@@ -74,14 +74,18 @@ test('status has a line for the lattice and one for each node', async (t) => {
   );
   const [titles = '', own = '', other = ''] = stdout.split('\n').slice(2);
   t.match(titles, /^NODE +ID +STATE +RING +WEIGHT +LOAD +RTT +INC +ZONE +ROLES +ADDRESS +WHY$/);
-  t.match(own, /^n1 .* alive +[\d.]+% +1 .* 1 .*voter/);
-  t.match(other, /^n[23] +n[a-z2-7]{11} +alive +[\d.]+% +1 +.*[\d.]+ ms +1 +z[23] /);
+  t.match(own, /^n1 .* alive +[\d.]+% +1 .* \d+ .*voter/);
+  t.match(other, /^n[23] +n[a-z2-7]{11} +alive +[\d.]+% +1 +.*[\d.]+ ms +\d+ +z[23] /);
 
   const json = JSON.parse((await aether(first, 'ring', 'status', '--json')).stdout) as object;
   t.match(json, { self: first.id, voters: { length: 3 }, tolerates: 1 });
 
-  const single = await node(t);
+  const single = await node(t, { name: 'one' });
   t.match((await aether(single, 'ring', 'status')).stdout, /\(tolerates no failure\)/);
+  t.match(
+    (await aether(single, 'ring', 'why', 'one')).stdout,
+    /\n {2}it is the node that was asked\n$/,
+  );
 });
 
 test('why tells what led to a state, by a name or the first letters of an id', async (t) => {
@@ -91,7 +95,7 @@ test('why tells what led to a state, by a name or the first letters of an id', a
   const { stdout, code } = await aether(first, 'ring', 'why', 'n3');
   t.equal(code, EXIT.ok);
   const [head = '', ...trail] = stdout.trimEnd().split('\n');
-  t.equal(head, `n3 (${third.id}) is dead, incarnation 1`);
+  t.match(head, new RegExp(`^n3 \\(${third.id}\\) is dead, incarnation \\d+$`));
   for (const line of trail)
     t.match(line, /^ {2}\d{4}-\d\d-\d\dT[\d:.]+Z {2}(alive|suspect|dead): /);
   t.match(trail.at(-1), /dead: /);
@@ -99,10 +103,7 @@ test('why tells what led to a state, by a name or the first letters of an id', a
 
   const prefix = second.id.slice(0, 10);
   t.match((await aether(first, 'ring', 'why', prefix)).stdout, /^n2 \(.*\) is (alive|suspect)/);
-  t.match(
-    (await aether(first, 'ring', 'why', 'n1')).stdout,
-    /\n {2}it is the node that was asked\n$/,
-  );
+  t.match((await aether(first, 'ring', 'why', 'n1')).stdout, /^n1 \(.*\) is alive/);
   const {
     by,
     member,
