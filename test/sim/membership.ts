@@ -3,9 +3,10 @@
  *
  * The first run has all nodes that were asked for: 60 virtual seconds, of which some are idle, then five kills under
  * loss as TCP has it (late, not lost). It alone counts for wall time and memory. What follows is measured at 10, 100,
- * 1,000 and 10,000 nodes as far as asked for.
+ * 1,000 and 10,000 nodes as far as asked for; beside more than 10,000 nodes at up to 1,000 only, to have an end.
  */
 import { type BenchResult, type Bound, commit, type Figure } from '../../bench/report.ts';
+import { ACTIVE_MAX } from '../../ring/core/partial-view.ts';
 import { type SwimOptions, swimOptions } from '../../ring/core/swim-options.ts';
 import { randomInt, seededRandom } from '../../spec/random.ts';
 import { nodesOf, play, type Scenario, SCENARIOS } from './scenario.ts';
@@ -29,6 +30,10 @@ const AT_ONCE_MAX = 60;
 const HALVED_MAX = 100;
 const CUT_OFF = 10;
 const STORMY_NODES = 100;
+/** Of a lattice with neighbours so many die at once. */
+const SHATTERED = 0.3;
+/** Beyond, so many deaths are too much news for the memory of all. */
+const SHATTERED_MAX = 1_000;
 const PERIOD_MS = swimOptions().probeIntervalMs;
 
 /** What becomes known of one kill. */
@@ -190,6 +195,35 @@ function heal(nodes: number, seed: number): { cut: number; healMs: number } {
   return { cut, healMs: lattice.runUntil(() => wrong === 0, 60_000) ?? NaN };
 }
 
+/** How many of those who run the first of them reaches along neighbours. */
+function reached(lattice: SwimLattice, running: readonly number[]): number {
+  const seen = new Set(running.slice(0, 1));
+  for (const index of seen)
+    for (const neighbor of lattice.neighbors(index))
+      if (lattice.isRunning(neighbor)) seen.add(neighbor);
+  return seen.size;
+}
+
+/** Kills 30 % at once, whose neighbours see their links break. @returns the share that is one overlay then, and when all are again. */
+function shatter(nodes: number, seed: number): { share: number; wholeMs: number } {
+  const lattice = new SwimLattice({ nodes, seed, isSettled: true, sampleEvery: 997 });
+  lattice.run(5_000);
+  const random = seededRandom(seed);
+  const victims = new Set<number>();
+  while (victims.size < nodes * SHATTERED) victims.add(randomInt(random, nodes));
+  for (const victim of victims) lattice.kill(victim);
+  const running = nodesOf('*', nodes).filter((index) => lattice.isRunning(index));
+  const share = reached(lattice, running) / running.length;
+  if (nodes > SHATTERED_MAX) return { share, wholeMs: NaN };
+  for (const victim of victims) {
+    const id = lattice.ids[victim] ?? '';
+    for (const neighbor of lattice.neighbors(victim))
+      if (lattice.isRunning(neighbor)) lattice.event(neighbor, { kind: 'link-lost', id });
+  }
+  const isWhole = (): boolean => reached(lattice, running) === running.length;
+  return { share, wholeMs: lattice.runUntil(isWhole, 30_000) ?? NaN };
+}
+
 const LOADS = [
   { name: '10 % of the messages lost', loss: 0.1, isStream: false },
   { name: '10 % of the segments lost, as TCP has it', loss: 0.1, isStream: true },
@@ -319,6 +353,7 @@ function measureWhole(nodes: number, seed: number, found: Findings, curve: Curve
   found.figure(nodes, 'killToAllMs', killToAllMs, 'ms');
   if (nodes > (CURVE.at(-1) ?? 0))
     found.figure(nodes, 'firstSuspectPeriods', mean(toSuspectMs) / PERIOD_MS, '1');
+  measureLinks(lattice, found);
   found.bound(
     nodes,
     `all learn of a suspicion within 1 s of the first: ${spreadMs(kills)} ms; and of every death`,
@@ -330,6 +365,30 @@ function measureWhole(nodes: number, seed: number, found: Findings, curve: Curve
     nodes,
     `60 virtual seconds in at most ${wallMax} s and ${rssMax} MiB`,
     wallSeconds <= wallMax && rssMiB <= rssMax,
+  );
+}
+
+/** Links that a node keeps, where it does not keep them to all. */
+function measureLinks(lattice: SwimLattice, found: Findings): void {
+  const { size } = lattice;
+  const links = nodesOf('*', size)
+    .filter((index) => lattice.isRunning(index))
+    .map((index) => lattice.neighbors(index).length);
+  if (links.every((count) => count === 0)) return;
+  const most = links.reduce((a, b) => Math.max(a, b));
+  found.figure(size, 'linksPerNodeMean', mean(links), '1');
+  found.figure(size, 'linksPerNodeMax', most, '1');
+  found.bound(size, `a node has ${ACTIVE_MAX} neighbours at most: ${most}`, most <= ACTIVE_MAX);
+}
+
+function measureShatter(size: number, seed: number, found: Findings): void {
+  const { share, wholeMs } = shatter(size, seed);
+  found.figure(size, 'connectedShare', share, '1');
+  if (size <= SHATTERED_MAX) found.figure(size, 'reconnectedMs', wholeMs, 'ms');
+  found.bound(
+    size,
+    `when 30 % die at once 99 % of the others stay connected, and soon all are: ${share.toFixed(4)}, ${wholeMs} ms`,
+    share >= 0.99 && (size > SHATTERED_MAX || wholeMs <= 10_000),
   );
 }
 
@@ -354,6 +413,7 @@ function measureSize(size: number, seed: number, found: Findings, curve: Curve):
   found.figure(size, 'healMs', healMs, 'ms');
   found.figure(size, 'healedNodes', cut, '1');
   found.figure(size, 'bytesPerNodePerSecond', curve.bytes.get(size) ?? NaN, 'B/s');
+  if (size > swimOptions().fullMeshMembersMax) measureShatter(size, seed, found);
   const lan = idleBytes(new SwimLattice({ nodes: size, seed, isSettled: true, swim: LAN }));
   found.figure(size, 'bytesPerNodePerSecond', lan, 'B/s', 'aether at memberlist LAN constants');
 }
@@ -378,7 +438,7 @@ function judgeCurve(nodes: number, found: Findings, curve: Curve): void {
     `dissemination grows no faster than the logarithm: ${steps.map(([, ms]) => ms).join(', ')} ms`,
     steps.every(([size, ms]) => ms <= 250 * Math.log10(size)),
   );
-  if (nodes >= 10_000)
+  if (curve.healMs.has(10_000))
     found.bound(nodes, `more than 1,000 kills: ${curve.kills}`, curve.kills > 1_000);
 }
 
@@ -389,8 +449,13 @@ async function run(options: SimOptions): Promise<BenchResult> {
   options.progress(`${nodes} nodes for 60 virtual seconds`);
   measureWhole(nodes, seed, found, curve);
   for (const { metric, value } of found.figures) options.progress(`  ${metric} ${value}`);
-  const sizes = CURVE.filter((size) => size < nodes);
-  if (nodes <= (CURVE.at(-1) ?? 0)) sizes.push(nodes);
+  const largest = CURVE.at(-1) ?? 0;
+  const sizes = CURVE.filter((size) => size < Math.min(nodes, largest));
+  if (nodes <= largest) sizes.push(nodes);
+  else
+    options.progress(
+      `kills, cuts and loads at up to ${sizes.at(-1)} nodes; --nodes ${largest} has more`,
+    );
   for (const size of sizes) {
     options.progress(`${size} nodes: idle, kills, a cut`);
     measureSize(size, seed, found, curve);

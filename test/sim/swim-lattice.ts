@@ -10,6 +10,7 @@ import type { SwimEvent } from '../../ring/core/swim-event.ts';
 import type { SwimMember } from '../../ring/core/swim-member.ts';
 import type { MemberState, SwimMessage, Update } from '../../ring/core/swim-message.ts';
 import { type SwimOptions, swimOptions } from '../../ring/core/swim-options.ts';
+import type { OwnFacts } from '../../ring/core/swim-self.ts';
 import { Roster } from '../../ring/core/swim-view.ts';
 import { fromWire, SWIM_VERSION, toWire } from '../../ring/core/swim-wire.ts';
 import { type Random, randomInt, seededRandom } from '../../spec/random.ts';
@@ -23,6 +24,15 @@ export interface LatticeOptions {
   isSettled?: boolean;
   /** One in so many messages goes through the real codec and is measured. Default 16. */
   sampleEvery?: number;
+  /** What a node says of itself beside its address. */
+  facts?: (index: number) => Partial<OwnFacts>;
+  /** Nodes of another release: what they put on the wire instead, and take from it, where it goes through the codec. */
+  release?: Release;
+}
+
+interface Release {
+  written(lattice: SwimLattice, from: number, to: number, body: unknown): unknown;
+  read(to: number, body: unknown): unknown;
 }
 
 /** What the network does. May be changed while it runs. */
@@ -98,20 +108,25 @@ export class SwimLattice {
   readonly #nodes: Node[] = [];
   readonly #wheel = new EventWheel();
   readonly #sampleEvery: number;
+  readonly #factsOf: (index: number) => OwnFacts;
+  readonly #release: Release | undefined;
   /** Ways on which something lost is being sent again -> until when. */
   readonly #blocked = new Map<number, number>();
   #hash = 0x811c9dc5;
 
-  constructor({ nodes, seed, swim, isSettled = false, sampleEvery = 16 }: LatticeOptions) {
+  constructor(options: LatticeOptions) {
+    const { nodes, seed, swim, isSettled = false, sampleEvery = 16 } = options;
     this.#options = swimOptions(swim);
     this.#random = seededRandom(seed);
     this.#sampleEvery = sampleEvery;
+    this.#factsOf = (index) => ({ ...factsOf(index), ...options.facts?.(index) });
+    this.#release = options.release;
     this.ids = Array.from({ length: nodes }, (_, index) => nodeName(index));
     this.#roster = new Roster(
       this.ids.map((id, index) => ({
         id,
         address: addressOf(index),
-        ...(isSettled ? { known: settled(id, index) } : {}),
+        ...(isSettled ? { known: settled(id, this.#factsOf(index)) } : {}),
       })),
     );
     for (let index = 0; index < nodes; index++) {
@@ -232,7 +247,7 @@ export class SwimLattice {
   }
 
   #core(index: number, incarnation: number, nowMs: number): Swim {
-    const self = { id: this.ids[index] ?? '', incarnation, facts: factsOf(index) };
+    const self = { id: this.ids[index] ?? '', incarnation, facts: this.#factsOf(index) };
     return new Swim(self, this.#options, nowMs, this.#random);
   }
 
@@ -288,7 +303,8 @@ export class SwimLattice {
   #send(from: number, to: number, message: SwimMessage): void {
     const network = this.network;
     this.messages++;
-    const sent = this.messages % this.#sampleEvery === 0 ? this.#throughCodec(message) : message;
+    const isSampled = this.messages % this.#sampleEvery === 0;
+    const sent = isSampled ? this.#throughCodec(from, to, message) : message;
     const [least, most] = network.delayMs;
     let delayMs = least + randomInt(this.#random, most - least + 1);
     if (network.loss > 0 && this.#random.next() < network.loss) {
@@ -313,14 +329,15 @@ export class SwimLattice {
   }
 
   /** What comes out at the other side, and the size of the frame that it went in. */
-  #throughCodec(message: SwimMessage): SwimMessage {
-    const body = toWire(1, message);
+  #throughCodec(from: number, to: number, message: SwimMessage): SwimMessage {
+    const known = toWire(1, message);
+    const body = this.#release?.written(this, from, to, known) ?? known;
     const batch = new FrameBatch();
     const encoded = encodeMessage({ kind: 'cast', method: 'swim', body });
     const frame = batch.add(encoded) ?? batch.take();
     this.bytes += (frame?.length ?? 0) * this.#sampleEvery;
     const [, , heard] = decode(encoded) as unknown[];
-    const received = fromWire(heard);
+    const received = fromWire(this.#release?.read(to, heard) ?? heard);
     if (received === undefined) throw new Error(`not read again: ${JSON.stringify(body)}`);
     return received.message;
   }
@@ -355,11 +372,7 @@ function addressOf(index: number): string {
   return `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}:7400`;
 }
 
-function factsOf(index: number): {
-  addresses: string[];
-  protocol: [number, number];
-  certificateEpoch: number;
-} {
+function factsOf(index: number): OwnFacts {
   return {
     addresses: [addressOf(index)],
     protocol: [SWIM_VERSION, SWIM_VERSION],
@@ -367,7 +380,7 @@ function factsOf(index: number): {
   };
 }
 
-function settled(id: string, index: number): Update {
-  const facts = { incarnation: 1, version: 1, ...factsOf(index) };
+function settled(id: string, own: OwnFacts): Update {
+  const facts = { incarnation: 1, version: 1, ...own };
   return { id, state: 'alive', incarnation: 1, facts };
 }
