@@ -268,7 +268,7 @@ test(
     await t.rejects(b.leave(), { code: 'ERR_RING_CHANGE_REFUSED' }, 'c would have to take over');
     t.equal(a.epoch().previous, undefined);
     const again = await open('c');
-    await until(a, () => isWhole(a, 4));
+    await Promise.all([a, b].map((ring) => until(ring, () => isWhole(ring, 4))));
     await b.leave();
     for (const ring of [a, again, d]) t.strictSame(await missing(ring), []);
   },

@@ -136,6 +136,19 @@ test('what has no way is handed back: at once where nobody answered before', asy
   t.strictSame(again.heard, [[a.id, 'it is there']]);
 });
 
+test('what waits for an address goes once it is told, or is handed back for good', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.links.hold(b.id, encodeCast('early'));
+  t.strictSame(a.handedBack, []);
+  a.links.setAddress(b.id, b.address);
+  await b.until(() => b.heard.length === 1);
+  a.links.hold(idOf(3), encodeCast('never'));
+  await a.until(() => a.handedBack.length === 1);
+  a.links.hold(idOf(3), encodeCast('late'));
+  a.links.setAddress(idOf(3), undefined);
+  t.strictSame(a.handedBack, ['never', 'late'], 'it says that it has none');
+});
+
 test('while a member is in doubt both ways are taken', async (t) => {
   const [a, b] = [await end(t, 1), await end(t, 2)];
   a.links.setAddress(b.id, b.address);
@@ -199,10 +212,19 @@ test('who is no member any more is sent off, and not heard', async (t) => {
   }
   await a.until(() => a.heard.length === 2);
   members.delete(b.id);
-  a.links.review();
+  a.links.review(members);
   await b.until(() => b.lost.length === 1);
   members.delete(c.id);
   c.send(a, 2);
   await c.until(() => c.lost.length === 1);
   t.equal(a.heard.length, 2);
+});
+
+test('who is a member keeps its address though nothing has been heard of it', async (t) => {
+  const [a, b] = [await end(t, 1, { isMember: () => false }), await end(t, 2)];
+  a.links.setAddress(b.id, b.address);
+  a.links.review(new Set([b.id]));
+  a.send(b, 1);
+  await b.until(() => b.heard.length === 1);
+  t.strictSame(a.handedBack, []);
 });

@@ -27,7 +27,7 @@ const UNFINISHED_BYTES_MAX = 8 << 20;
 /** Messages that wait for the first connection to a member. */
 const WAITING_MAX = 64;
 /** So long an address may take to become known: gossip brings those of newcomers. */
-const ADDRESS_TIMEOUT_MS = 1_000;
+const ADDRESS_TIMEOUT_MS = 2_000;
 /** Rests before an address is dialled again at which nobody answered: doubled each time. */
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
@@ -54,6 +54,8 @@ export interface SwimLinksOptions {
 /** What is known of the way to a member. */
 interface Way {
   address: string | undefined;
+  /** It has said that it has none. */
+  isClosed: boolean;
   /** Attempts since it was reached last. */
   failures: number;
   retryMs: number;
@@ -114,13 +116,14 @@ export class SwimLinks {
     return this.#listener.address as HostPort;
   }
 
-  /** Where the member is dialled from now on. */
-  setAddress(node: string, address: string): void {
+  /** Where the member is dialled from now on; undefined: it says that it is not. */
+  setAddress(node: string, address: string | undefined): void {
     const way = this.#way(node);
-    if (way.address === address) return;
+    way.isClosed = address === undefined;
+    if (way.address === address && !way.isClosed) return;
     way.address = address;
     way.retryMs = 0;
-    const origin = originOfAddress(address);
+    const origin = address === undefined ? undefined : originOfAddress(address);
     if (origin !== undefined) this.#familiar.note(node, 'address', origin);
     if (!way.isDialling) for (const cast of takeWaiting(way)) this.send(node, cast);
   }
@@ -140,7 +143,7 @@ export class SwimLinks {
   /** As `send`, once the address is known; handed back for good when that takes too long. */
   hold(node: string, cast: Uint8Array): void {
     const way = this.#way(node);
-    if (way.address !== undefined || this.isOpen(node)) {
+    if (way.address !== undefined || way.isClosed || this.isOpen(node)) {
       this.send(node, cast);
       return;
     }
@@ -170,14 +173,14 @@ export class SwimLinks {
     for (const link of this.#links.get(node) ?? []) link.close(1000, why);
   }
 
-  /** Forgets who is a member no more. */
-  review(): void {
-    const isMember = (node: string): boolean => this.#options.isMember(node);
-    this.#traffic.review(isMember);
-    this.#familiar.review(isMember);
-    for (const node of this.#links.keys()) if (!isMember(node)) this.drop(node, 'no member');
+  /** Forgets whom the epoch does not name; who has a certificate to show yet is not forgotten. */
+  review(members: ReadonlySet<string>): void {
+    const isListed = (node: string): boolean => members.has(node);
+    this.#traffic.review(isListed);
+    this.#familiar.review(isListed);
+    for (const node of this.#links.keys()) if (!isListed(node)) this.drop(node, 'no member');
     for (const [node, way] of this.#ways) {
-      if (isMember(node)) continue;
+      if (isListed(node)) continue;
       takeWaiting(way);
       this.#ways.delete(node);
     }
@@ -214,6 +217,7 @@ export class SwimLinks {
     if (known !== undefined) return known;
     const way: Way = {
       address: undefined,
+      isClosed: false,
       failures: 0,
       retryMs: 0,
       isDialling: false,
@@ -234,7 +238,7 @@ export class SwimLinks {
     const options = this.#options;
     const { address } = way;
     if (address === undefined) {
-      options.handBack(node, cast, false);
+      options.handBack(node, cast, way.isClosed);
       return;
     }
     if (!way.isDialling && options.clock.monotonicMs() >= way.retryMs) {

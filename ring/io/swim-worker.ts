@@ -147,7 +147,7 @@ class SwimWorker {
       case 'roster':
         this.#setEpoch(message.epoch);
         this.#members = new Set(message.members.map(({ id }) => id));
-        this.#links.review();
+        this.#links.review(this.#members);
         driver.setRoster(message.members);
         break;
       case 'certificate':
@@ -236,8 +236,7 @@ class SwimWorker {
   /** By its new address, and not by links that may be dead. */
   #reach(member: SwimMember): void {
     const { id, state, facts, incarnation } = member;
-    const address = swimAddressOf(facts);
-    if (address !== undefined) this.#links.setAddress(id, address);
+    if (facts !== undefined) this.#links.setAddress(id, swimAddressOf(facts));
     if (state === 'suspect' && incarnation > 0) this.#links.doubt(id);
     if (state === 'dead') this.#links.drop(id, 'taken for dead');
   }
