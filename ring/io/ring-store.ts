@@ -1,7 +1,8 @@
 /**
  * What a node must not forget of its lattice: DATA/ring.db.
  *
- * Every write is on disk (synchronous=FULL, WAL) when the call returns.
+ * Every write is on disk (synchronous=FULL, WAL) when the call returns; but where peers are is a hint, which is written with
+ * the next of them or a little later, as many nodes that come at once would wait for a disk each time one hears of another.
  */
 import { chmodSync } from 'node:fs';
 import Database from 'better-sqlite3';
@@ -12,10 +13,17 @@ import { decode, encode } from '../core/codec.ts';
 /** How a folder came to be a node: decided once. */
 export type Origin = 'founded' | 'joined';
 
+/** Tables of hints: addresses by node. */
+type Hints = 'peer' | 'swim_peer';
+const HINTS_DELAY_MS = 1_000;
+
 export class RingStore {
   readonly #database: Database.Database;
   readonly #addresses: Map<string, string>;
   readonly #swimAddresses: Map<string, string>;
+  /** Hints that are not on disk yet. */
+  readonly #waiting: Record<Hints, Map<string, string>> = { peer: new Map(), swim_peer: new Map() };
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(path: string) {
     this.#database = new Database(path);
@@ -26,13 +34,14 @@ export class RingStore {
       CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS swim_peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
-    const read = (table: string): Map<string, string> =>
+    const read = (table: Hints): Map<string, string> =>
       new Map(this.#database.prepare<[], [string, string]>(`SELECT * FROM ${table}`).raw().all());
     this.#addresses = read('peer');
     this.#swimAddresses = read('swim_peer');
   }
 
   close(): void {
+    this.#writeHints();
     this.#database.close();
   }
 
@@ -113,13 +122,7 @@ export class RingStore {
   }
 
   setSwimAddress(node: string, address: string): void {
-    if (this.#swimAddresses.get(node) === address) return;
-    this.#database
-      .prepare(
-        'INSERT INTO swim_peer VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address',
-      )
-      .run(node, address);
-    this.#swimAddresses.set(node, address);
+    this.#hint('swim_peer', this.#swimAddresses, node, address);
   }
 
   /** Where peers were last seen. */
@@ -127,17 +130,30 @@ export class RingStore {
     return this.#addresses;
   }
 
-  /** All or none, in one write. */
   setAddresses(peers: readonly { id: string; address: string }[]): void {
-    const moved = peers.filter(({ id, address }) => this.#addresses.get(id) !== address);
-    if (moved.length === 0) return;
-    const keep = this.#database.prepare(
-      'INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address',
-    );
+    for (const { id, address } of peers) this.#hint('peer', this.#addresses, id, address);
+  }
+
+  #hint(table: Hints, known: Map<string, string>, node: string, address: string): void {
+    if (known.get(node) === address) return;
+    known.set(node, address);
+    this.#waiting[table].set(node, address);
+    this.#timer ??= setTimeout(() => this.#writeHints(), HINTS_DELAY_MS).unref();
+  }
+
+  #writeHints(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (Object.values(this.#waiting).every(({ size }) => size === 0)) return;
     this.#database.transaction(() => {
-      for (const { id, address } of moved) keep.run(id, address);
+      for (const [table, moved] of Object.entries(this.#waiting)) {
+        const keep = this.#database.prepare(
+          `INSERT INTO ${table} VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address`,
+        );
+        for (const [node, address] of moved) keep.run(node, address);
+        moved.clear();
+      }
     })();
-    for (const { id, address } of moved) this.#addresses.set(id, address);
   }
 
   #value(name: string): unknown {
@@ -150,8 +166,11 @@ export class RingStore {
   }
 
   #setFact(name: string, value: string | number | Uint8Array): void {
-    this.#database
-      .prepare('INSERT INTO fact VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
-      .run(name, value);
+    this.#database.transaction(() => {
+      this.#database
+        .prepare('INSERT INTO fact VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
+        .run(name, value);
+      this.#writeHints();
+    })();
   }
 }
