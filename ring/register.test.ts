@@ -34,6 +34,8 @@ interface Member {
 class Hall {
   readonly members = new Map<string, Member>();
   readonly away = new Set<string>();
+  /** Names of those whose proposals count; none: everybody's. */
+  proposers: readonly string[] | undefined;
   readonly #handlers = new Map<string, (body: unknown, from: string) => void>();
   readonly #folder: string;
   readonly #founder: string;
@@ -77,6 +79,7 @@ class Hall {
       isVouched,
       sign: (message) => key.sign(message),
       isRecord: (record): record is string => typeof record === 'string',
+      mayPropose: (node) => this.proposers?.some((each) => idOf(each) === node) ?? true,
       committed: (certificate) => {
         member.certificate = certificate;
         for (const other of this.members.values())
@@ -183,6 +186,20 @@ test('B1: who starts again votes once enough others have answered; what it had i
   hall.away.add(again[1].id);
   const vouched = hall.open('c', { isVouched: true });
   t.match(await write(vouched, 'by two'), { kind: 'committed' }, 'one other is enough');
+});
+
+test('who may not propose is not heard', async (t) => {
+  const hall = new Hall(t);
+  const [a, b] = ['a', 'b', 'thief'].map((name) => hall.open(name)) as [Member, Member];
+  const thief = hall.members.get(idOf('thief')) as Member;
+  await change(a, [a, b]);
+  hall.proposers = ['a', 'b'];
+  const asked = { kind: 'write', expected: numberOf(a), record: 'forged' } as const;
+  t.strictSame(await thief.node.ask(asked, { timeoutMs: 300 }), { kind: 'unknown' });
+  t.match(await write(b, 'by one who may'), {
+    kind: 'committed',
+    value: { record: 'by one who may' },
+  });
 });
 
 /** A store whose writes the test decides on. */

@@ -5,7 +5,7 @@ import { assemble } from './assembly.ts';
 import { createCertificate } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
 import { Peers } from './io/peers.ts';
-import { type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { type Epoch, type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
 import { nodeId } from '../spec/id.ts';
 import { silentLog } from '../spec/log.ts';
 import { systemClock } from '../spec/system-clock.ts';
@@ -65,7 +65,8 @@ test('three nodes: join, death, return and leave', { timeout: 60_000 }, async (t
   // By way of a node that is not the voter.
   const c = await open('c', { join: [b.address], token });
   await Promise.all([a, b, c].map((ring) => until(ring, () => isWhole(ring, 3))));
-  await Promise.all([a, b, c].map((ring) => until(ring, () => ring.epoch().voters.length === 3)));
+  const isTended = ({ voters, issuers }: Epoch): boolean => voters.length + issuers.length === 6;
+  await Promise.all([a, b, c].map((ring) => until(ring, () => isTended(ring.epoch()))));
   const { number } = a.epoch();
   for (const ring of [b, c]) t.strictSame(ring.epoch(), a.epoch());
   t.strictSame(b.voters(), { nodes: [a.id, b.id, c.id], tolerated: 1 });

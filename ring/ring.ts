@@ -40,7 +40,9 @@ const RETRY_MS = 500;
 const REFRESH_TIMEOUT_MS = 2_000;
 /** How long a newcomer asks for its first certificate. */
 const CERTIFICATE_TIMEOUT_MS = 15_000;
-const REPLICAS = 3;
+const REPLICAS = 3; /** How often a node asks to be let in that is given up each time. */
+const JOIN_TRIES = 3;
+
 export class Ring {
   readonly id: string;
   readonly name: string;
@@ -62,12 +64,15 @@ export class Ring {
   readonly #waiting = new Set<(error?: Error) => void>();
   readonly #stopping = new AbortController();
   #isLeaving = false;
+  /** It was never in a settled epoch. */
+  readonly #isNew: boolean;
   #closing: Promise<void> | undefined;
 
   private constructor(node: Assembly, held: AsyncDisposableStack) {
     const { peers, keeper, store, rows, clock, random, log, swim, swimSockets, address } = node;
     this.#node = node;
     this.#held = held;
+    this.#isNew = !store.hasServed();
     this.id = peers.self;
     this.address = address;
     this.lattice = keeper.epoch.lattice;
@@ -152,15 +157,20 @@ export class Ring {
    * QuorumError ERR_RING_NO_QUORUM; AetherError ERR_RING_OPTION.
    */
   static async open(options: RingOptions): Promise<Ring> {
-    const held = new AsyncDisposableStack();
-    let ring: Ring | undefined;
-    try {
-      ring = new Ring(await assemble(options, held), held);
-      await ring.#start();
-      return ring;
-    } catch (error) {
-      await (ring?.close() ?? held.disposeAsync());
-      throw error;
+    for (let tries = 1; ; tries++) {
+      const held = new AsyncDisposableStack();
+      let ring: Ring | undefined;
+      try {
+        ring = new Ring(await assemble(options, held), held);
+        await ring.#start();
+        return ring;
+      } catch (error) {
+        await (ring?.close() ?? held.disposeAsync());
+        // Taken for dead while it joined, and its token was not used: it asks again.
+        const isNew = ring !== undefined && ring.#isNew;
+        const isGivenUp = isNew && errorBody(error).code === 'ERR_RING_REMOVED';
+        if (!isGivenUp || tries === JOIN_TRIES) throw error;
+      }
     }
   }
 

@@ -25,8 +25,10 @@ const LOOK_MS = 500;
 const PATIENCE_MS = 3_000;
 const ACT_TIMEOUT_MS = 5_000;
 /** How long and how often a member that is taken for dead while it joins is asked itself. */
-const LOST_AFTER_MS = 3_000;
+const LOST_AFTER_MS = 5_000;
 const ASK_AGAIN_MS = 500;
+/** So many times at least, as this node itself may have stood still. */
+const ASKED_MIN = 5;
 
 export interface StewardOptions {
   self: string;
@@ -139,7 +141,10 @@ export class Steward {
       const what = `read ${register.newest} ${configuration.number}`;
       return { what, perform: () => register.ask({ kind: 'read' }, { timeoutMs: ACT_TIMEOUT_MS }) };
     }
-    const voters = await this.#elect(epoch, configuration); // W1
+    const isMember = (node: string): boolean => epoch.members.some(({ id }) => id === node);
+    // While others wait for the end of a change, voters change only if they must (W3).
+    const isDue = epoch.previous === undefined || !configuration.voters.every(isMember);
+    const voters = isDue ? await this.#elect(epoch, configuration) : [...configuration.voters]; // W1
     if (!isSameSet(voters, configuration.voters)) {
       const { number: expected } = configuration;
       const asked = { kind: 'voters', expected, voters } as const;
@@ -216,9 +221,9 @@ export class Steward {
   async #answersSoon(node: string): Promise<boolean> {
     const { clock, answers } = this.#options;
     const untilMs = clock.monotonicMs() + LOST_AFTER_MS;
-    for (;;) {
-      if (await answers(node)) return true;
-      if (clock.monotonicMs() >= untilMs || this.#isClosed) return this.#isClosed;
+    for (let asked = 1; ; asked++) {
+      if ((await answers(node)) || this.#isClosed) return true;
+      if (clock.monotonicMs() >= untilMs && asked >= ASKED_MIN) return false;
       await new Promise<void>((wake) => clock.after(ASK_AGAIN_MS, wake));
     }
   }
@@ -234,9 +239,9 @@ export class Steward {
     const issuers: Issuer[] = [];
     for (const node of voters) {
       const known = epoch.issuers.find((issuer) => issuer.node === node)?.key;
-      const isThere = known !== undefined || (await this.#canIssue(node));
+      if (known === undefined && !this.#issuers.has(node)) await this.#canIssue(node);
       const key = known ?? this.#issuers.get(node);
-      if (isThere && key !== undefined) issuers.push({ node, key });
+      if (key !== undefined) issuers.push({ node, key });
     }
     return issuers;
   }

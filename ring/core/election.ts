@@ -29,7 +29,7 @@ export function electedVoters(
   const byId = new Map(candidates.map((member) => [member.id, member]));
   const zoneOf = (node: string): string => byId.get(node)?.zone ?? node;
   const kept = voters.filter((node) => byId.has(node));
-  const size = sizeFor(candidates, zoneOf);
+  const size = sizeFor(candidates);
   const chosen = kept.length > size ? best(kept, size, zoneOf, canStand) : [...kept];
   const others = candidates
     .map(({ id }) => id)
@@ -42,8 +42,8 @@ export function electedVoters(
   return spreadOut(chosen, others, zoneOf, canStand);
 }
 
-function sizeFor(candidates: readonly EpochMember[], zoneOf: (node: string) => string): number {
-  const zones = new Set(candidates.map(({ id }) => zoneOf(id))).size;
+function sizeFor(candidates: readonly EpochMember[]): number {
+  const zones = new Set(candidates.flatMap(({ zone }) => zone ?? [])).size;
   if (candidates.length >= LARGE.candidates && zones >= LARGE.zones) return 5;
   return Math.min(3, candidates.length);
 }
