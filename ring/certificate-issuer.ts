@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../spec/clock.ts';
 import { SKEW_SECONDS } from './core/canonical.ts';
+import type { Epoch } from './core/epoch.ts';
 import {
   CertificateError,
   encodeNodeCertificate,
@@ -29,6 +30,8 @@ export interface CertificateIssuerOptions {
 
 export class CertificateIssuer {
   readonly #options: CertificateIssuerOptions;
+  /** A key file is read once for each epoch. */
+  #read: { epoch: Epoch; key: SigningKey | undefined } | undefined;
 
   constructor(options: CertificateIssuerOptions) {
     this.#options = options;
@@ -37,8 +40,11 @@ export class CertificateIssuer {
   /** The key with which this node may sign for the lattice now, if it may. @throws KeyFileError */
   key(): SigningKey | undefined {
     const { self, data, keeper } = this.#options;
+    if (this.#read?.epoch === keeper.epoch) return this.#read.key;
     const isListed = keeper.epoch.issuers.some(({ node }) => node === self);
-    return isListed ? issuerKeyOf(data, keeper.epoch) : undefined;
+    const key = isListed ? issuerKeyOf(data, keeper.epoch) : undefined;
+    this.#read = { epoch: keeper.epoch, key };
+    return key;
   }
 
   /**

@@ -127,7 +127,7 @@ test(
     await until(() => areWhole(a, b));
     own.jump(END_MS);
     await until(() =>
-      heard.some((text) => text.includes(`the clock of node ${b.id} is 91 s ahead`)),
+      heard.some((text) => / is \d+ s ahead of /.test(text) && text.includes(b.id)),
     );
     await t.rejects(b.rpc.call(a.id, 'echo', 1, CALL), { code: 'ERR_RING_CERTIFICATE_EXPIRED' });
     own.jump(-END_MS);
@@ -138,7 +138,7 @@ test(
     late.jump(-86_400_000);
     await t.rejects(open('c', { clock: late, join: [a.address], token }), {
       code: 'ERR_RING_CLOCK',
-      message: /86400 s behind/,
+      message: / is \d+ s behind /,
     });
   },
 );

@@ -1,8 +1,8 @@
 /**
  * This node's own certificate: asked for, renewed in the last third of its life, shown.
  *
- * N1  A node shows a new certificate on every link that is open, and those who have not heard it are told again, so that
- *     links go on: they have the last third of its life for it.
+ * N1  A node shows a new certificate on every link that is open, and once more when those are open that were opening; who
+ *     has not heard it is told again. They have the last third of its life for it, so links go on.
  * N2  It asks again at once when the issuer of its certificate is none of the epoch any more.
  * N3  An issuer signs its own: a lattice whose certificates have all run out comes back by itself.
  */
@@ -11,7 +11,13 @@ import { AetherError, errorBody } from '../spec/error.ts';
 import type { Log } from '../spec/log.ts';
 import { type Random, shuffled } from '../spec/random.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
-import { CertificateError, isToBeRenewed, type NodeCertificate } from './core/node-certificate.ts';
+import { equal } from './core/canonical.ts';
+import {
+  CertificateError,
+  decodeNodeCertificate,
+  isToBeRenewed,
+  type NodeCertificate,
+} from './core/node-certificate.ts';
 import type { Standing } from './core/standing.ts';
 import type { EpochKeeper } from './io/epoch-keeper.ts';
 import type { Peers } from './io/peers.ts';
@@ -24,6 +30,8 @@ const RETRY_MS = 500;
 const RETRY_MS_MAX = 60_000;
 /** Clocks jump and machines sleep: what is due is looked for this often at least. */
 const CHECK_MS = 30_000;
+/** A link that was opening when this node had a new certificate has seen the old one: all are shown it once more. */
+const AGAIN_MS = 10_000;
 /** For each member: an issuer gives a certificate in less. */
 const SPREAD_MS = 5;
 
@@ -46,6 +54,8 @@ export class Renewal {
   #unshown = new Set<string>();
   #failure: AetherError | undefined;
   #failures = 0;
+  /** When the new certificate is shown once more, as monotonicMs. */
+  #againMs = Number.POSITIVE_INFINITY;
   #isAtWork = false;
   #cancel: () => void = () => {};
   #cancelReview: () => void = () => {};
@@ -59,8 +69,15 @@ export class Renewal {
     this.#judge();
     const kept = store.nodeCertificate();
     if (kept === undefined) return;
-    standing.show(peers.self, kept, clock.nowMs());
-    this.#encoded = kept;
+    try {
+      standing.show(peers.self, kept, clock.nowMs());
+      this.#encoded = kept;
+    } catch (error) {
+      options.log.warn(
+        { error: errorBody(error) },
+        'the certificate on disk is none; another is asked for',
+      );
+    }
   }
 
   /** What this node shows; it may have run out. */
@@ -135,6 +152,11 @@ export class Renewal {
     this.#isAtWork = true;
     this.#cancel();
     if (this.#isDue()) await this.#renew();
+    const { certificate } = this;
+    if (this.#options.clock.monotonicMs() >= this.#againMs && certificate !== undefined) {
+      this.#againMs = Number.POSITIVE_INFINITY;
+      this.#tell(certificate);
+    }
     if (this.#unshown.size > 0) await this.#show();
     if (this.#isDue() || this.#unshown.size > 0) this.#failures++;
     else this.#failures = 0;
@@ -146,7 +168,9 @@ export class Renewal {
   #wait(): void {
     const { clock } = this.#options;
     const backoffMs = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** this.#failures);
-    const delayMs = this.#isDue() || this.#unshown.size > 0 ? backoffMs : CHECK_MS;
+    const isWaitedFor = this.#isDue() || this.#unshown.size > 0;
+    const againMs = Math.max(0, this.#againMs - clock.monotonicMs());
+    const delayMs = Math.min(isWaitedFor ? backoffMs : CHECK_MS, againMs);
     const { issuedSeconds = 0, expiresSeconds = 0 } = this.certificate ?? {};
     const dueMs = (issuedSeconds + ((expiresSeconds - issuedSeconds) * 2) / 3) * 1_000;
     const cancels = [clock.after(delayMs, () => this.review())];
@@ -221,17 +245,28 @@ export class Renewal {
 
   #take(encoded: unknown): void {
     const { peers, store, standing, clock, log } = this.#options;
+    const offered = decodeNodeCertificate(encoded);
     const nowMs = clock.nowMs();
     standing.show(peers.self, encoded, nowMs);
     const refusal = standing.refusal(peers.self, nowMs);
-    const { certificate } = this;
-    if (refusal !== undefined || certificate === undefined)
-      throw refusal ?? new CertificateError('none');
+    if (refusal !== undefined) throw refusal;
+    // The one before still holds, and this one does not.
+    if (!equal(offered.signature, this.certificate?.signature ?? new Uint8Array())) {
+      throw new CertificateError('the certificate does not hold by the clock of this node', {
+        code: 'ERR_RING_CLOCK',
+        hint: 'set the clocks of both machines by NTP',
+      });
+    }
     this.#encoded = encoded as Uint8Array;
     store.setNodeCertificate(this.#encoded);
     this.#failure = undefined;
-    this.#unshown = new Set(peers.linked());
-    log.debug({ epoch: certificate.epoch }, 'this node has a new certificate');
+    this.#againMs = clock.monotonicMs() + AGAIN_MS;
+    log.debug({ epoch: offered.epoch }, 'this node has a new certificate');
+    this.#tell(offered);
+  }
+
+  #tell(certificate: NodeCertificate): void {
+    this.#unshown = new Set(this.#options.peers.linked());
     this.#renewed(certificate);
   }
 
