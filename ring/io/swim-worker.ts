@@ -89,6 +89,7 @@ class SwimWorker {
       isMember: (node) => this.#isMember(node),
       meet: (node, hello) => this.#meet(node, hello),
       shown: (node, shown) => this.#standing.show(node, shown, this.#clock.nowMs()),
+      isNeighbor: (node) => this.#driver?.neighbors.includes(node) === true,
       linkLost: (node) => {
         this.#standing.forget(node);
         this.#driver?.linkLost(node);
