@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { assemble } from './assembly.ts';
 import { createCertificate } from './io/certificate.ts';
@@ -80,6 +81,9 @@ test('three nodes: join, death, return and leave', { timeout: 60_000 }, async (t
   const seen = (ring: Ring): MemberView | undefined => ring.members().find(({ id }) => id === b.id);
   await Promise.all([a, c].map((ring) => until(ring, () => seen(ring)?.types !== undefined)));
   t.match(seen(c), { tier: 'userspace', types: ['order'], load: 0.5 });
+  b.describe({ load: 0.75 });
+  // It comes with a probe, and is no change of membership.
+  while ([a, c].some((ring) => seen(ring)?.load !== 0.75)) await pause(5);
   t.throws(() => b.describe({ load: 2 }), { code: 'ERR_RING_OPTION' });
 
   const wasAt = b.address;

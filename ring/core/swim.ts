@@ -434,8 +434,13 @@ export class Swim {
       if (RANK[claim.state] > RANK.suspect) this.#neighbors.lost(claim.id, this.#nowMs);
       this.#note(tracked, known, why, by);
     } else {
-      if (this.#confirm(index, claim, known, by)) this.#gossip.addTo(this.#view.track(index));
-      if (facts === knownFacts) return;
+      const isConfirmed = this.#confirm(index, claim, known, by);
+      if (isConfirmed) this.#gossip.addTo(this.#view.track(index));
+      if (facts === knownFacts) {
+        if (isConfirmed)
+          this.#effects.push({ kind: 'member', id: claim.id, state: before, before });
+        return;
+      }
       const confirmed = this.#view.updateOf(index);
       this.#view.set(index, toPassOn(confirmed, facts), facts);
       isUrgent = facts === undefined || !isAllButVitals(facts, knownFacts);

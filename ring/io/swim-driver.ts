@@ -95,6 +95,11 @@ export class SwimDriver {
     this.#cancelWake();
   }
 
+  /** To whom news goes in a large lattice. */
+  get neighbors(): readonly string[] {
+    return this.#swim.neighbors;
+  }
+
   member(id: string): SwimMember | undefined {
     return this.#swim.member(id);
   }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { AetherError } from '../../spec/error.ts';
 import { silentLog } from '../../spec/log.ts';
@@ -42,6 +43,7 @@ class End {
         if (certificate === 'forged') throw new AetherError('no', { code: 'ERR_RING_IDENTITY' });
         this.#note(this.shown, [node, certificate]);
       },
+      isNeighbor: () => false,
       linkLost: (node) => this.#note(this.lost, node),
       heard: (body, from) => this.#note(this.heard, [from, body]),
       handBack: (_node, cast) => this.#note(this.handedBack, decodeCast(cast)),
@@ -227,4 +229,35 @@ test('who is a member keeps its address though nothing has been heard of it', as
   a.send(b, 1);
   await b.until(() => b.heard.length === 1);
   t.strictSame(a.handedBack, []);
+});
+
+test('above the limit the link used least lately is closed, no neighbour’s, and nobody takes it for lost', async (t) => {
+  const members = 20;
+  const neighbor = idOf(2);
+  // No two links were used at once.
+  let nowMs = 0;
+  const limits = transportLimits({ linksMax: 16, strangerBurst: 1_000 });
+  const a = await end(t, 1, {
+    limits,
+    clock: { ...systemClock, monotonicMs: () => ++nowMs },
+    isMember: () => true,
+    meet: () => {},
+    isNeighbor: (node) => node === neighbor,
+  });
+  const others: End[] = [];
+  for (let number = 2; number <= members; number++) {
+    const other = await end(t, number, { isMember: () => true, meet: () => {} });
+    other.links.setAddress(a.id, a.address);
+    other.send(a, number);
+    await a.until(() => a.heard.length === number - 1);
+    others.push(other);
+  }
+  const isClosed = ({ links }: End): boolean => links.counts().open.members === 0;
+  while (others.filter(isClosed).length < members - 1 - 16) await pause(1);
+  t.equal(a.links.counts().open.members, 16);
+  t.strictSame(others.filter(isClosed), others.slice(1, 4), 'the oldest but the neighbour');
+  t.strictSame(others.flatMap(({ lost }) => lost).concat(a.lost), []);
+  a.links.setAddress(others[1]?.id ?? '', others[1]?.address ?? '');
+  a.send(others[1] as End, 'again');
+  await others[1]?.until(() => others[1]?.heard.length === 1);
 });

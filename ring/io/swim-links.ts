@@ -15,6 +15,7 @@ import type { TransportLimits } from '../core/transport-limits.ts';
 import { type HostPort, originOfAddress } from './address.ts';
 import { dial, type Dialled } from './dial.ts';
 import type { Hello } from './hello.ts';
+import { IDLE, IdleLinks } from './idle-links.ts';
 import { Link, type LinkEvents } from './link.ts';
 import { Listener } from './listener.ts';
 import type { TransportCounts } from './peers.ts';
@@ -44,7 +45,9 @@ export interface SwimLinksOptions {
   meet(node: string, hello: Hello): void;
   /** A member shows a new certificate. @throws AetherError to refuse it. */
   shown(node: string, certificate: unknown): void;
-  /** The last link to a member is gone. */
+  /** News goes to the member: a link to it stays. */
+  isNeighbor(node: string): boolean;
+  /** The last link to a member is gone, and not for being idle. */
   linkLost(node: string): void;
   heard(body: unknown, from: string): void;
   /** The message goes another way or none. @param isKnown false: its address is not known, and may soon be. */
@@ -77,6 +80,7 @@ export class SwimLinks {
   readonly #dialling = new Set<Promise<void>>();
   readonly #linkEvents: LinkEvents;
   readonly #stopping = new AbortController();
+  readonly #idleLinks: IdleLinks;
   #gaveWay = 0;
   #listener: Listener | undefined;
 
@@ -94,8 +98,14 @@ export class SwimLinks {
       },
       restMs: ({ peer, lane }) => traffic.restMs(peer, lane, clock.monotonicMs()),
       unfinishedBytesMax: () => UNFINISHED_BYTES_MAX,
-      down: (link) => this.#down(link),
+      down: (link, why) => this.#down(link, why),
     };
+    this.#idleLinks = new IdleLinks({
+      limits: options.limits,
+      clock,
+      open: () => this.#openLinks(),
+      inUse: () => new Set(this.#openLinks().filter(({ peer }) => options.isNeighbor(peer))),
+    });
   }
 
   /** @throws ListenError. @returns where: port 0 becomes a free one. */
@@ -204,6 +214,7 @@ export class SwimLinks {
 
   async close(): Promise<void> {
     this.#stopping.abort();
+    this.#idleLinks.close();
     for (const way of this.#ways.values()) takeWaiting(way);
     const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
     await Promise.all(this.#dialling);
@@ -303,7 +314,14 @@ export class SwimLinks {
       oldest?.close(1013, 'ERR_RING_BUSY: too many links of one node');
     }
     if (this.#stopping.signal.aborted) link.close(1001, 'the node stops');
-    else for (const cast of takeWaiting(way)) this.send(peer, cast);
+    else {
+      for (const cast of takeWaiting(way)) this.send(peer, cast);
+      this.#idleLinks.review();
+    }
+  }
+
+  #openLinks(): Link[] {
+    return [...this.#links.values()].flatMap((links) => [...links].filter(({ isOpen }) => isOpen));
   }
 
   #receive(link: Link, message: Message): void {
@@ -328,11 +346,11 @@ export class SwimLinks {
     }
   }
 
-  #down(link: Link): void {
+  #down(link: Link, why: string): void {
     const links = this.#links.get(link.peer);
     links?.delete(link);
     if (links?.size === 0) this.#links.delete(link.peer);
-    if (this.#stopping.signal.aborted || this.isOpen(link.peer)) return;
+    if (this.#stopping.signal.aborted || this.isOpen(link.peer) || why.endsWith(IDLE)) return;
     this.#options.linkLost(link.peer);
   }
 }

@@ -61,13 +61,16 @@ export type ToSwim =
   | { kind: 'leave' }
   | { kind: 'stop' };
 
+/** `rttMs`: smoothed, milliseconds. `load`: 0 to 1. */
+export type Measured = [id: string, rttMs: number | undefined, load: number | undefined];
+
 export type FromSwim =
   | { kind: 'listening'; port: number }
   | { kind: 'changed'; member: SwimMember; before: MemberState | undefined }
   /** What this node is to itself. */
   | { kind: 'own'; member: SwimMember }
-  /** Smoothed round trips in milliseconds that are others than before, and what the sockets have counted. */
-  | { kind: 'measured'; roundTrips: [id: string, rttMs: number][]; counts: TransportCounts }
+  /** What probes have brought since the last time, and what the sockets have counted. */
+  | { kind: 'measured'; members: Measured[]; counts: TransportCounts }
   /** To be sent by the control lane, an encoded cast. `isLinked`: by a link that is open, else it comes back. */
   | { kind: 'cast'; to: string; cast: Uint8Array; isLinked: boolean }
   | { kind: 'epoch'; number: number; from: string }

@@ -16,6 +16,7 @@ import {
   decodeCast,
   encodeCast,
   type FromSwim,
+  type Measured,
   PULSE_INTERVAL_MS,
   SWIM,
   type SwimBoot,
@@ -193,10 +194,7 @@ export class SwimThread implements Membership {
       }
       case 'measured':
         this.#counts = message.counts;
-        for (const [id, rttMs] of message.roundTrips) {
-          const member = this.#members.get(id);
-          if (member !== undefined) this.#members.set(id, { ...member, rttMs });
-        }
+        for (const measured of message.members) this.#measured(measured);
         return;
       case 'cast': {
         const { to, cast, isLinked } = message;
@@ -219,6 +217,17 @@ export class SwimThread implements Membership {
       case 'log':
         log[message.level](message.fields, message.message);
     }
+  }
+
+  #measured([id, rttMs, load]: Measured): void {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    const { facts } = member;
+    this.#members.set(id, {
+      ...member,
+      ...(rttMs === undefined ? {} : { rttMs }),
+      ...(facts === undefined || load === undefined ? {} : { facts: { ...facts, load } }),
+    });
   }
 
   #postRoster(): void {

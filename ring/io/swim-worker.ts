@@ -24,6 +24,7 @@ import {
   encodeCast,
   type EpochView,
   type FromSwim,
+  type Measured,
   PULSE_INTERVAL_MS,
   type SwimBoot,
   type ToSwim,
@@ -33,7 +34,7 @@ import {
 const RESERVE = 32;
 /** Messages that wait for a higher ceiling. */
 const HELD_MAX = 256;
-/** The main loop hears of round trips and counts this often at most. */
+/** The main loop hears of round trips, loads and counts this often at most. */
 const MEASURED_INTERVAL_MS = 1_000;
 /** What a sender says of its epoch again is passed on this often at most; so long it has to fetch a newer one itself. */
 const EPOCH_INTERVAL_MS = 1_000;
@@ -88,6 +89,7 @@ class SwimWorker {
       isMember: (node) => this.#isMember(node),
       meet: (node, hello) => this.#meet(node, hello),
       shown: (node, shown) => this.#standing.show(node, shown, this.#clock.nowMs()),
+      isNeighbor: (node) => this.#driver?.neighbors.includes(node) === true,
       linkLost: (node) => {
         this.#standing.forget(node);
         this.#driver?.linkLost(node);
@@ -263,12 +265,12 @@ class SwimWorker {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#measuredMs < MEASURED_INTERVAL_MS) return;
     this.#measuredMs = nowMs;
-    const roundTrips = [...this.#measured].flatMap((id): [string, number][] => {
-      const rttMs = this.#driver?.member(id)?.rttMs;
-      return rttMs === undefined ? [] : [[id, rttMs]];
+    const members = Array.from(this.#measured, (id): Measured => {
+      const member = this.#driver?.member(id);
+      return [id, member?.rttMs, member?.facts?.load];
     });
     this.#measured.clear();
-    this.#post({ kind: 'measured', roundTrips, counts: this.#links.counts() });
+    this.#post({ kind: 'measured', members, counts: this.#links.counts() });
   }
 
   #post(message: FromSwim): void {
