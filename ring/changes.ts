@@ -74,6 +74,7 @@ export class EpochChanges {
       clock,
       log,
       isGone,
+      answers: (id) => this.#answers(id),
       canDial: (id, at) => peers.reaches(id, at),
     });
     const changes = { register: this.#register, proposer: this.#proposer };
@@ -146,8 +147,8 @@ export class EpochChanges {
         return;
       } catch (error) {
         if (errorBody(error).code === 'ERR_RING_NOT_MEMBER') return;
-        const isUnknown = error instanceof QuorumError && isTimeout(error.cause);
-        if (!isUnknown || this.#isClosed || clock.monotonicMs() >= deadlineMs) throw error;
+        const mayBeDone = error instanceof QuorumError && isUnknown(error.cause);
+        if (!mayBeDone || this.#isClosed || clock.monotonicMs() >= deadlineMs) throw error;
         await new Promise<void>((wake) => clock.after(RETRY_MS, wake));
       }
     }
@@ -201,7 +202,7 @@ export class EpochChanges {
    * Asks for a change: any voter makes it. The first that lives is asked first, as one that takes all requests does not
    * duel with others, and lets those in together who wait. What is asked here can be asked of several: that is asking once.
    *
-   * @throws QuorumError when none answers; its cause is a timeout when one may have done it. What a voter says.
+   * @throws QuorumError when none answers; its cause says whether one may have done it. What a voter says.
    */
   async #askVoters(method: string, body: unknown): Promise<unknown> {
     const { peers } = this.#node;
@@ -213,8 +214,8 @@ export class EpochChanges {
       try {
         return await peers.call(voter, method, body, { timeoutMs: CHANGE_TIMEOUT_MS });
       } catch (error) {
-        if (!(error instanceof RpcError) || this.#isClosed) throw error;
-        cause = isTimeout(cause) ? cause : error;
+        if (this.#isClosed || !(error instanceof RpcError || isStopping(error))) throw error;
+        cause = isUnknown(cause) ? cause : error;
       }
     }
     throw new QuorumError('no voter of the epoch can be reached', {
@@ -295,6 +296,12 @@ function diskOld(): DiskError {
   );
 }
 
-function isTimeout(error: unknown): boolean {
-  return error instanceof RpcError && error.code === 'ERR_RING_TIMEOUT';
+/** Whether what was asked may have been done. */
+function isUnknown(error: unknown): boolean {
+  return isStopping(error) || (error instanceof RpcError && error.code === 'ERR_RING_TIMEOUT');
+}
+
+/** The voter that was asked has stopped over it. */
+function isStopping(error: unknown): boolean {
+  return AetherError.is(error) && error.code === 'ERR_RING_CLOSED';
 }

@@ -45,6 +45,8 @@ export interface ProposerOptions {
   log: Log;
   /** Membership's word, a hint: who is dead or has left is not waited for. */
   isGone: (node: string) => boolean;
+  /** Whether the node answers when it is asked. */
+  answers: (node: string) => Promise<boolean>;
   /** Tries it. */
   canDial: (node: string, address: string) => Promise<boolean>;
 }
@@ -110,14 +112,16 @@ export class Proposer {
    * @throws EpochChangeError ERR_RING_LAST_VOTER, or ERR_RING_CHANGE_REFUSED while a node is gone
    * that would have to take over a part: nothing was changed. QuorumError.
    */
-  leave(node: string): Promise<void> {
-    return this.propose((epoch) => this.#without(epoch, node));
+  async leave(node: string): Promise<void> {
+    const silent = await this.#silent();
+    return this.propose((epoch) => without(epoch, node, silent));
   }
 
   /** As `leave`, for a node that is gone and shall never come back. */
-  remove(node: string): Promise<void> {
+  async remove(node: string): Promise<void> {
+    const silent = await this.#silent();
     return this.propose((epoch) => {
-      const next = this.#without(epoch, node);
+      const next = without(epoch, node, silent);
       return typeof next === 'string' ? next : { ...next, revoked: [...epoch.revoked, node] };
     });
   }
@@ -128,11 +132,12 @@ export class Proposer {
    * @throws AetherError ERR_RING_NODE_NOT_FOUND, ERR_RING_OPTION; EpochChangeError ERR_RING_CHANGE_REFUSED: nothing was
    * changed. QuorumError.
    */
-  weigh(node: string, weight: number): Promise<void> {
+  async weigh(node: string, weight: number): Promise<void> {
+    const silent = await this.#silent();
     return this.propose((epoch) => {
       if (epoch.previous !== undefined) return 'wait';
       const next = withWeight(epoch, node, weight);
-      return next === undefined ? 'none' : this.#possible(next);
+      return next === undefined ? 'none' : possible(next, silent);
     });
   }
 
@@ -160,7 +165,7 @@ export class Proposer {
       let outcome = await register.ask(asked, { id, timeoutMs: Math.min(ATTEMPT_MS, leftMs()) });
       while (outcome.kind === 'unknown' && leftMs() > 0 && !this.#stopping.signal.aborted)
         outcome = await register.ask(asked, { id, timeoutMs: Math.min(ATTEMPT_MS, leftMs()) }); // I1
-      if (outcome.kind === 'unknown') throw noQuorum();
+      if (outcome.kind === 'unknown') throw this.#stopping.signal.aborted ? stopped() : noQuorum();
       if (outcome.kind === 'conflict') continue; // I1
       const { number } = next;
       log.info({ epoch: number, isPending: next.previous !== undefined }, 'the epoch changed');
@@ -234,19 +239,14 @@ export class Proposer {
     for (const waiting of those) answer(waiting);
   }
 
-  #without(epoch: Epoch, node: string): Next {
-    if (!isMember(epoch, node)) return 'none';
-    if (epoch.previous !== undefined) return 'wait';
-    return this.#possible(change.withoutMember(epoch, node));
-  }
-
-  /** @throws EpochChangeError when a node is gone that would have to take over a part. */
-  #possible(next: Epoch): Epoch {
-    const absent = next.members.find(({ id }) => isMissed(next, id, this.#options.isGone));
-    if (absent === undefined) return next;
-    throw new change.EpochChangeError(`node ${absent.name} is gone and would take over a part`, {
-      hint: `start ${absent.name} again first`,
-    });
+  /** Members that are taken for dead, and do not answer when they are asked. */
+  async #silent(): Promise<ReadonlySet<string>> {
+    const { isGone, answers } = this.#options;
+    const gone = this.#epoch()
+      .members.map(({ id }) => id)
+      .filter(isGone);
+    const isThere = await Promise.all(gone.map(answers));
+    return new Set(gone.filter((_, i) => isThere[i] !== true));
   }
 
   #epoch(): Epoch {
@@ -264,9 +264,23 @@ export class Proposer {
       this.#wakeOnChange.add(wake);
       if (this.#stopping.signal.aborted) wake();
     });
-    if (this.#stopping.signal.aborted)
-      throw new AetherError('the node stops', { code: 'ERR_RING_CLOSED' });
+    if (this.#stopping.signal.aborted) throw stopped();
   }
+}
+
+function without(epoch: Epoch, node: string, silent: ReadonlySet<string>): Next {
+  if (!isMember(epoch, node)) return 'none';
+  if (epoch.previous !== undefined) return 'wait';
+  return possible(change.withoutMember(epoch, node), silent);
+}
+
+/** @throws EpochChangeError when a node does not answer that would have to take over a part. */
+function possible(next: Epoch, silent: ReadonlySet<string>): Epoch {
+  const absent = next.members.find(({ id }) => isMissed(next, id, (node) => silent.has(node)));
+  if (absent === undefined) return next;
+  throw new change.EpochChangeError(`node ${absent.name} is gone and would take over a part`, {
+    hint: `start ${absent.name} again first`,
+  });
 }
 
 /** True when the node is gone and would gain a part by the pending change. */
@@ -345,6 +359,10 @@ function pendingTooLong({ number }: Epoch): change.EpochChangeError {
   return new change.EpochChangeError(`the change of epoch ${number} is not over yet`, {
     hint: 'see aether ring status for the nodes that it waits for',
   });
+}
+
+function stopped(): AetherError {
+  return new AetherError('the node stops', { code: 'ERR_RING_CLOSED' });
 }
 
 function noQuorum(): QuorumError {
