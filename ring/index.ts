@@ -1,5 +1,6 @@
 /** The ring: identity, peers, membership, epoch, placement and replicated storage of a lattice. */
 export { LatticeError, type RingOptions } from './assembly.ts';
+export type { Authority } from './authority.ts';
 export { BlobError, type BlobStore } from './blob.ts';
 export type { Epoch, EpochMember } from './core/epoch.ts';
 export { type Load, preferenceUnderLoad } from './core/hash-ring-load.ts';
