@@ -28,6 +28,8 @@
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
 import { PartialView } from './partial-view.ts';
+import { Choice } from './swim-choice.ts';
+import { isNews, toPassOn } from './swim-claim.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
 import { GossipQueue, type Told } from './swim-gossip.ts';
 import { LoopLag } from './swim-lag.ts';
@@ -43,7 +45,6 @@ import {
 } from './swim-message.ts';
 import type { SwimOptions } from './swim-options.ts';
 import { Prober } from './swim-probe.ts';
-import { sample } from './swim-sample.ts';
 import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
 import { Suspicions } from './swim-suspicion.ts';
 import { comparison, syncAnswers } from './swim-sync.ts';
@@ -67,6 +68,7 @@ const INCARNATION_JUMP_MAX = 2 ** 20;
 export class Swim {
   readonly #options: SwimOptions;
   readonly #view = new View(new Roster([]));
+  readonly #choice: Choice;
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
@@ -97,6 +99,7 @@ export class Swim {
     this.#options = options;
     this.#suspicions = new Suspicions(options, this.#view);
     this.#lag = new LoopLag(options.silenceMs);
+    this.#choice = new Choice(this.#view, id);
     this.#self = new Self(id, incarnation, facts);
     this.#nowMs = nowMs;
     this.#random = random;
@@ -114,7 +117,7 @@ export class Swim {
     };
     this.#neighbors = new PartialView({
       send: (to, request) => this.#post(to, request, NOTHING),
-      someone: (fits) => this.#someAlive(1, fits)[0],
+      someone: (fits) => this.#choice.alive(1, this.#random, fits)[0],
     });
     const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
     this.#prober = new Prober(options, host, id, this.#view, firstMs);
@@ -231,12 +234,13 @@ export class Swim {
     if (nowMs >= this.#syncDueMs) {
       this.#syncDueMs = nowMs + syncIntervalMs;
       const neighbor = this.#isPartial ? this.#neighbors.affirm() : undefined;
-      for (const id of neighbor === undefined ? this.#someUsable(1) : [neighbor]) this.#compare(id);
+      for (const id of neighbor === undefined ? this.#choice.usable(1, this.#random) : [neighbor])
+        this.#compare(id);
     }
     if (this.#isPartial) this.#neighbors.tick(nowMs);
     if (nowMs >= this.#reconnectDueMs) {
       this.#reconnectDueMs = nowMs + reconnectIntervalMs;
-      const dead = this.#someDead();
+      const dead = this.#choice.dead(this.#random);
       if (dead !== undefined) this.#compare(dead);
     }
   }
@@ -262,7 +266,7 @@ export class Swim {
       return;
     }
     this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
-    for (const id of this.#someUsable(AWAKENINGS)) this.#compare(id);
+    for (const id of this.#choice.usable(AWAKENINGS, this.#random)) this.#compare(id);
     this.#effects.push({ kind: 'slept' });
   }
 
@@ -526,7 +530,8 @@ export class Swim {
     this.#self.become('left');
     this.#know();
     this.#spread(this.#self);
-    for (const id of this.#someUsable(FAREWELLS_MAX)) this.#send(id, { kind: 'gossip' });
+    for (const id of this.#choice.usable(FAREWELLS_MAX, this.#random))
+      this.#send(id, { kind: 'gossip' });
   }
 
   #compare(to: string): void {
@@ -573,11 +578,11 @@ export class Swim {
     if (this.#hasNeighbors) {
       const news = this.#gossip.takeUrgent(this.#newsMax);
       // One more, by chance, so that news reaches circles of neighbours that are among themselves.
-      for (const id of [...this.#neighbors.active, ...this.#someUsable(1)])
+      for (const id of [...this.#neighbors.active, ...this.#choice.usable(1, this.#random)])
         this.#send(id, { kind: 'gossip' }, undefined, news);
       return;
     }
-    for (const id of this.#someUsable(this.#options.gossipFanout))
+    for (const id of this.#choice.usable(this.#options.gossipFanout, this.#random))
       if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
   }
 
@@ -586,36 +591,8 @@ export class Swim {
     const near = this.#isPartial
       ? this.#neighbors.active.filter((id) => id !== except && this.stateOf(id) === 'alive')
       : [];
-    if (near.length < count) return this.#someAlive(count, (id) => id !== except);
-    return sample(near.length, count, this.#random, () => true).map((at) => near[at] ?? '');
-  }
-
-  #someUsable(count: number): string[] {
-    return this.#some(count, (index) => this.#view.isUsable(index));
-  }
-
-  #someAlive(count: number, fits: (id: string) => boolean): string[] {
-    return this.#some(
-      count,
-      (index) => this.#view.stateOf(index) === 'alive' && fits(this.#idOf(index)),
-    );
-  }
-
-  /** Ids of up to `count` of the other members that fit, by chance. */
-  #some(count: number, fits: (index: number) => boolean): string[] {
-    const { size, roster } = this.#view;
-    const self = roster.indexOf(this.#own.id);
-    return sample(size, count, this.#random, (index) => index !== self && fits(index)).map(
-      (index) => this.#idOf(index),
-    );
-  }
-
-  #someDead(): string | undefined {
-    let seen = 0;
-    let chosen: string | undefined;
-    for (const [, { update }] of this.#view.tracked())
-      if (update.state === 'dead' && randomInt(this.#random, ++seen) === 0) chosen = update.id;
-    return chosen;
+    if (near.length < count) return this.#choice.alive(count, this.#random, (id) => id !== except);
+    return shuffled(this.#random, near).slice(0, count);
   }
 
   #spread(told: Told, isUrgent = true): void {
@@ -656,22 +633,4 @@ export class Swim {
     const message = { ...request, incarnation: this.#own.incarnation, updates };
     this.#effects.push({ kind: 'send', to, message });
   }
-}
-
-/** SWIM §4.2, as one order (I1). */
-function isNews(claim: Update, known: Update): boolean {
-  if (claim.incarnation !== known.incarnation) return claim.incarnation > known.incarnation;
-  return RANK[claim.state] > RANK[known.state];
-}
-
-/** The claim as it is told: a live member with its facts, a suspect with its accusers. */
-function toPassOn(claim: Update, facts: Facts | undefined, by?: string): Update {
-  const { id, state, incarnation } = claim;
-  if (state === 'alive') {
-    if (claim.facts === facts && claim.accusers === undefined) return claim;
-    return { id, state, incarnation, ...(facts === undefined ? {} : { facts }) };
-  }
-  if (state !== 'suspect') return { id, state, incarnation };
-  if (claim.facts === undefined && claim.accusers !== undefined) return claim;
-  return { id, state, incarnation, accusers: claim.accusers ?? (by === undefined ? [] : [by]) };
 }

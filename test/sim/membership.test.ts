@@ -1,4 +1,5 @@
 import { test } from 'tap';
+import { ACTIVE_MAX, ACTIVE_WANTED } from '../../ring/core/partial-view.ts';
 import { failuresOf } from './membership.ts';
 import { SCENARIOS } from './scenario.ts';
 import { SwimLattice } from './swim-lattice.ts';
@@ -186,6 +187,48 @@ test('one member that lies about all others buries nobody who answers', (t) => {
   t.ok(
     changes.some(({ state }) => state === 'suspect'),
     'they were accused',
+  );
+  t.end();
+});
+
+test('in a lattice too large for a full mesh news goes along neighbours, and a healed cut is one view', (t) => {
+  const nodes = 60;
+  const { lattice, all, changes } = start({ nodes, seed: 11, swim: { fullMeshMembersMax: 20 } });
+  t.ok(
+    lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 5_000),
+    'all find each other',
+  );
+  lattice.run(20_000);
+  const neighbors = all.map((index) => lattice.neighbors(index));
+  t.ok(
+    neighbors.every(({ length }) => length >= ACTIVE_WANTED && length <= ACTIVE_MAX),
+    neighbors.map(({ length }) => length).join(' '),
+  );
+  const received = new Map<number, number>();
+  lattice.kill(1);
+  const rest = all.filter((index) => index !== 1);
+  lattice.sent = (_from, to, message) => {
+    if (message.kind === 'gossip') received.set(to, (received.get(to) ?? 0) + 1);
+  };
+  t.ok(lattice.runUntil(() => lattice.allSee(rest, [1], 'dead'), 20_000));
+  const each = rest.map((index) => received.get(index) ?? 0);
+  // A suspicion, up to two who confirm it, and a death: each from every neighbour and some by chance.
+  t.ok(Math.max(...each) <= 4 * (ACTIVE_MAX + 4), `${Math.max(...each)} messages at most`);
+  const spread = changes.filter(({ member, state }) => member === 1 && state === 'dead');
+  const tookMs = (spread.at(-1)?.atMs ?? NaN) - (spread[0]?.atMs ?? NaN);
+  t.ok(tookMs < 200, `all heard of the death in ${tookMs} ms`);
+
+  lattice.network.canReach = (from, to) => from < 10 === to < 10;
+  lattice.run(60_000);
+  lattice.network.canReach = () => true;
+  t.ok(
+    lattice.runUntil(() => lattice.allSee(rest, rest, 'alive'), 10_000),
+    'one view',
+  );
+  lattice.run(20_000);
+  t.ok(
+    rest.some((index) => index < 10 && lattice.neighbors(index).some((other) => other >= 10)),
+    'and one overlay',
   );
   t.end();
 });

@@ -102,6 +102,7 @@ export class SwimLattice {
   /** Of frames, as far as they were measured: `bytes` stands for all messages. */
   bytes = 0;
   changed: Changed = () => {};
+  sent: ((from: number, to: number, message: SwimMessage) => void) | undefined;
   readonly #options: SwimOptions;
   readonly #random: Random;
   readonly #roster: Roster;
@@ -303,6 +304,7 @@ export class SwimLattice {
   #send(from: number, to: number, message: SwimMessage): void {
     const network = this.network;
     this.messages++;
+    this.sent?.(from, to, message);
     const isSampled = this.messages % this.#sampleEvery === 0;
     const sent = isSampled ? this.#throughCodec(from, to, message) : message;
     const [least, most] = network.delayMs;

@@ -1,0 +1,21 @@
+/** Of two claims about a member, which counts, and how it is passed on. */
+import type { Facts, Update } from './swim-message.ts';
+import { RANK } from './swim-view.ts';
+
+/** SWIM §4.2, as one order: (incarnation, state). */
+export function isNews(claim: Update, known: Update): boolean {
+  if (claim.incarnation !== known.incarnation) return claim.incarnation > known.incarnation;
+  return RANK[claim.state] > RANK[known.state];
+}
+
+/** The claim as it is told: a live member with its facts, a suspect with its accusers. */
+export function toPassOn(claim: Update, facts: Facts | undefined, by?: string): Update {
+  const { id, state, incarnation } = claim;
+  if (state === 'alive') {
+    if (claim.facts === facts && claim.accusers === undefined) return claim;
+    return { id, state, incarnation, ...(facts === undefined ? {} : { facts }) };
+  }
+  if (state !== 'suspect') return { id, state, incarnation };
+  if (claim.facts === undefined && claim.accusers !== undefined) return claim;
+  return { id, state, incarnation, accusers: claim.accusers ?? (by === undefined ? [] : [by]) };
+}
