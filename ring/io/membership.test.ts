@@ -72,7 +72,8 @@ test('its sockets are for those whose certificates hold', { timeout: 60_000 }, a
     number === 2 ? { certificate: () => certificate } : {},
   )) as [Node, Node];
   await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
-  await a.until(() => a.membership.counts() !== undefined);
+  const before = a.peers.counts().received.cast;
+  await a.until(() => a.peers.counts().received.cast > before + 20);
   t.equal(castsOf(a), 0, 'by the control lane alone');
   certificate = certificateOf(b.id);
   b.membership.certified();

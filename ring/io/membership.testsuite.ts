@@ -20,7 +20,7 @@ import { idOf, key, open as openPeers, type Opened, pem } from './peers.testkit.
 import { RingStore } from './ring-store.ts';
 import type { EpochView } from './swim-protocol.ts';
 
-const epochOf = (number: number): EpochView => ({ number, issuers: [ISSUER], revoked: [] });
+export const epochOf = (number: number): EpochView => ({ number, issuers: [ISSUER], revoked: [] });
 
 export type Opener = (options: MembershipOptions) => Membership;
 
