@@ -69,7 +69,8 @@ export class Ring {
   #closing: Promise<void> | undefined;
 
   private constructor(node: Assembly, held: AsyncDisposableStack) {
-    const { peers, keeper, store, rows, clock, random, log, swim, swimSockets, address } = node;
+    const { peers, keeper, store, rows, clock, random, log, address } = node;
+    const { swim, swimSockets, swimThread } = node;
     this.#node = node;
     this.#held = held;
     this.#isNew = !store.hasServed();
@@ -113,6 +114,7 @@ export class Ring {
         self: { id: this.id, facts: this.#facts },
         swim,
         sockets: swimSockets,
+        ...(swimThread === undefined ? {} : { thread: swimThread }),
         peers,
         store,
         clock,

@@ -4,7 +4,14 @@ import { silentLog } from '../../spec/log.ts';
 import { transportLimits } from '../core/transport-limits.ts';
 import { createCertificate } from './certificate.ts';
 import { onMainLoop, openMembership } from './membership.ts';
-import { LATTICE, membershipSuite, type Node, nodes, rosterOf } from './membership.testsuite.ts';
+import {
+  certificateOf,
+  LATTICE,
+  membershipSuite,
+  type Node,
+  nodes,
+  rosterOf,
+} from './membership.testsuite.ts';
 import { key, pem } from './peers.testkit.ts';
 import type { SwimSockets } from './swim-protocol.ts';
 
@@ -58,6 +65,21 @@ test(
     t.equal(a.of(b)?.state, 'alive');
   },
 );
+
+test('its sockets are for those whose certificates hold', { timeout: 60_000 }, async (t) => {
+  let certificate: Uint8Array | undefined;
+  const [a, b] = (await nodes(t, 2, openMembership, (number) =>
+    number === 2 ? { certificate: () => certificate } : {},
+  )) as [Node, Node];
+  await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
+  const before = a.peers.counts().received.cast;
+  await a.until(() => a.peers.counts().received.cast > before + 20);
+  t.equal(castsOf(a), 0, 'by the control lane alone');
+  certificate = certificateOf(b.id);
+  b.membership.certified();
+  await a.until(() => castsOf(a) > 0);
+  t.equal(a.of(b)?.state, 'alive');
+});
 
 test('a thread that ends is started again, above what it was', { timeout: 60_000 }, async (t) => {
   const threads: Worker[] = [];

@@ -35,7 +35,7 @@ export const LATTICE: string = latticeId(key(200).publicKey);
 const ISSUER = { node: idOf(1), key: key(201).publicKey };
 
 /** Of the node, as its issuer gives it. */
-function certificateOf(node: string, lifeSeconds = 3_600): Uint8Array {
+export function certificateOf(node: string): Uint8Array {
   const issuedSeconds = Math.floor(Date.now() / 1_000);
   const unsigned = {
     lattice: latticeTag(LATTICE),
@@ -43,7 +43,7 @@ function certificateOf(node: string, lifeSeconds = 3_600): Uint8Array {
     node,
     epoch: 1,
     issuedSeconds,
-    expiresSeconds: issuedSeconds + lifeSeconds,
+    expiresSeconds: issuedSeconds + 3_600,
   };
   const signature = key(201).sign(nodeCertificateMessage(unsigned));
   return encodeNodeCertificate({ ...unsigned, signature });

@@ -5,6 +5,7 @@
  * to a probe. With a clock or chance that is not the machine's it runs on the main loop, as that is where they are.
  */
 import { uptime } from 'node:os';
+import type { Worker } from 'node:worker_threads';
 import type { Clock } from '../../spec/clock.ts';
 import type { Log } from '../../spec/log.ts';
 import type { Random } from '../../spec/random.ts';
@@ -28,6 +29,8 @@ export interface MembershipOptions {
   sockets: SwimSockets;
   /** By which it goes where its own sockets do not. */
   peers: Peers;
+  /** A thread that has begun already; none: one is begun. */
+  thread?: Worker;
   store: RingStore;
   clock: Clock;
   random: Random;
@@ -61,9 +64,14 @@ export interface Membership {
   counts(): TransportCounts | undefined;
 }
 
+/** Whether membership goes to a thread. */
+export function isOfTheMachine(clock: Clock, random: Random): boolean {
+  return clock === systemClock && random === systemRandom;
+}
+
 export function openMembership(options: MembershipOptions): Membership {
-  const isOfTheMachine = options.clock === systemClock && options.random === systemRandom;
-  return isOfTheMachine ? new SwimThread(options) : onMainLoop(options);
+  const isApart = isOfTheMachine(options.clock, options.random);
+  return isApart ? new SwimThread(options) : onMainLoop(options);
 }
 
 export function onMainLoop(options: MembershipOptions): Membership {

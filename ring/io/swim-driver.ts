@@ -46,8 +46,8 @@ export class SwimDriver {
   readonly #swim: Swim;
   /** How far the machine's clock was ahead of the monotonic one at the last step. */
   #aheadMs: number;
-  /** Since when this loop runs without a stop. */
-  #runningMs: number;
+  /** How long this loop stood still itself since the main loop moved last. */
+  #stoodMs = 0;
   #isLagging = false;
   #cancelWake: () => void = () => {};
   #isStopped = false;
@@ -57,7 +57,6 @@ export class SwimDriver {
     const { self, swim, random, clock } = options;
     this.#swim = new Swim(self, swim, clock.monotonicMs(), random);
     this.#aheadMs = options.uptimeMs() - clock.monotonicMs();
-    this.#runningMs = clock.monotonicMs();
   }
 
   /** Who may be a member, with the last known address of each. */
@@ -123,9 +122,12 @@ export class SwimDriver {
     const aheadMs = options.uptimeMs() - nowMs;
     if (aheadMs - this.#aheadMs > SLEEP_MIN_MS) events.push({ kind: 'slept' });
     this.#aheadMs = aheadMs;
-    // As long as all of this process stood still, the main loop did too, and is not behind for it.
-    if (nowMs - this.#swim.wakeMs > options.swim.stallMs) this.#runningMs = nowMs;
-    const lagMs = Math.min(options.lagMs?.() ?? 0, nowMs - this.#runningMs);
+    const behindMs = options.lagMs?.() ?? 0;
+    const lateMs = nowMs - this.#swim.wakeMs;
+    // While all of this process stands still the main loop does too, and is not behind for it.
+    if (behindMs <= 0) this.#stoodMs = 0;
+    else if (lateMs > options.swim.stallMs) this.#stoodMs += lateMs;
+    const lagMs = Math.max(0, behindMs - this.#stoodMs);
     const isLagging = lagMs > LAG_MIN_MS;
     if (isLagging || this.#isLagging) events.push({ kind: 'lag', lagMs });
     this.#isLagging = isLagging;

@@ -1,4 +1,5 @@
 /** What the main loop and the thread of membership say to each other. */
+import type { MessagePort } from 'node:worker_threads';
 import type { Log } from '../../spec/log.ts';
 import { decodeMessage, encodeMessage } from '../core/frame.ts';
 import type { Epoch } from '../core/epoch.ts';
@@ -41,6 +42,12 @@ export interface SwimBoot {
   pulse: SharedArrayBuffer;
   /** The main loop's clock is ahead of that count by so much. */
   clockAheadMs: number;
+}
+
+/** The first message to the thread; all others go by the port. */
+export interface SwimStart {
+  boot: SwimBoot;
+  port: MessagePort;
 }
 
 /** What membership needs of the epoch. */

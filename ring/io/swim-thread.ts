@@ -4,7 +4,7 @@
  * A thread that ends by itself is started again, with an incarnation above all that it had; until then the node is silent,
  * and once that lasts the others take it for dead.
  */
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { sibling } from '../../spec/package-file.ts';
 import type { SwimMember } from '../core/swim-member.ts';
 import { swimAddressOf } from '../core/swim-address.ts';
@@ -20,6 +20,7 @@ import {
   PULSE_INTERVAL_MS,
   SWIM,
   type SwimBoot,
+  type SwimStart,
   type ToSwim,
 } from './swim-protocol.ts';
 
@@ -37,6 +38,19 @@ const RESTART_MS_MAX = 60_000;
 /** Who runs for so long has not failed at the start. */
 const SOUND_MS = 60_000;
 
+/** A thread that loads its code and waits: begun early, it is ready by the time that it is needed. */
+export function startSwimThread(): Worker {
+  const thread = new Worker(sibling(import.meta.url, 'swim-worker'), {
+    env: {},
+    execArgv: [],
+    stdin: false,
+    name: 'membership',
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
+  });
+  // Who takes it over looks at why it has ended.
+  return thread.on('error', () => {});
+}
+
 export class SwimThread implements Membership {
   readonly #options: MembershipOptions;
   readonly #pulse: BigInt64Array = new BigInt64Array(new SharedArrayBuffer(8));
@@ -45,7 +59,10 @@ export class SwimThread implements Membership {
   #roster: RosterMember[] = [];
   #facts: OwnFacts;
   #counts: TransportCounts | undefined;
+  /** Begun for the first start. */
+  #spare: Worker | undefined;
   #thread: Worker | undefined;
+  #port: MessagePort | undefined;
   /** It says nothing and hears nothing before. */
   #isListening = false;
   #startedMs = 0;
@@ -57,6 +74,8 @@ export class SwimThread implements Membership {
     this.#options = options;
     const { self, peers } = options;
     this.#facts = self.facts;
+    // It has no number any more once it has ended.
+    if (options.thread?.threadId !== -1) this.#spare = options.thread;
     const beat = (): unknown => Atomics.store(this.#pulse, 0, process.hrtime.bigint());
     this.#beat = setInterval(beat, PULSE_INTERVAL_MS).unref();
     beat();
@@ -142,25 +161,26 @@ export class SwimThread implements Membership {
     this.#startedMs = clock.monotonicMs();
     const address = this.#facts.addresses[0] ?? '';
     this.#members.set(self.id, { id: self.id, state: 'alive', incarnation, address, trail: [] });
-    const thread = new Worker(sibling(import.meta.url, 'swim-worker'), {
-      workerData: boot,
-      env: {},
-      execArgv: [],
-      stdin: false,
-      name: 'membership',
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
+    const { port1, port2 } = new MessageChannel();
+    const thread = this.#spare ?? startSwimThread();
+    this.#spare = undefined;
     this.#thread = thread;
+    this.#port = port1;
     let failure: unknown;
-    thread.on('message', (message: FromSwim) => this.#hear(message));
+    port1.on('message', (message: FromSwim) => this.#hear(message));
     thread.on('error', (error) => (failure = error));
-    thread.on('exit', () => this.#ended(failure));
+    thread.on('exit', () => {
+      port1.close();
+      this.#ended(failure);
+    });
+    thread.postMessage({ boot, port: port2 } satisfies SwimStart, [port2]);
     this.certified();
     if (this.#roster.length > 0) this.#postRoster();
   }
 
   #ended(error: unknown): void {
     this.#thread = undefined;
+    this.#port = undefined;
     if (this.#isStopped) return;
     const { clock, log } = this.#options;
     if (clock.monotonicMs() - this.#startedMs > SOUND_MS) this.#failures = 0;
@@ -238,6 +258,6 @@ export class SwimThread implements Membership {
 
   #post(message: ToSwim): void {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-    this.#thread?.postMessage(message);
+    this.#port?.postMessage(message);
   }
 }

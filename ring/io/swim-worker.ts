@@ -6,7 +6,7 @@
  * W2  Below that ceiling no answer waits for the main loop.
  */
 import { uptime } from 'node:os';
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
 import type { Clock } from '../../spec/clock.ts';
 import { AetherError, errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
@@ -27,6 +27,7 @@ import {
   type Measured,
   PULSE_INTERVAL_MS,
   type SwimBoot,
+  type SwimStart,
   type ToSwim,
 } from './swim-protocol.ts';
 
@@ -325,4 +326,6 @@ function plain(fields: object): object {
   );
 }
 
-if (parentPort !== null) await new SwimWorker(workerData as SwimBoot, parentPort).start();
+parentPort?.once('message', ({ boot, port }: SwimStart) => {
+  void new SwimWorker(boot, port).start();
+});

@@ -1,0 +1,117 @@
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { type Test, test } from 'tap';
+import { silentLog } from '../../spec/log.ts';
+import { systemClock } from '../../spec/system-clock.ts';
+import type { Update } from '../core/swim-message.ts';
+import { swimOptions } from '../core/swim-options.ts';
+import { fromWire, toWire } from '../core/swim-wire.ts';
+import { transportLimits } from '../core/transport-limits.ts';
+import { createCertificate } from './certificate.ts';
+import { certificateOf, epochOf, LATTICE } from './membership.testsuite.ts';
+import { idOf, key, pem } from './peers.testkit.ts';
+import { SwimLinks } from './swim-links.ts';
+import { encodeCast, type FromSwim, type SwimSockets, type ToSwim } from './swim-protocol.ts';
+import { startSwimThread } from './swim-thread.ts';
+
+const sockets = (number: number): SwimSockets => ({
+  host: '127.0.0.1',
+  key: pem(key(number)),
+  certificate: createCertificate(key(number)),
+  lattice: LATTICE,
+  limits: transportLimits(),
+});
+
+/** The thread of node 1, whose main loop is the test. */
+class Thread {
+  readonly said: FromSwim[] = [];
+  readonly #port: MessagePort;
+  #wake: () => void = () => {};
+
+  constructor(t: Test, incarnation: number, ceiling: number) {
+    const thread = startSwimThread();
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.on('message', (said: FromSwim) => {
+      this.said.push(said);
+      this.#wake();
+    });
+    t.teardown(async () => {
+      await thread.terminate();
+      port1.close();
+    });
+    const facts = { addresses: ['127.0.0.1:1'], protocol: [1, 1], certificateEpoch: 1 } as const;
+    const boot = {
+      self: { id: idOf(1), incarnation, facts },
+      ceiling,
+      swim: swimOptions(),
+      sockets: sockets(1),
+      port: undefined,
+      addresses: new Map(),
+      pulse: new SharedArrayBuffer(8),
+      clockAheadMs: 0,
+    };
+    Atomics.store(new BigInt64Array(boot.pulse), 0, process.hrtime.bigint() + 3_600_000_000_000n);
+    thread.postMessage({ boot, port: port2 }, [port2]);
+    this.tell({ kind: 'certificate', encoded: certificateOf(idOf(1)) });
+    const members = [1, 2].map((number) => ({ id: idOf(number), address: '127.0.0.1:1' }));
+    this.tell({ kind: 'roster', epoch: epochOf(1), members });
+  }
+
+  tell(message: ToSwim): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+    this.#port.postMessage(message);
+  }
+
+  async hear<K extends FromSwim['kind']>(kind: K): Promise<Extract<FromSwim, { kind: K }>> {
+    for (;;) {
+      const found = this.said.find((said) => said.kind === kind);
+      if (found !== undefined) return found as Extract<FromSwim, { kind: K }>;
+      await new Promise<void>((done) => (this.#wake = done));
+    }
+  }
+}
+
+test('W1: what would be above the ceiling waits for a higher one', async (t) => {
+  const thread = new Thread(t, 5, 10);
+  const { port } = await thread.hear('listening');
+  /** Incarnations under which the thread has spoken. */
+  const heard: number[] = [];
+  let wake: () => void = () => {};
+  const { host: _, lattice, ...credentials } = sockets(2);
+  const peer = new SwimLinks({
+    ...credentials,
+    clock: systemClock,
+    log: silentLog,
+    hello: () => ({ lattice, epoch: 1, certificate: certificateOf(idOf(2)) }),
+    isMember: () => true,
+    isNeighbor: () => true,
+    meet: () => {},
+    shown: () => {},
+    linkLost: () => {},
+    heard: (body) => {
+      heard.push(fromWire(body)?.message.incarnation ?? 0);
+      wake();
+    },
+    handBack: () => {},
+  });
+  t.teardown(() => peer.close());
+  peer.setAddress(idOf(1), `127.0.0.1:${port}`);
+  const say = (updates: Update[]): void => {
+    const ping = { kind: 'ping', seq: 1, incarnation: 1, updates } as const;
+    peer.send(idOf(1), encodeCast(toWire(1, ping)));
+  };
+  say([]);
+  while (!heard.includes(5)) await new Promise<void>((done) => (wake = done));
+  say([{ id: idOf(1), state: 'dead', incarnation: 20 }]);
+  t.match(await thread.hear('incarnation'), { incarnation: 21 });
+  const before = heard.length;
+  // Answers to what comes after are behind the refutation, which waits.
+  thread.said.length = 0;
+  const asking = setInterval(() => say([]), 100);
+  await thread.hear('measured');
+  clearInterval(asking);
+  t.equal(heard.length, before);
+  thread.tell({ kind: 'ceiling', incarnation: 80 });
+  while (!heard.includes(21)) await new Promise<void>((done) => (wake = done));
+  t.notOk(heard.some((incarnation) => incarnation !== 5 && incarnation !== 21));
+});
