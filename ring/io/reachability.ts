@@ -106,9 +106,11 @@ export class Reachability {
     this.#isRunning = false;
     this.#cancelNext();
     if (this.#isStopped) return;
+    const { clock, address } = this.#options;
     const isOutOfReach = this.#isMissed && this.#relays.length === 0;
-    const delayMs = isOutOfReach ? RETRY_MS : KEEP_MS;
-    this.#cancelNext = this.#options.clock.after(delayMs, () => void this.#run());
+    const checkMs = address === undefined ? Infinity : this.#checkDueMs - clock.monotonicMs();
+    const delayMs = Math.max(RETRY_MS, Math.min(checkMs, isOutOfReach ? RETRY_MS : KEEP_MS));
+    this.#cancelNext = clock.after(delayMs, () => void this.#run());
   }
 
   async #round(): Promise<void> {
