@@ -62,7 +62,7 @@ test('status has a line for the lattice and one for each node', async (t) => {
   );
   const [titles = '', own = '', other = ''] = stdout.split('\n').slice(2);
   t.match(titles, /^NODE +ID +STATE +RING +WEIGHT +LOAD +RTT +INC +ZONE +ROLES +ADDRESS +WHY$/);
-  t.match(own, /^n1 .* alive +[\d.]+% +1 .* \d+ .*voter/);
+  t.match(own, /^n1 .* alive +[\d.]+% +1 +[\d.]+% +\d+ .*voter/);
   t.match(other, /^n[23] +n[a-z2-7]{11} +alive +[\d.]+% +1 +.*[\d.]+ ms +\d+ +z[23] /);
 
   const json = JSON.parse((await aether(first, 'ring', 'status', '--json')).stdout) as object;
