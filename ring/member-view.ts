@@ -57,6 +57,8 @@ export interface MemberViewsOptions {
   clock: Clock;
   epoch: () => Epoch;
   member: (id: string) => SwimMember | undefined;
+  /** What this node says of itself now; the others hear of some of it only in time. */
+  own: () => Described;
   /** The relay by which this node speaks with the other. */
   via: (id: string) => string | undefined;
 }
@@ -133,6 +135,7 @@ export class MemberViews {
   #view(entry: EpochMember, ownership: number): MemberView {
     const { tokens: _, ...facts } = entry;
     const member = this.#options.member(entry.id);
+    const own = entry.id === this.#options.self ? this.#options.own() : {};
     const relays = member?.facts?.addresses.flatMap((address) => relayOf(address) ?? []) ?? [];
     const via = this.#options.via(entry.id);
     const why = member?.trail.at(-1)?.text;
@@ -143,7 +146,7 @@ export class MemberViews {
       incarnation: member?.incarnation ?? 0,
       ownership,
       ...(member?.rttMs === undefined ? {} : { rttMs: Math.round(member.rttMs * 100) / 100 }),
-      ...describedBy(member?.facts),
+      ...describedBy({ ...member?.facts, ...own }),
       ...(why === undefined ? {} : { why: this.#named(why) }),
       ...(relays.length === 0 ? {} : { relays: relays.map((id) => this.nameOf(id)) }),
       ...(via === undefined ? {} : { via: this.nameOf(via) }),
@@ -157,7 +160,7 @@ export class MemberViews {
 }
 
 function describedBy(
-  facts: Described & Pick<MemberView, 'certificateEpoch'> = {},
+  facts: Described & Pick<MemberView, 'certificateEpoch'>,
 ): Described & Pick<MemberView, 'certificateEpoch'> {
   const { load, tier, types, certificateEpoch } = facts;
   return {

@@ -82,6 +82,7 @@ export class Ring {
       clock,
       epoch: () => keeper.epoch,
       member: (id) => this.#membership.member(id),
+      own: () => this.#facts,
       via: (id) => peers.via(id),
     });
     this.name = this.#views.nameOf(this.id);

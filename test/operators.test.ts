@@ -2,6 +2,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import type { LatticeNode } from '../cli/daemon/node.ts';
@@ -12,6 +13,8 @@ import { type MemberView, mintJoinToken } from '../ring/index.ts';
 import { client, deployTiny, folder, lattice, node } from './nodes.ts';
 
 const MAIN = fileURLToPath(new URL('../cli/main.ts', import.meta.url));
+
+const LOOK_MS = 20;
 
 interface Ended {
   code: number;
@@ -29,33 +32,18 @@ function aether(at: LatticeNode, ...args: string[]): Promise<Ended> {
   });
 }
 
+/** Round trips change without a word: so it is looked for. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await pause(LOOK_MS);
+}
+
 /** Waits until a node sees another so. */
 async function sees(
   by: LatticeNode,
   id: string,
   isSo: (member: MemberView) => boolean,
 ): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const look = (): void => {
-    const member = by.ring.members().find((each) => each.id === id);
-    if (member !== undefined && isSo(member)) resolve();
-  };
-  const end = by.ring.onChange(look);
-  look();
-  await promise;
-  end();
-}
-
-/** Waits until so many nodes change the epoch together. */
-async function voting(by: LatticeNode, voters: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const look = (): void => {
-    if (by.ring.voters().nodes.length === voters) resolve();
-  };
-  const end = by.ring.onChange(look);
-  look();
-  await promise;
-  end();
+  await until(() => by.ring.members().some((each) => each.id === id && isSo(each)));
 }
 
 test('status has a line for the lattice and one for each node', async (t) => {
@@ -65,7 +53,7 @@ test('status has a line for the lattice and one for each node', async (t) => {
     second.id,
     ({ state, load, rttMs }) => state === 'alive' && load !== undefined && rttMs !== undefined,
   );
-  await voting(first, 3);
+  await until(() => first.ring.voters().nodes.length === 3);
   const { stdout, code } = await aether(first, 'ring', 'status');
   t.equal(code, EXIT.ok);
   t.match(
@@ -74,7 +62,7 @@ test('status has a line for the lattice and one for each node', async (t) => {
   );
   const [titles = '', own = '', other = ''] = stdout.split('\n').slice(2);
   t.match(titles, /^NODE +ID +STATE +RING +WEIGHT +LOAD +RTT +INC +ZONE +ROLES +ADDRESS +WHY$/);
-  t.match(own, /^n1 .* alive +[\d.]+% +1 .* \d+ .*voter/);
+  t.match(own, /^n1 .* alive +[\d.]+% +1 +[\d.]+% +\d+ .*voter/);
   t.match(other, /^n[23] +n[a-z2-7]{11} +alive +[\d.]+% +1 +.*[\d.]+ ms +\d+ +z[23] /);
 
   const json = JSON.parse((await aether(first, 'ring', 'status', '--json')).stdout) as object;
