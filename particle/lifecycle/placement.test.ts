@@ -44,10 +44,9 @@ test('regions and zones narrow, each with its reason', (t) => {
 
 test('who is much busier than the others is asked after them', (t) => {
   const under = (...loads: (number | undefined)[]): string => {
-    const given = loads.map((load, i) => {
-      const member = { id: 'abc'[i] ?? '', weight: 1 };
-      return load === undefined ? member : { ...member, load };
-    });
+    const given = loads.map((load, i) =>
+      Object.assign({ id: 'abc'[i] ?? '', weight: 1 }, load === undefined ? undefined : { load }),
+    );
     return candidatesUnderLoad(['a', 'b', 'c'], members(...given)).join('');
   };
   t.equal(under(0.1, 0, 0), 'abc', 'a warm instance is worth more than an idle node');
