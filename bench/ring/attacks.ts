@@ -16,7 +16,9 @@ import { encode } from '../../ring/core/codec.ts';
 import { parseTokenText } from '../../ring/core/token.ts';
 import { mintJoinToken, Ring } from '../../ring/index.ts';
 import { createCertificate } from '../../ring/io/certificate.ts';
+import { type Hello, helloHeaders } from '../../ring/io/hello.ts';
 import { keyFromSeed, readKeyFile, type SigningKey } from '../../ring/io/keys.ts';
+import { RingStore } from '../../ring/io/ring-store.ts';
 import { nodeId } from '../../spec/id.ts';
 import { Medians, percentile } from '../medians.ts';
 import type { BenchOptions, BenchResult, Bound, Figure } from '../report.ts';
@@ -30,6 +32,8 @@ const RATIO_MAX = 2;
 /** Of the honest member: far from filling a core, as an attack shall, and enough for a percentile. */
 const CALLS_PER_SECOND = 500;
 const WARM_UP_MS = 500;
+/** What a quiet time lets through at once is used up by then. */
+const ATTACK_WARM_UP_MS = 3_000;
 /** Loopback has many addresses. */
 const ELSEWHERE = '127.0.0.66';
 
@@ -54,8 +58,7 @@ export async function attacks(options: BenchOptions): Promise<BenchResult> {
       for (const kind of kinds) {
         options.progress(`round ${round}/${options.rounds}: attack-${kind}`);
         for (const subject of ['quiet', 'aether'] as const) {
-          const keyFile = join(folder, 'taken', 'node.key');
-          const args = [ROLES.attacker, kind, address, keyFile, tokens[2]];
+          const args = [ROLES.attacker, kind, address, taken.data, tokens[2]];
           const attacker = subject === 'quiet' ? undefined : fork(import.meta.filename, args);
           if (attacker !== undefined) await underWay(attacker);
           const p99Ms = await measure(honest, id, options.secondsPerCase);
@@ -155,20 +158,21 @@ async function serveTarget(data: string): Promise<void> {
   process.send?.({ address: ring.address, id: ring.id, tokens });
 }
 
-/** Floods without end. */
-async function attack(kind: Kind, address: string, keyFile: string, token: string): Promise<void> {
+/** Floods without end. @param taken the folder of a member, whose key and certificate the attacker has. */
+async function attack(kind: Kind, address: string, taken: string, token: string): Promise<void> {
   const [host = '', port] = address.split(':');
   const from = { host, port: Number(port), localAddress: ELSEWHERE };
   const credentials = (key: SigningKey): { key: string; cert: string } => ({
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
     cert: createCertificate(key),
   });
-  const webSocket = (key: SigningKey): WebSocket => {
+  const webSocket = (key: SigningKey, hello: Hello = { epoch: 0 }): WebSocket => {
     const options = { ...credentials(key), ...from, rejectUnauthorized: false };
     const tls = connectTls(options);
     tls.on('error', () => {});
     const socket = new WebSocket(`wss://${address}/control`, 'aether.1', {
       createConnection: () => tls,
+      headers: helloHeaders(hello),
     });
     return socket.on('error', () => {});
   };
@@ -186,9 +190,13 @@ async function attack(kind: Kind, address: string, keyFile: string, token: strin
       })();
   };
   /** As one member, as fast as the socket takes it, and anew when it is closed. */
-  const member = (send: (socket: WebSocket, sent: () => void) => void): void =>
+  const member = (send: (socket: WebSocket, sent: () => void) => void): void => {
+    const store = new RingStore(join(taken, 'ring.db'));
+    const [lattice, certificate] = [store.lattice() ?? '', store.nodeCertificate()];
+    store.close();
+    const hello = { lattice, epoch: 1, ...(certificate === undefined ? {} : { certificate }) };
     again(1, async () => {
-      const socket = webSocket(readKeyFile(keyFile));
+      const socket = webSocket(readKeyFile(join(taken, 'node.key')), hello);
       const closed = ended(socket);
       const next = (): void => {
         if (socket.readyState === WebSocket.OPEN) send(socket, next);
@@ -196,6 +204,7 @@ async function attack(kind: Kind, address: string, keyFile: string, token: strin
       socket.once('open', next);
       await closed;
     });
+  };
 
   if (kind === 'slow') {
     again(500, async () => {
@@ -243,12 +252,12 @@ async function attack(kind: Kind, address: string, keyFile: string, token: strin
     member((socket, sent) => socket.send(flood, () => setImmediate(sent)));
   }
   process.on('disconnect', () => process.exit());
-  setTimeout(() => process.send?.('under way'), WARM_UP_MS);
+  setTimeout(() => process.send?.('under way'), ATTACK_WARM_UP_MS);
 }
 
 const [role, ...args] = process.argv.slice(2);
 if (role === ROLES.target) await serveTarget(args[0] ?? '');
 if (role === ROLES.attacker) {
-  const [kind, address = '', keyFile = '', token = ''] = args;
-  await attack(kind as Kind, address, keyFile, token);
+  const [kind, address = '', taken = '', token = ''] = args;
+  await attack(kind as Kind, address, taken, token);
 }

@@ -45,7 +45,7 @@ test('regions and zones narrow, each with its reason', (t) => {
 test('who is much busier than the others is asked after them', (t) => {
   const under = (...loads: (number | undefined)[]): string => {
     const given = loads.map((load, i) =>
-      Object.assign({ id: 'abc'[i] ?? '', weight: 1 }, load === undefined ? {} : { load }),
+      Object.assign({ id: 'abc'[i] ?? '', weight: 1 }, load === undefined ? undefined : { load }),
     );
     return candidatesUnderLoad(['a', 'b', 'c'], members(...given)).join('');
   };
