@@ -3,11 +3,14 @@
  * it sees of the others, and ends by itself once nobody listens.
  */
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { type MemberView, Ring, type RingOptions } from './index.ts';
 
 export type Command =
   /** It stands still. */
   | { kind: 'block'; ms: number }
+  /** It stands still until there is such a file. */
+  | { kind: 'block-until'; path: string }
   /** It computes, and lets others have their turn after each span. */
   | { kind: 'work'; ms: number; times: number };
 
@@ -29,12 +32,19 @@ if (import.meta.main) {
   say({ kind: 'up', id: ring.id, address: ring.address });
   process.on('message', (command: Command) => {
     if (command.kind === 'block') {
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, command.ms);
+      standStill(command.ms);
+      say({ kind: 'done' });
+    } else if (command.kind === 'block-until') {
+      while (!existsSync(command.path)) standStill(50);
       say({ kind: 'done' });
     } else void work(command.ms, command.times).then(() => say({ kind: 'done' }));
   });
   await once(process, 'disconnect');
   await ring.close();
+}
+
+function standStill(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 async function work(ms: number, times: number): Promise<void> {
