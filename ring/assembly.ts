@@ -219,6 +219,7 @@ export async function assemble(
     });
     store.setLattice(joined.lattice);
     keeper.adopt(joined.signed, joined.lattice);
+    if (joined.certificate !== undefined) renewal.accept(joined.certificate);
   }
   if (!keeper.isParticipant(id)) throw removed();
   if (options.mdns === true) {

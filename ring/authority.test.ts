@@ -209,8 +209,8 @@ test(
     fs.copyFileSync(join(data, 'root.key'), join(folder(t, 'fake'), 'root.key'));
     const fake = await open('fake');
     t.equal(fake.lattice, a.lattice);
-    const record = await fake.rpc.call(fake.id, 'epoch.get', null, CALL);
-    fake.rpc.serve('join', () => record);
+    const signed = await fake.rpc.call(fake.id, 'epoch.get', null, CALL);
+    fake.rpc.serve('join', () => ({ signed }));
     const token = mintJoinToken(data, { roles: ['compute'], uses: 2 });
     await t.rejects(open('c', { join: [fake.address], token }), { code: 'ERR_RING_ROOT_FORGED' });
     await open('d', { join: [a.address], token });

@@ -55,7 +55,7 @@ export class CertificateIssuer {
    * @throws CertificateError ERR_RING_CLOCK, ERR_RING_CERTIFICATE_MALFORMED.
    */
   issue(node: string, body: unknown): Uint8Array {
-    const { keeper, clock, lifeMs } = this.#options;
+    const { keeper, clock } = this.#options;
     if (!keeper.isParticipant(node)) throw notMember(node); // G1
     const key = this.key();
     if (key === undefined) {
@@ -64,8 +64,19 @@ export class CertificateIssuer {
         hint: 'ask a voter; aether ring status lists them',
       });
     }
+    checkClock(node, (body as { nowMs?: unknown } | null)?.nowMs, clock.nowMs()); // G2
+    return this.#signed(node, key);
+  }
+
+  /** That of a node that was let in just now; it looks at its clock itself. @returns undefined when this node gives none. */
+  first(node: string): Uint8Array | undefined {
+    const key = this.#options.keeper.isParticipant(node) ? this.key() : undefined; // G1
+    return key === undefined ? undefined : this.#signed(node, key);
+  }
+
+  #signed(node: string, key: SigningKey): Uint8Array {
+    const { keeper, clock, lifeMs } = this.#options;
     const nowMs = clock.nowMs();
-    checkClock(node, (body as { nowMs?: unknown } | null)?.nowMs, nowMs); // G2
     const issuedSeconds = Math.floor(nowMs / 1_000);
     const certificate = {
       lattice: latticeTag(keeper.epoch.lattice),

@@ -9,11 +9,11 @@ import type { Assembly } from './assembly.ts';
 import { Authority } from './authority.ts';
 import { everyVoter } from './core/configuration.ts';
 import { EpochChangeError, joining, participants } from './core/epoch-change.ts';
-import { epochGroup, isEpochRecord, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
+import { epochGroup, isEpochRecord, type SignedEpoch } from './core/epoch-record.ts';
 import { type JoinRequest, toJoinRequest } from './core/token.ts';
 import { IdentityError } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
-import { JOIN } from './join.ts';
+import { JOIN, type JoinAnswer, toJoinAnswer } from './join.ts';
 import { CHANGE_TIMEOUT_MS, Proposer, QuorumError } from './proposer.ts';
 import { RegisterNode } from './register.ts';
 import { RpcError } from './rpc.ts';
@@ -171,21 +171,24 @@ export class EpochChanges {
   }
 
   /** Lets a node in. */
-  async #admit(body: unknown, from: string): Promise<SignedEpoch> {
+  async #admit(body: unknown, from: string): Promise<JoinAnswer> {
     const request = toJoinRequest(body);
     if (request.node !== from) {
       throw new IdentityError('a node asks to join in the name of another', {
         hint: 'a node joins with its own key',
       });
     }
-    return toSignedEpoch(await this.#askVoters(RELAY, request));
+    return toJoinAnswer(await this.#askVoters(RELAY, request));
   }
 
-  async #admitHere(request: JoinRequest): Promise<SignedEpoch> {
+  async #admitHere(request: JoinRequest): Promise<JoinAnswer> {
+    const { keeper, certificates } = this.#node;
     await this.#proposer.join(request);
     // The newcomer calls them as soon as it has our answer: they should know it by then.
     await this.#isSpread;
-    return this.#node.keeper.signed as SignedEpoch;
+    const certificate = certificates.first(request.node);
+    const signed = keeper.signed as SignedEpoch;
+    return certificate === undefined ? { signed } : { signed, certificate };
   }
 
   async #removeHere(node: string): Promise<void> {

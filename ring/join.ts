@@ -32,6 +32,22 @@ const PASSING: ReadonlySet<string> = new Set([
   'ERR_RING_SEEDS_NOT_FOUND',
 ]);
 
+/** What a node is answered that is let in. */
+export interface JoinAnswer {
+  signed: SignedEpoch;
+  /** Its first certificate, core/node-certificate.ts; none: it asks for one itself. */
+  certificate?: Uint8Array;
+}
+
+/** A value from the wire as such an answer. @throws EpochError when it is none. */
+export function toJoinAnswer(value: unknown): JoinAnswer {
+  const { signed, certificate } = (value ?? {}) as Partial<Record<keyof JoinAnswer, unknown>>;
+  return {
+    signed: toSignedEpoch(signed),
+    ...(certificate instanceof Uint8Array ? { certificate } : {}),
+  };
+}
+
 export type JoinFacts = Omit<JoinRequest, 'chain' | 'proof' | 'consent'>;
 
 /**
@@ -48,7 +64,7 @@ export async function askToJoin(
   key: SigningKey,
   facts: JoinFacts,
   { clock, log }: { clock: Clock; log: Log },
-): Promise<{ signed: SignedEpoch; lattice: string }> {
+): Promise<JoinAnswer & { lattice: string }> {
   const { chain, seed, token } = parseTokenText(tokenText);
   const unsigned = { ...facts, chain };
   const message = joinMessage(unsigned);
@@ -99,8 +115,9 @@ export async function askToJoin(
   }
 }
 
-function proven(body: unknown, token: JoinToken): { signed: SignedEpoch; lattice: string } {
-  const signed = toSignedEpoch(body);
+function proven(body: unknown, token: JoinToken): JoinAnswer & { lattice: string } {
+  const answer = toJoinAnswer(body);
+  const { signed } = answer;
   const { lattice } = decodeEpoch(signed.certificate.value.record);
   const own = latticeTag(lattice);
   if (!equal(own, token.lattice)) {
@@ -116,5 +133,5 @@ function proven(body: unknown, token: JoinToken): { signed: SignedEpoch; lattice
       hint: 'somebody with an earlier root key of the lattice may answer at this address',
     }); // Q3 of core/root-key.ts
   }
-  return { signed, lattice };
+  return { ...answer, lattice };
 }

@@ -98,6 +98,19 @@ export class Renewal {
     this.#renewed = renewed;
   }
 
+  /** The first one, as it was given to this node when it joined; one that does not hold is asked for again. */
+  accept(encoded: Uint8Array): void {
+    this.#judge();
+    try {
+      this.#take(encoded);
+    } catch (error) {
+      this.#options.log.info(
+        { error: errorBody(error) },
+        'the first certificate does not hold here',
+      );
+    }
+  }
+
   /**
    * Gives certificates, hears of others', and sees to this node's own from now on. Over once that holds, or the time is over;
    * it is gone on with all the same.
