@@ -30,6 +30,9 @@ const QUIET = '--disable-warning=ExperimentalWarning';
 /** Under it `aether/engine`, which examples and your workflows import, is the sources and not a build. */
 const FROM_SOURCES = '--conditions=aether-source';
 
+/** Messages of a simulated lattice live for a second or two: in a young generation this large (MiB) they die unmoved. */
+const YOUNG = ['--min-semi-space-size=256', '--max-semi-space-size=256'];
+
 /** @throws SetupError ERR_USAGE */
 function example([name, ...args]) {
   const folder = join(ROOT, 'examples');
@@ -54,7 +57,7 @@ const COMMANDS = {
   format: (args) => [['oxfmt', ...args]],
   example,
   bench: (args) => [['node', 'bench/main.ts', ...args]],
-  sim: (args) => [['node', 'test/sim/main.ts', ...args]],
+  sim: (args) => [['node', ...YOUNG, 'test/sim/main.ts', ...args]],
   build: () => {
     rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
     return [['tsc', '-p', 'tsconfig.build.json']];
