@@ -1,35 +1,17 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Test, test } from 'tap';
+import { test } from 'tap';
 import { assemble } from './assembly.ts';
 import { createCertificate } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
+import { opener } from './lattice.testkit.ts';
 import { Peers } from './io/peers.ts';
 import { type Epoch, type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
 import { nodeId } from '../spec/id.ts';
 import { silentLog } from '../spec/log.ts';
 import { seededRandom } from '../spec/random.ts';
 import { systemClock } from '../spec/system-clock.ts';
-
-/** Quick to see a death; slow enough for a busy machine. */
-const swim = {
-  probeIntervalMs: 200,
-  ackTimeoutMs: 100,
-  suspicionPeriods: 5,
-  reconnectIntervalMs: 300,
-};
-
-function opener(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
-  const folder = t.testdir();
-  const rings = new Set<Ring>();
-  t.teardown(() => Promise.all([...rings].map((ring) => ring.close())));
-  return async (name, options) => {
-    const ring = await Ring.open({ data: join(folder, name), name, swim, ...options });
-    rings.add(ring);
-    return ring;
-  };
-}
 
 async function until(ring: Ring, holds: () => boolean): Promise<void> {
   await new Promise<void>((done) => {

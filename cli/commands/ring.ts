@@ -1,45 +1,23 @@
 /** `aether ring`: who is in the lattice, why it is seen so, and who keeps what. */
+import type { MemberTrail, MemberView, PendingChange } from '../../ring/index.ts';
 import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
 import { table } from '../io/table.ts';
-
-interface Member {
-  id: string;
-  name: string;
-  address: string;
-  state: string;
-  incarnation: number;
-  zone?: string;
-  region?: string;
-  roles: string[];
-  weight: number;
-  ownership: number;
-  rttMs?: number;
-  load?: number;
-  /** Names of the nodes that lead to it, if it cannot be dialled, and the one that is used now. */
-  relays?: string[];
-  via?: string;
-  why?: string;
-}
 
 /** `GET /v1/status`, as far as it is shown. */
 export interface LatticeStatus {
   lattice: string;
   self: string;
   epoch: number;
-  pending?: { joining: string[]; leaving: string[]; reweighted: string[] };
+  pending?: PendingChange;
   voters: string[];
   tolerates: number;
-  members: Member[];
+  members: MemberView[];
   datapath: { tier: string; why: string[] };
 }
 
 /** `GET /v1/ring/nodes/{node}` */
-interface MemberTrail {
-  by: string;
-  member: Member;
-  trail: { atMs: number; text: string }[];
-}
+type TrailAnswer = MemberTrail & { by: string };
 
 type Paint = Context['out']['paint'];
 
@@ -52,7 +30,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     // Most lattices have no such nodes.
     const via = {
       title: 'VIA',
-      cell: ({ via: used, relays = [] }: Member) => used ?? relays.join(','),
+      cell: ({ via: used, relays = [] }: MemberView) => used ?? relays.join(','),
     };
     const hasRelays = status.members.some(({ relays }) => relays !== undefined);
     const members = table(
@@ -90,7 +68,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
 
 /** What led to the state in which the asked node sees another. */
 export async function ringWhy({ client, out }: Context, node: string): Promise<void> {
-  const answer = await client.json<MemberTrail>(`/ring/nodes/${segment(node)}`);
+  const answer = await client.json<TrailAnswer>(`/ring/nodes/${segment(node)}`);
   out.result(answer, () => {
     const { by, member, trail } = answer;
     const { name, id, state, incarnation } = member;
