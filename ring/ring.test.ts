@@ -7,7 +7,13 @@ import { createCertificate } from './io/certificate.ts';
 import { openKeyFile } from './io/keys.ts';
 import { opener } from './lattice.testkit.ts';
 import { Peers } from './io/peers.ts';
-import { type Epoch, type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
+import {
+  type Epoch,
+  type MemberView,
+  mintJoinToken,
+  type Ring,
+  type RingOptions,
+} from './index.ts';
 import { nodeId } from '../spec/id.ts';
 import { silentLog } from '../spec/log.ts';
 import { seededRandom } from '../spec/random.ts';

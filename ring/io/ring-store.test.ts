@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { RingStore } from './ring-store.ts';
 
-function stores(t: Test): { store: RingStore; onDisk(): RingStore } {
+function stores(t: Test): { store: RingStore; onDisk: () => RingStore } {
   const path = join(t.testdir(), 'ring.db');
   const open = (): RingStore => {
     const store = new RingStore(path);
