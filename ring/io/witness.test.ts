@@ -63,6 +63,20 @@ test(
   },
 );
 
+test('a note of another boot of the machine is none', { skip }, (t) => {
+  const node = `test-${process.pid}-boot`;
+  const witness = openWitness(node, t.testdir()) as Witness;
+  const note = { opening: 'o', writes: 3 };
+  witness.write(note);
+  t.match(witness.read(), note);
+  const path = join('/dev/shm', `aether-${process.getuid?.()}`, node);
+  const kept = JSON.parse(fs.readFileSync(path, 'utf8')) as object;
+  fs.writeFileSync(path, JSON.stringify({ ...kept, boot: 'another' }));
+  t.equal(witness.read(), undefined);
+  fs.rmSync(path);
+  t.end();
+});
+
 test('notes of folders that are gone are removed', { skip }, (t) => {
   const { witness } = place(t);
   const folder = join(t.testdirName, 'gone');
