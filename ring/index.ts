@@ -8,7 +8,7 @@ export type { Consistency } from './core/kv-placement.ts';
 export type { MemberState } from './core/swim-message.ts';
 export type { SwimOptions } from './core/swim-options.ts';
 export type { TransportLimits } from './core/transport-limits.ts';
-export type { TransportCounts } from './io/peers.ts';
+export type { TransportCounts } from './io/transport-counts.ts';
 export {
   type Bucket,
   type BucketOptions,

@@ -16,11 +16,12 @@ import type { MemberState } from '../core/swim-message.ts';
 import type { SwimOptions } from '../core/swim-options.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import type { RosterMember } from '../core/swim-view.ts';
-import type { Peers, TransportCounts } from './peers.ts';
+import type { Peers } from './peers.ts';
 import type { RingStore } from './ring-store.ts';
 import { SwimDriver } from './swim-driver.ts';
 import { type EpochView, type SwimSockets, SWIM } from './swim-protocol.ts';
 import { SwimThread } from './swim-thread.ts';
+import type { TransportCounts } from './transport-counts.ts';
 
 export interface MembershipOptions {
   self: { id: string; facts: OwnFacts };

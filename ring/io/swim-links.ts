@@ -18,8 +18,8 @@ import type { Hello } from './hello.ts';
 import { IDLE, IdleLinks } from './idle-links.ts';
 import { Link, type LinkEvents } from './link.ts';
 import { Listener } from './listener.ts';
-import type { TransportCounts } from './peers.ts';
 import { SWIM } from './swim-protocol.ts';
+import { type TransportCounts, transportCounts } from './transport-counts.ts';
 
 /** The cast that shows a new certificate. */
 const CERTIFICATE = 'certificate';
@@ -197,19 +197,14 @@ export class SwimLinks {
   }
 
   counts(): TransportCounts {
-    const { received, overRate, unsent, rests } = this.#traffic;
-    const links = [...this.#links.values()].flatMap((each) => Array.from(each));
-    const callers = this.#listener?.refused ?? { overRate: 0, gaveWay: 0, late: 0 };
-    return {
-      received: { ...received },
-      overRate: { ...overRate },
-      unsent: { ...unsent },
-      rests,
-      refused: { ...callers, guests: 0, links: this.#gaveWay },
-      open: { handshakes: this.#listener?.pending ?? 0, members: links.length, guests: 0 },
-      queuedBytes: links.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0),
+    return transportCounts({
+      traffic: this.#traffic,
+      listener: this.#listener,
+      links: [...this.#links.values()].flatMap((each) => Array.from(each)),
+      guests: 0,
+      gaveWay: { guests: 0, links: this.#gaveWay },
       relay: { open: 0, opened: 0, refused: 0, bytes: 0 },
-    };
+    });
   }
 
   async close(): Promise<void> {

@@ -9,7 +9,7 @@ import type { SwimOptions } from '../core/swim-options.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import type { RosterMember } from '../core/swim-view.ts';
 import type { TransportLimits } from '../core/transport-limits.ts';
-import type { TransportCounts } from './peers.ts';
+import type { TransportCounts } from './transport-counts.ts';
 
 /** The cast that carries membership, on whichever lane. */
 export const SWIM = 'swim';

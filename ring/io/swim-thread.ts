@@ -11,7 +11,7 @@ import { swimAddressOf } from '../core/swim-address.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import type { RosterMember } from '../core/swim-view.ts';
 import type { Membership, MembershipOptions } from './membership.ts';
-import type { TransportCounts } from './peers.ts';
+import type { TransportCounts } from './transport-counts.ts';
 import {
   decodeCast,
   encodeCast,
