@@ -36,6 +36,7 @@ test('above it, what is idle goes until it is one again', (t) => {
     [],
     'none is idle for so long yet',
   );
+  t.strictSame(names(surplusLinks(some, limits, () => false, 1_000)), [0], 'and then one is');
   t.end();
 });
 

@@ -30,7 +30,6 @@ export function surplusLinks<L extends LinkUse>(
   isHeld: (link: L) => boolean,
   nowMs: number,
 ): L[] {
-  if (links.length <= Math.min(FULL_MESH, linksMax)) return [];
   const idlest = links.filter((link) => !isHeld(link)).toSorted((a, b) => a.usedMs - b.usedMs);
   const mayGo = ({ usedMs }: L, gone: number): boolean => {
     const left = links.length - gone;

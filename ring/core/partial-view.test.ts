@@ -6,6 +6,7 @@ import {
   type NeighborRequest,
   PartialView,
   PASSIVE_MAX,
+  type Priority,
 } from './partial-view.ts';
 
 /** Views that hear each other after a turn; those who are gone hear nothing. */
@@ -98,22 +99,108 @@ test('when 30 % die at once the others stay one overlay, and fill up again', (t)
   t.end();
 });
 
-test('P3: who has nobody is taken in by one that is full, and who has too few is not', (t) => {
-  const sent: { to: string; request: NeighborRequest }[] = [];
-  const view = new PartialView({
-    send: (to, request) => void sent.push({ to, request }),
+/** One view, whose neighbours say what the test says. */
+class Alone {
+  /** What it has said since the last look. */
+  #sent: [to: string, what: string][] = [];
+  readonly #random: Random;
+  readonly view = new PartialView({
+    send: (to, request) =>
+      void this.#sent.push([to, request.kind === 'neighbor' ? request.priority : request.kind]),
     someone: () => undefined,
   });
-  const random = seededRandom(1);
-  for (let i = 0; i < ACTIVE_MAX; i++)
-    view.receive(`n${i}`, { kind: 'neighbor', priority: 'low' }, 0, random);
-  view.receive('low', { kind: 'neighbor', priority: 'low' }, 0, random);
-  t.strictSame(sent.at(-1), { to: 'low', request: { kind: 'disconnect' } });
-  view.receive('high', { kind: 'neighbor', priority: 'high' }, 0, random);
-  t.strictSame(sent.at(-1), { to: 'high', request: { kind: 'neighbor', priority: 'yes' } });
-  t.match(sent.at(-2), { request: { kind: 'disconnect' } }, 'another goes');
-  t.equal(view.active.length, ACTIVE_MAX);
-  t.ok(view.passive.includes(sent.at(-2)?.to ?? ''), 'and may come back');
+
+  constructor(neighbors = 0, seed = 1) {
+    this.#random = seededRandom(seed);
+    for (let i = 0; i < neighbors; i++) this.hear(`n${i}`, 'low');
+    this.said();
+  }
+
+  hear(from: string, what: Priority | 'disconnect', nowMs = 0): void {
+    const request: NeighborRequest =
+      what === 'disconnect' ? { kind: what } : { kind: 'neighbor', priority: what };
+    this.view.receive(from, request, nowMs, this.#random);
+  }
+
+  said(): [to: string, what: string][] {
+    return this.#sent.splice(0);
+  }
+}
+
+test('P3: who has nobody is taken in by one that is full, and who has too few is not', (t) => {
+  const gone = new Set<string>();
+  for (let seed = 1; seed <= 20; seed++) {
+    const full = new Alone(ACTIVE_MAX, seed);
+    full.hear('low', 'low');
+    t.strictSame(full.said(), [['low', 'disconnect']]);
+    full.hear('high', 'high');
+    const [goodbye, answer] = full.said();
+    t.strictSame([goodbye?.[1], answer], ['disconnect', ['high', 'yes']], 'another goes');
+    const other = goodbye?.[0] ?? '';
+    t.equal(full.view.active.length, ACTIVE_MAX);
+    t.ok(full.view.passive.includes(other), 'and may come back');
+    gone.add(other);
+  }
+  t.ok(gone.size > ACTIVE_MAX / 2, 'whoever it may be');
+  t.end();
+});
+
+test('P2: only an answer to what was asked, and not taken back since, makes a neighbour', (t) => {
+  const alone = new Alone();
+  const { view } = alone;
+  alone.hear('stranger', 'yes');
+  t.strictSame(alone.said(), [['stranger', 'disconnect']], 'it was not asked');
+
+  view.met('one');
+  view.tick(0);
+  t.strictSame(alone.said(), [['one', 'high']], 'with nobody it must be taken in');
+  alone.hear('one', 'yes', 5);
+  t.strictSame(alone.said(), [], 'an answer has none');
+  t.strictSame(view.active, ['one']);
+  t.equal(view.wakeMs, 5, 'and the next is asked at once');
+  alone.hear('one', 'low');
+  t.strictSame(alone.said(), [['one', 'yes']], 'a neighbour that affirms hears that it is one');
+
+  for (const refuse of [
+    (id: string) => alone.hear(id, 'disconnect', 10),
+    (id: string) => view.lost(id, 10),
+  ]) {
+    view.met('two');
+    view.tick(10_000);
+    t.strictSame(alone.said(), [['two', 'low']]);
+    refuse('two');
+    alone.hear('two', 'yes', 11);
+    t.strictSame(alone.said(), [['two', 'disconnect']], 'what it said before is over');
+    t.strictSame(view.active, ['one']);
+  }
+
+  const full = new Alone(ACTIVE_MAX);
+  full.view.affirmAll();
+  full.hear('newcomer', 'high');
+  const gone = full.said()[ACTIVE_MAX]?.[0] ?? '';
+  full.view.lost('newcomer', 0);
+  full.hear(gone, 'yes');
+  t.strictSame(full.said(), [[gone, 'disconnect']], 'it had to go, whatever it answers now');
+  t.end();
+});
+
+test('who is asked, and when', (t) => {
+  const alone = new Alone(2);
+  const { view } = alone;
+  for (const id of ['a', 'b', 'n1']) view.met(id);
+  view.tick(0);
+  t.strictSame(alone.said(), [['b', 'low']], 'no neighbour is asked again');
+  view.met('c');
+  t.strictSame(view.passive, ['a', 'c'], 'nor who was asked already');
+  alone.hear('b', 'disconnect', 50);
+  view.tick(50);
+  t.strictSame(alone.said(), [], 'after a refusal not at once');
+  view.tick(view.wakeMs);
+  t.strictSame(alone.said(), [['c', 'low']]);
+  view.lost('n0', 200);
+  t.equal(view.wakeMs, 200, 'a lost neighbour is replaced at once');
+  view.retain((id) => id !== 'n1', 300);
+  t.strictSame(view.active, [], 'and who is no member is none');
   t.end();
 });
 
@@ -155,6 +242,35 @@ test('P4: a circle that is among itself opens to those it meets', (t) => {
   t.equal(overlay.reached, 200);
   t.ok(overlay.isMutual);
   t.ok(overlay.views.every(({ active }) => active.length <= ACTIVE_MAX));
+  t.end();
+});
+
+test('P4: of enough neighbours the oldest gives way to one met by chance, and to no neighbour', (t) => {
+  const alone = new Alone(ACTIVE_WANTED);
+  const { view } = alone;
+  for (const id of ['met', 'n3']) view.met(id);
+  view.affirm();
+  t.strictSame(alone.said(), [
+    ['n0', 'low'],
+    ['met', 'low'],
+  ]);
+  alone.hear('n0', 'yes');
+  t.strictSame(alone.said(), [], 'who was a neighbour costs nobody its place');
+  alone.hear('met', 'yes');
+  t.strictSame(alone.said(), [['n0', 'disconnect']]);
+  t.strictSame(view.active, ['n1', 'n2', 'n3', 'n4', 'met']);
+
+  alone.hear('sixth', 'low');
+  alone.said();
+  view.affirm();
+  alone.hear(alone.said()[0]?.[0] ?? '', 'yes');
+  t.equal(view.active.length, ACTIVE_WANTED + 1, 'nor when there are more than are wanted');
+
+  const few = new Alone(2);
+  few.view.met('met');
+  few.view.affirm();
+  t.strictSame(few.said(), [['n0', 'low']], 'who has too few asks others by `tick`');
+  t.strictSame(few.view.passive, ['met']);
   t.end();
 });
 

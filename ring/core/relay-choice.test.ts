@@ -29,6 +29,8 @@ test('relays before those that keep data or vote, and these before others', (t) 
   const relay = member('relay', { roles: ['relay'], rttMs: 3 });
   t.strictSame(chooseRelays([laptop, store, relay], ['store'], random), ['relay']);
   t.strictSame(chooseRelays([laptop, store], ['laptop'], random), ['store']);
+  const voter = member('voter', { roles: ['voter', 'compute'], rttMs: 4 });
+  t.strictSame(chooseRelays([laptop, voter], [], random), ['voter']);
   t.strictSame(chooseRelays([laptop], [], random), ['laptop']);
   t.end();
 });
@@ -36,6 +38,7 @@ test('relays before those that keep data or vote, and these before others', (t) 
 test('who serves stays', (t) => {
   const many = Array.from({ length: 9 }, (_, i) => member(`n${i}`, { rttMs: i }));
   t.strictSame(chooseRelays(many, ['n7', 'n8', 'gone'], random).toSorted(), ['n0', 'n7', 'n8']);
+  t.strictSame(chooseRelays(many, ['n0'], random), ['n0', 'n1', 'n2'], 'and is chosen once');
   const alike = many.map(({ id }) => member(id));
   const chosen = new Set(Array.from({ length: 50 }, () => chooseRelays(alike, [], random)[0]));
   t.ok(chosen.size > 3, 'who are alike share the work');

@@ -1,5 +1,5 @@
 import { test } from 'tap';
-import { relayAddress, Ways } from './ways.ts';
+import { isDialable, NO_ADDRESS, relayAddress, Ways } from './ways.ts';
 
 const HOST = '10.0.0.1:7400';
 const [R1, R2, OWN] = ['r1', 'r2', 'self'].map(relayAddress) as [string, string, string];
@@ -15,6 +15,8 @@ test('direct ways come first, what is no way is left out', (t) => {
   ways.set('n', ['none']);
   t.strictSame(ways.to('n', 0), []);
   t.strictSame(ways.to('stranger', 0), []);
+  t.ok(ways.isRelayed('stranger'), 'others may know a way to it');
+  t.strictSame([HOST, R1, NO_ADDRESS].filter(isDialable), [HOST]);
   t.end();
 });
 
@@ -31,6 +33,9 @@ test('a way that failed is passed over for a while that doubles', (t) => {
   t.strictSame(ways.to('n', 14_999), [R1], 'what is told again is no news');
   ways.set('n', ['10.0.0.2:7400', R1]);
   t.strictSame(ways.to('n', 14_999), ['10.0.0.2:7400', R1], 'another address is');
+  ways.set('n', [HOST, R1]);
+  t.strictSame(ways.to('n', 14_999), [HOST, R1], 'and so is one that was given up meanwhile');
+  ways.set('n', ['10.0.0.2:7400', R1]);
   for (let times = 0; times < 20; times++) ways.failed('n', R1, 0);
   t.strictSame(ways.to('n', 300_000), ['10.0.0.2:7400', R1], 'never longer than five minutes');
   ways.failed('n', R1, 0);
