@@ -3,8 +3,8 @@
  *
  * Each is a compare-and-set of the epoch (core/revocation.ts, core/root-key.ts), so asking twice is asking once.
  *
- * A1  Only issuers do any of it; a node that has no issuer key says who has. A new root brings the signature of the newest
- *     root besides.
+ * A1  Only issuers do any of it, by the epoch that they change: who is revoked meanwhile does no more of it. A node that has
+ *     no issuer key says who has. A new root brings the signature of the newest root besides.
  * A2  A new issuer key is on disk before the epoch lists it, and takes the old one's place on disk after that.
  */
 import * as fs from 'node:fs';
@@ -160,6 +160,8 @@ export class Authority {
 
   async #change(make: (epoch: Epoch) => Epoch): Promise<void> {
     await this.#options.proposer.propose((epoch) => {
+      if (!epoch.issuers.some(({ node }) => node === this.#options.self))
+        throw notIssuer('this node is no issuer of the lattice any more', epoch); // A1
       const next = make(epoch);
       return next === epoch ? 'none' : next;
     });

@@ -1,108 +1,8 @@
 /** Several voters in real nodes: whichever of them is lost, the lattice goes on, and its history is one. */
 import * as fs from 'node:fs';
-import { join } from 'node:path';
-import { type Test, test } from 'tap';
-import { mintJoinToken, Ring, type RingOptions } from './index.ts';
-import { type Log, silentLog } from '../spec/log.ts';
-
-/** Quick to see a death; slow enough for a busy machine. */
-const swim = {
-  probeIntervalMs: 200,
-  ackTimeoutMs: 100,
-  suspicionPeriods: 5,
-  reconnectIntervalMs: 300,
-};
-
-/** A lattice in one process, which notes every epoch that any of its nodes has used. */
-class House {
-  readonly folder: string;
-  readonly rings = new Map<string, Ring>();
-  /** By number: the contents that nodes have used. */
-  readonly epochs = new Map<number, Set<string>>();
-
-  constructor(t: Test) {
-    this.folder = t.testdir();
-    t.teardown(() => Promise.all([...this.rings.values()].map((ring) => ring.close())));
-  }
-
-  at(name: string): string {
-    return join(this.folder, name);
-  }
-
-  async open(name: string, options: Partial<RingOptions> = {}): Promise<Ring> {
-    const ring = await Ring.open({ data: this.at(name), name, swim, ...options });
-    this.rings.set(name, ring);
-    this.#note(ring);
-    ring.onChange(({ kind }) => {
-      if (kind === 'epoch') this.#note(ring);
-    });
-    return ring;
-  }
-
-  /** Founds with the first of them, and lets the others in. */
-  async lattice<Names extends string[]>(...names: Names): Promise<{ [at in keyof Names]: Ring }> {
-    const [first, ...others] = names as string[];
-    const founder = await this.open(first as string);
-    const rings = await Promise.all(
-      others.map((name) => this.join(name, founder, first as string)),
-    );
-    const all = [founder, ...rings];
-    const voters = Math.min(3, all.length);
-    await Promise.all(all.map((ring) => until(ring, () => isWhole(ring, all.length, voters))));
-    return all as { [at in keyof Names]: Ring };
-  }
-
-  /** @param minter the node whose key signs the token. */
-  join(
-    name: string,
-    through: Ring,
-    minter: string,
-    options: Partial<RingOptions> = {},
-  ): Promise<Ring> {
-    const token = mintJoinToken(this.at(minter));
-    return this.open(name, { join: [through.address], token, ...options });
-  }
-
-  /** Ends a node as a kill does: nobody is told. */
-  async kill(name: string): Promise<void> {
-    await this.rings.get(name)?.close();
-  }
-
-  /** No number has two contents. */
-  isOneHistory(): boolean {
-    return [...this.epochs.values()].every(({ size }) => size === 1);
-  }
-
-  #note(ring: Ring): void {
-    const epoch = ring.epoch();
-    const contents = this.epochs.get(epoch.number) ?? new Set();
-    this.epochs.set(epoch.number, contents.add(JSON.stringify(epoch)));
-  }
-}
-
-async function until(ring: Ring, holds: () => boolean): Promise<void> {
-  await new Promise<void>((done) => {
-    const stop = ring.onChange(() => {
-      if (!holds()) return;
-      stop();
-      done();
-    });
-    if (!holds()) return;
-    stop();
-    done();
-  });
-}
-
-const isWhole = (ring: Ring, count: number, voters: number): boolean =>
-  ring.epoch().previous === undefined &&
-  ring.epoch().members.length === count &&
-  ring.epoch().voters.length === voters &&
-  ring.epoch().issuers.length === voters;
-
-const stateOf = (ring: Ring, of: Ring): string | undefined =>
-  ring.members().find(({ id }) => id === of.id)?.state;
-const isDead = (ring: Ring, of: Ring): Promise<void> =>
-  until(ring, () => stateOf(ring, of) === 'dead');
+import { test } from 'tap';
+import { House, isDead, isWhole, logged, stateOf, until } from './house.testkit.ts';
+import type { Ring } from './index.ts';
 
 test('the founder is killed: others mint, let in and let go', { timeout: 60_000 }, async (t) => {
   const house = new House(t);
@@ -193,15 +93,6 @@ test(
     t.ok(house.isOneHistory());
   },
 );
-
-/** Fulfilled when a node logs this; its other options go with it. */
-function logged(message: string): { log: Log; seen: Promise<void> } {
-  const { promise: seen, resolve } = Promise.withResolvers<void>();
-  const info = (_fields: object, text: string): void => {
-    if (text === message) resolve();
-  };
-  return { log: { ...silentLog, info }, seen };
-}
 
 for (const stage of ['the request', 'the pending epoch', 'the change of voters', 'the end']) {
   test(
