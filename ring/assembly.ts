@@ -1,6 +1,5 @@
 /** From a data folder to a node that is in its lattice: founded, joined or come back. */
 import { join } from 'node:path';
-import type { Worker } from 'node:worker_threads';
 import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import { latticeId, nodeId } from '../spec/id.ts';
@@ -36,7 +35,7 @@ import { notMember, Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
 import { isOfTheMachine } from './io/membership.ts';
 import type { SwimSockets } from './io/swim-protocol.ts';
-import { startSwimThread } from './io/swim-thread.ts';
+import { SwimHost } from './io/swim-host.ts';
 import { openWitness } from './io/witness.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import { systemRandom } from '../spec/system-random.ts';
@@ -97,8 +96,6 @@ export interface Assembly {
   peers: Peers;
   certificates: CertificateIssuer;
   swimSockets: SwimSockets;
-  /** Begun for membership, when that has one. */
-  swimThread: Worker | undefined;
   renewal: Renewal;
   key: SigningKey;
   data: string;
@@ -189,8 +186,7 @@ export async function assemble(
   held.adopt(peers, (open) => open.close());
   const address = await listenWhereBefore(peers, listen, store);
   // It loads its code while this node asks to be let in.
-  const swimThread = isOfTheMachine(clock, random) ? startSwimThread() : undefined;
-  held.defer(async () => void (await swimThread?.terminate()));
+  if (isOfTheMachine(clock, random)) held.adopt(SwimHost.use(), (host) => host.release());
   if (options.mdns === true)
     networkOf(address === NO_ADDRESS ? address : parseAddress(address).host);
   const facts = { name: options.name ?? id.slice(0, 9), ...place(options) };
@@ -238,7 +234,6 @@ export async function assemble(
     keeper,
     peers,
     certificates,
-    swimThread,
     swimSockets: { ...credentials, host: listen?.host, limits, lattice: keeper.epoch.lattice },
     renewal,
     key,

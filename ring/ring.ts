@@ -69,7 +69,7 @@ export class Ring {
 
   private constructor(node: Assembly, held: AsyncDisposableStack) {
     const { peers, keeper, store, rows, clock, random, log, address } = node;
-    const { swim, swimSockets, swimThread } = node;
+    const { swim, swimSockets } = node;
     this.#node = node;
     this.#held = held;
     this.#isNew = !store.hasServed();
@@ -114,7 +114,6 @@ export class Ring {
         self: { id: this.id, facts: this.#facts },
         swim,
         sockets: swimSockets,
-        ...(swimThread === undefined ? {} : { thread: swimThread }),
         peers,
         store,
         clock,

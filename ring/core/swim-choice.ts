@@ -12,9 +12,13 @@ export class Choice {
     this.#self = self;
   }
 
-  /** Up to `count` that are alive or suspect. */
-  usable(count: number, random: Random): string[] {
-    return this.#some(count, random, (index) => this.#view.isUsable(index));
+  /** Up to `count` that are alive or suspect, and fit. */
+  usable(count: number, random: Random, fits?: (index: number, id: string) => boolean): string[] {
+    return this.#some(
+      count,
+      random,
+      (index) => this.#view.isUsable(index) && fits?.(index, this.#idOf(index)) !== false,
+    );
   }
 
   /** Up to `count` that are alive and fit. */

@@ -6,8 +6,8 @@ import type { Roster } from './swim-view.ts';
 export type SwimEvent =
   | { kind: 'tick' }
   | { kind: 'message'; from: string; message: SwimMessage }
-  /** Who may be a member; others are forgotten. */
-  | { kind: 'roster'; roster: Roster }
+  /** Who may be a member; others are forgotten. `near`: those to whom a way is open, who are asked for news first. */
+  | { kind: 'roster'; roster: Roster; near?: readonly string[] }
   /** The connection to a member broke: look at once, believe nothing yet. */
   | { kind: 'link-lost'; id: string }
   /** What this node says of itself has changed. */

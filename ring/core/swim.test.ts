@@ -145,7 +145,7 @@ test('I5, I6: strangers are not tracked, and what only the roster says is not pa
   const swim = new Swim({ id: 'a', incarnation: 1, facts }, swimOptions(), 0, random);
   const greetings = sent(swim.step({ kind: 'roster', roster: rosterOf(3) }, 0, random));
   t.strictSame(greetings.map(({ to }) => to).toSorted(), ['b', 'c'], 'it greets b and c');
-  const spread = sent(tickUntil(swim, 100)).flatMap(({ message }) => message.updates);
+  const spread = sent(tickUntil(swim, 2_000)).flatMap(({ message }) => message.updates);
   t.ok(spread.length > 0 && spread.every(({ id }) => id === 'a'), 'it tells what it knows: itself');
   swim.step(said('b', { id: 'x', state: 'alive', incarnation: 9 }), 101, random);
   t.equal(swim.member('x'), undefined);

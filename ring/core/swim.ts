@@ -27,7 +27,7 @@
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
-import { PartialView } from './partial-view.ts';
+import { ACTIVE_WANTED, PartialView } from './partial-view.ts';
 import { Choice } from './swim-choice.ts';
 import { isNews, toPassOn } from './swim-claim.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
@@ -51,13 +51,17 @@ import { comparison, syncAnswers } from './swim-sync.ts';
 import { marked, textsOf } from './swim-trail.ts';
 import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
 
-/** New members that are asked for their view at once; of the others gossip brings word. */
-const GREETINGS_MAX = 8;
+/**
+ * New members that are asked for their view at once: those to whom ways are open, or any when a node that begins has none.
+ * Of the others gossip brings word: who comes into a large lattice is not called by all of it.
+ */
+const GREETINGS_MAX = 3;
 /** Members that are told directly of a departure. */
 const FAREWELLS_MAX = 16;
 /** Members that are asked for news after sleep. */
 const AWAKENINGS = 3;
 const NOTHING: readonly Update[] = [];
+const NOBODY: readonly string[] = [];
 /** The part of the waiting news that one message may take at least, so that a flood of it is over as soon. */
 const BACKLOG_SHARE = 8;
 /** So large a lattice tells load and coordinates as often as `factsIntervalMs` says; a larger one less often. */
@@ -77,6 +81,8 @@ export class Swim {
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
   #isPartial = false;
+  /** Who has spoken to this node by a link that is not known to have broken. */
+  readonly #contacts = new Set<string>();
   readonly #self: Self;
   #gossipDueMs: number;
   #syncDueMs: number;
@@ -141,11 +147,12 @@ export class Swim {
         break;
       }
       case 'roster':
-        this.#setRoster(event.roster);
+        this.#setRoster(event.roster, event.near ?? NOBODY);
         break;
       case 'link-lost':
         this.#prober.lookAt(event.id, nowMs);
         this.#neighbors.lost(event.id, nowMs);
+        this.#contacts.delete(event.id);
         // After sleep the others have closed their ends: what was told since went nowhere.
         if (this.#prober.isResting(nowMs)) this.#spread(this.#self);
         break;
@@ -293,6 +300,7 @@ export class Swim {
   }
 
   #receive(from: string, index: number, message: SwimMessage): void {
+    if (!this.#isPartial) this.#contacts.add(from);
     for (const each of message.updates) this.#hear(each, from);
     switch (message.kind) {
       case 'ping':
@@ -435,7 +443,10 @@ export class Swim {
       const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
       if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
       else this.#suspicions.end(tracked);
-      if (RANK[claim.state] > RANK.suspect) this.#neighbors.lost(claim.id, this.#nowMs);
+      if (RANK[claim.state] > RANK.suspect) {
+        this.#neighbors.lost(claim.id, this.#nowMs);
+        this.#contacts.delete(claim.id);
+      }
       this.#note(tracked, known, why, by);
     } else {
       const isConfirmed = this.#confirm(index, claim, known, by);
@@ -493,13 +504,16 @@ export class Swim {
     });
   }
 
-  #setRoster(roster: Roster): void {
+  #setRoster(roster: Roster, near: readonly string[]): void {
     if (roster === this.#view.roster) return;
+    const isFirst = this.#view.size === 0;
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
     this.#acquaintances.setRoster(roster);
     this.#isPartial = roster.members.length > this.#options.fullMeshMembersMax;
     this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
+    for (const id of this.#contacts)
+      if (this.#isPartial || roster.indexOf(id) < 0) this.#contacts.delete(id);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
       if (id !== this.#own.id) this.#gossip.forget(id);
@@ -516,8 +530,17 @@ export class Swim {
       const { id } = tracked.update;
       this.#effects.push({ kind: 'member', id, state: 'suspect', before: undefined });
     }
-    for (const index of shuffled(this.#random, others).slice(0, GREETINGS_MAX))
-      this.#compare(this.#idOf(index));
+    this.#greet(
+      others.map((index) => this.#idOf(index)),
+      near,
+      isFirst,
+    );
+  }
+
+  #greet(strangers: readonly string[], near: readonly string[], isFirst: boolean): void {
+    const known = strangers.filter((id) => near.includes(id));
+    const asked = known.length === 0 && isFirst ? strangers : known;
+    for (const id of shuffled(this.#random, asked).slice(0, GREETINGS_MAX)) this.#compare(id);
   }
 
   /** The own claim has its place in the view, as the others see it there. */
@@ -582,8 +605,20 @@ export class Swim {
         this.#send(id, { kind: 'gossip' }, undefined, news);
       return;
     }
-    for (const id of this.#choice.usable(this.#options.gossipFanout, this.#random))
+    for (const id of this.#listeners())
       if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
+  }
+
+  /**
+   * By chance; of those to whom there are links once these are enough to reach everybody. While many come at once, a link
+   * to each of them would cost more than all news.
+   */
+  #listeners(): string[] {
+    const { gossipFanout } = this.#options;
+    const isWoven = this.#contacts.size >= ACTIVE_WANTED;
+    const fits = (index: number, id: string): boolean =>
+      isWoven ? this.#contacts.has(id) : this.#view.updateOf(index).incarnation > 0;
+    return this.#choice.usable(gossipFanout, this.#random, fits);
   }
 
   /** Up to `count` live members to probe another through; neighbours, to whom there are links, where not all are. */

@@ -18,6 +18,13 @@ import type { SwimSockets } from './swim-protocol.ts';
 test('on the main loop', { timeout: 120_000 }, (t) => membershipSuite(t, onMainLoop));
 test('in a thread of its own', { timeout: 120_000 }, (t) => membershipSuite(t, openMembership));
 
+const socketsOf = (number: number): SwimSockets => ({
+  host: '127.0.0.1',
+  key: pem(key(number)),
+  certificate: createCertificate(key(number)),
+  lattice: LATTICE,
+  limits: transportLimits(),
+});
 const castsOf = ({ membership }: Node): number => membership.counts()?.received.cast ?? 0;
 
 test('it speaks by sockets of its own', { timeout: 60_000 }, async (t) => {
@@ -48,14 +55,9 @@ test(
   { timeout: 60_000 },
   async (t) => {
     // They listen on another host than the one that is told.
-    const sockets = (number: number): SwimSockets => ({
-      host: '127.0.0.2',
-      key: pem(key(number)),
-      certificate: createCertificate(key(number)),
-      lattice: LATTICE,
-      limits: transportLimits(),
-    });
-    const made = await nodes(t, 3, openMembership, (number) => ({ sockets: sockets(number) }));
+    const made = await nodes(t, 3, openMembership, (number) => ({
+      sockets: { ...socketsOf(number), host: '127.0.0.2' },
+    }));
     const [a, b, c] = made as [Node, Node, Node];
     await Promise.all([a.sees('alive', b, c), b.sees('alive', a, c), c.sees('alive', a, b)]);
     await a.until(() => a.membership.counts() !== undefined);
@@ -91,9 +93,29 @@ test('a thread that ends is started again, above what it was', { timeout: 60_000
   const [a, b] = (await nodes(t, 2, openMembership, () => ({ log }))) as [Node, Node];
   await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
   const before = a.of(b)?.incarnation ?? Infinity;
-  await threads[1]?.terminate();
+  t.equal(threads.length, 1, 'nodes of one process share it');
+  await threads[0]?.terminate();
   await a.until(() => (a.of(b)?.incarnation ?? 0) > before);
   await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
-  t.match(errors, [/started again/]);
-  t.equal(threads.length, 3);
+  t.match(errors, [/started again/, /started again/]);
+  t.equal(threads.length, 2);
+
+  await a.membership.stop();
+  t.not(threads[1]?.threadId, -1, 'one node is left in it');
+  await b.membership.stop();
+  t.equal(threads[1]?.threadId, -1, 'it ends with the last');
+});
+
+test('who has nowhere to listen costs its neighbours nothing', { timeout: 60_000 }, async (t) => {
+  const errors: string[] = [];
+  const log = { ...silentLog, error: (_: object, message: string) => errors.push(message) };
+  const host = '203.0.113.1';
+  const [a, b] = (await nodes(t, 3, openMembership, (number) =>
+    number === 3 ? { log, sockets: { ...socketsOf(3), host } } : {},
+  )) as [Node, Node];
+  await Promise.all([a.sees('alive', b), b.sees('alive', a)]);
+  await a.until(() => errors.some((error) => error.includes('nowhere to listen')));
+  const before = castsOf(a);
+  await a.until(() => castsOf(a) > before + 20);
+  t.equal(a.of(b)?.state, 'alive');
 });

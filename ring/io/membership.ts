@@ -1,11 +1,10 @@
 /**
  * Who is alive, for the node that stands on it.
  *
- * It runs in a thread of its own, on sockets of its own, so that nothing that keeps the main loop busy delays an answer
+ * It runs in a thread of the process's own for it, on sockets of its own, so that nothing that keeps the main loop busy delays an answer
  * to a probe. With a clock or chance that is not the machine's it runs on the main loop, as that is where they are.
  */
 import { uptime } from 'node:os';
-import type { Worker } from 'node:worker_threads';
 import type { Clock } from '../../spec/clock.ts';
 import type { Log } from '../../spec/log.ts';
 import type { Random } from '../../spec/random.ts';
@@ -30,8 +29,6 @@ export interface MembershipOptions {
   sockets: SwimSockets;
   /** By which it goes where its own sockets do not. */
   peers: Peers;
-  /** A thread that has begun already; none: one is begun. */
-  thread?: Worker;
   store: RingStore;
   clock: Clock;
   random: Random;
@@ -89,7 +86,10 @@ export function onMainLoop(options: MembershipOptions): Membership {
   });
   peers.onCast(SWIM, (body, from) => driver.receive(body, from));
   return {
-    setRoster: (members) => driver.setRoster(members),
+    setRoster(members) {
+      const near = members.map(({ id }) => id).filter((id) => peers.isLinked(id));
+      driver.setRoster(members, near);
+    },
     setFacts: (facts) => driver.setFacts(facts),
     certified: () => {},
     linkLost: (id) => driver.linkLost(id),

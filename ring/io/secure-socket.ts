@@ -21,7 +21,7 @@ export interface SecureSocketOptions {
 
 /** By certificate, of the nodes of this process: to read key and certificate again takes as long as a handshake. */
 const contexts = new Map<string, SecureContext>();
-const CONTEXTS_MAX = 16;
+const CONTEXTS_MAX = 256;
 
 function contextOf({
   key,

@@ -45,7 +45,10 @@ class Bench {
       keepIncarnation: () => {},
       lagMs: () => this.nowMs - this.pulseMs,
     });
-    this.driver.setRoster(['a', 'b', 'c'].map((id) => ({ id, address: `${id}:1` })));
+    this.driver.setRoster(
+      ['a', 'b', 'c'].map((id) => ({ id, address: `${id}:1` })),
+      [],
+    );
     for (const id of ['b', 'c'])
       this.driver.receive(toWire(1, { kind: 'gossip', incarnation: 1, updates: [] }), id);
   }

@@ -59,9 +59,9 @@ export class SwimDriver {
     this.#aheadMs = options.uptimeMs() - clock.monotonicMs();
   }
 
-  /** Who may be a member, with the last known address of each. */
-  setRoster(members: RosterMember[]): void {
-    this.#step({ kind: 'roster', roster: new Roster(members) });
+  /** Who may be a member, with the last known address of each. @param near those to whom a way is open. */
+  setRoster(members: RosterMember[], near: readonly string[]): void {
+    this.#step({ kind: 'roster', roster: new Roster(members), near });
   }
 
   /** What this node says of itself from now on. */

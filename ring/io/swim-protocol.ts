@@ -54,7 +54,8 @@ export interface SwimStart {
 export type EpochView = Pick<Epoch, 'number' | 'issuers' | 'revoked'>;
 
 export type ToSwim =
-  | { kind: 'roster'; epoch: EpochView; members: RosterMember[] }
+  /** `near`: members to whom there is a control link. */
+  | { kind: 'roster'; epoch: EpochView; members: RosterMember[]; near: string[] }
   /** What this node shows of itself from now on: core/node-certificate.ts. */
   | { kind: 'certificate'; encoded: Uint8Array }
   | { kind: 'facts'; facts: OwnFacts }

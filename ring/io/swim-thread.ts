@@ -4,14 +4,14 @@
  * A thread that ends by itself is started again, with an incarnation above all that it had; until then the node is silent,
  * and once that lasts the others take it for dead.
  */
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import { sibling } from '../../spec/package-file.ts';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { SwimMember } from '../core/swim-member.ts';
 import { swimAddressOf } from '../core/swim-address.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import type { RosterMember } from '../core/swim-view.ts';
 import type { Membership, MembershipOptions } from './membership.ts';
 import type { TransportCounts } from './transport-counts.ts';
+import { SwimHost } from './swim-host.ts';
 import {
   decodeCast,
   encodeCast,
@@ -26,30 +26,13 @@ import {
 
 /** Incarnations that are made durable ahead of their use. */
 const RESERVE = 64;
-/** V8's heap of the thread: views of ten thousand members are some tens of MiB. */
-const HEAP_MIB = 256;
-/** Short-lived objects of a thread that does little; more is memory that nothing gains by. */
-const YOUNG_MIB = 2;
-/** For links to say goodbye; then it is ended as it is. */
+/** For links to say goodbye; then it is left as it is. */
 const STOP_TIMEOUT_MS = 2_000;
 /** Rests before a thread that ended is started again: none at first, then doubled. */
 const RESTART_MS = 1_000;
 const RESTART_MS_MAX = 60_000;
 /** Who runs for so long has not failed at the start. */
 const SOUND_MS = 60_000;
-
-/** A thread that loads its code and waits: begun early, it is ready by the time that it is needed. */
-export function startSwimThread(): Worker {
-  const thread = new Worker(sibling(import.meta.url, 'swim-worker'), {
-    env: {},
-    execArgv: [],
-    stdin: false,
-    name: 'membership',
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB },
-  });
-  // Who takes it over looks at why it has ended.
-  return thread.on('error', () => {});
-}
 
 export class SwimThread implements Membership {
   readonly #options: MembershipOptions;
@@ -59,12 +42,9 @@ export class SwimThread implements Membership {
   #roster: RosterMember[] = [];
   #facts: OwnFacts;
   #counts: TransportCounts | undefined;
-  /** Begun for the first start. */
-  #spare: Worker | undefined;
-  #thread: Worker | undefined;
+  /** While this node's part of it runs. */
+  #host: SwimHost | undefined;
   #port: MessagePort | undefined;
-  /** It says nothing and hears nothing before. */
-  #isListening = false;
   #startedMs = 0;
   #failures = 0;
   #cancelRestart: () => void = () => {};
@@ -74,8 +54,6 @@ export class SwimThread implements Membership {
     this.#options = options;
     const { self, peers } = options;
     this.#facts = self.facts;
-    // It has no number any more once it has ended.
-    if (options.thread?.threadId !== -1) this.#spare = options.thread;
     const beat = (): unknown => Atomics.store(this.#pulse, 0, process.hrtime.bigint());
     this.#beat = setInterval(beat, PULSE_INTERVAL_MS).unref();
     beat();
@@ -128,18 +106,15 @@ export class SwimThread implements Membership {
     this.#isStopped = true;
     clearInterval(this.#beat);
     this.#cancelRestart();
-    const thread = this.#thread;
-    if (thread === undefined) return;
-    const exited = new Promise((done) => thread.once('exit', done));
-    if (!this.#isListening) {
-      await thread.terminate();
-      return;
-    }
+    const [host, port] = [this.#host, this.#port];
+    if (host === undefined || port === undefined) return;
+    this.#host = undefined;
+    const closed = new Promise<void>((done) => port.once('close', () => done()));
     this.#post({ kind: 'stop' });
-    const end = (): unknown => void thread.terminate();
-    const cancel = this.#options.clock.after(STOP_TIMEOUT_MS, end);
-    await exited;
+    const cancel = this.#options.clock.after(STOP_TIMEOUT_MS, () => port.close());
+    await closed;
     cancel();
+    await host.release();
   }
 
   #start(): void {
@@ -157,31 +132,26 @@ export class SwimThread implements Membership {
       pulse: this.#pulse.buffer as SharedArrayBuffer,
       clockAheadMs: clock.monotonicMs() - Number(process.hrtime.bigint()) / 1e6,
     };
-    this.#isListening = false;
     this.#startedMs = clock.monotonicMs();
     const address = this.#facts.addresses[0] ?? '';
     this.#members.set(self.id, { id: self.id, state: 'alive', incarnation, address, trail: [] });
     const { port1, port2 } = new MessageChannel();
-    const thread = this.#spare ?? startSwimThread();
-    this.#spare = undefined;
-    this.#thread = thread;
+    const host = SwimHost.use();
+    this.#host = host;
     this.#port = port1;
-    let failure: unknown;
     port1.on('message', (message: FromSwim) => this.#hear(message));
-    thread.on('error', (error) => (failure = error));
-    thread.on('exit', () => {
-      port1.close();
-      this.#ended(failure);
-    });
-    thread.postMessage({ boot, port: port2 } satisfies SwimStart, [port2]);
+    port1.once('close', () => this.#ended(host));
+    host.thread.postMessage({ boot, port: port2 } satisfies SwimStart, [port2]);
     this.certified();
     if (this.#roster.length > 0) this.#postRoster();
   }
 
-  #ended(error: unknown): void {
-    this.#thread = undefined;
-    this.#port = undefined;
+  #ended(host: SwimHost): void {
     if (this.#isStopped) return;
+    this.#host = undefined;
+    this.#port = undefined;
+    void host.release();
+    const error = host.failure;
     const { clock, log } = this.#options;
     if (clock.monotonicMs() - this.#startedMs > SOUND_MS) this.#failures = 0;
     const restMs = this.#failures === 0 ? 0 : RESTART_MS * 2 ** (this.#failures - 1);
@@ -197,7 +167,6 @@ export class SwimThread implements Membership {
     const { self, store, peers, log } = options;
     switch (message.kind) {
       case 'listening':
-        this.#isListening = true;
         if (message.port > 0) store.setSwimPort(message.port);
         return;
       case 'own':
@@ -253,7 +222,8 @@ export class SwimThread implements Membership {
   #postRoster(): void {
     const { number, issuers, revoked } = this.#options.epoch();
     const epoch = { number, issuers, revoked };
-    this.#post({ kind: 'roster', epoch, members: this.#roster });
+    const near = this.#roster.map(({ id }) => id).filter((id) => this.#options.peers.isLinked(id));
+    this.#post({ kind: 'roster', epoch, members: this.#roster, near });
   }
 
   #post(message: ToSwim): void {

@@ -11,7 +11,7 @@ import { certificateOf, epochOf, LATTICE } from './membership.testsuite.ts';
 import { idOf, key, pem } from './peers.testkit.ts';
 import { SwimLinks } from './swim-links.ts';
 import { encodeCast, type FromSwim, type SwimSockets, type ToSwim } from './swim-protocol.ts';
-import { startSwimThread } from './swim-thread.ts';
+import { SwimHost } from './swim-host.ts';
 
 const sockets = (number: number): SwimSockets => ({
   host: '127.0.0.1',
@@ -28,7 +28,7 @@ class Thread {
   #wake: () => void = () => {};
 
   constructor(t: Test, incarnation: number, ceiling: number) {
-    const thread = startSwimThread();
+    const host = SwimHost.use();
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.on('message', (said: FromSwim) => {
@@ -36,7 +36,7 @@ class Thread {
       this.#wake();
     });
     t.teardown(async () => {
-      await thread.terminate();
+      await host.release();
       port1.close();
     });
     const facts = { addresses: ['127.0.0.1:1'], protocol: [1, 1], certificateEpoch: 1 } as const;
@@ -51,10 +51,10 @@ class Thread {
       clockAheadMs: 0,
     };
     Atomics.store(new BigInt64Array(boot.pulse), 0, process.hrtime.bigint() + 3_600_000_000_000n);
-    thread.postMessage({ boot, port: port2 }, [port2]);
+    host.thread.postMessage({ boot, port: port2 }, [port2]);
     this.tell({ kind: 'certificate', encoded: certificateOf(idOf(1)) });
     const members = [1, 2].map((number) => ({ id: idOf(number), address: '127.0.0.1:1' }));
-    this.tell({ kind: 'roster', epoch: epochOf(1), members });
+    this.tell({ kind: 'roster', epoch: epochOf(1), members, near: [] });
   }
 
   tell(message: ToSwim): void {

@@ -1,5 +1,5 @@
 /**
- * The thread of membership: the core, its sockets and its clock. `swim-thread.ts` starts it.
+ * The membership of one node in the thread for it: the core, its sockets and its clock. `swim-thread.ts` starts it.
  *
  * W1  Nothing is sent under an incarnation that is not durable: the main loop keeps a ceiling ahead of use, and what
  *     would be above it waits for a higher one.
@@ -102,9 +102,16 @@ class SwimWorker {
     for (const [node, address] of boot.addresses) this.#links.setAddress(node, address);
   }
 
+  /** The port is closed when it cannot: nothing of it is left then. */
   async start(): Promise<void> {
+    try {
+      this.#listenPort = await this.#listen();
+    } catch (error) {
+      this.#log.error({ error }, 'membership has nowhere to listen');
+      this.#port.close();
+      return;
+    }
     const { self, swim } = this.#boot;
-    this.#listenPort = await this.#listen();
     this.#post({ kind: 'listening', port: this.#listenPort });
     this.#driver = new SwimDriver({
       self: { ...self, facts: this.#withPort(self.facts) },
@@ -151,7 +158,7 @@ class SwimWorker {
         this.#setEpoch(message.epoch);
         this.#members = new Set(message.members.map(({ id }) => id));
         this.#links.review(this.#members);
-        driver.setRoster(message.members);
+        driver.setRoster(message.members, message.near);
         break;
       case 'certificate':
         this.#certificate = message.encoded;
@@ -326,6 +333,4 @@ function plain(fields: object): object {
   );
 }
 
-parentPort?.once('message', ({ boot, port }: SwimStart) => {
-  void new SwimWorker(boot, port).start();
-});
+parentPort?.on('message', ({ boot, port }: SwimStart) => new SwimWorker(boot, port).start());

@@ -7,12 +7,13 @@
  * the caller and the node speak as they would over TCP: TLS 1.3 in which each proves its key to the other, then the
  * WebSocket. So the relay is a wire: it can read nothing, change nothing unseen and stand for nobody.
  */
-import { request } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { AetherError } from '../../spec/error.ts';
 import { type DialOptions, limited, refusal, upgraded } from './dial.ts';
 import { helloHeaders } from './hello.ts';
 import { connectSecure } from './secure-socket.ts';
+
+const { request } = process.getBuiltinModule('node:http');
 
 /** What the stream is upgraded to. */
 export const TUNNEL_PROTOCOL = 'aether-tunnel.1';

@@ -81,10 +81,10 @@ test('a lattice of 25 split 14 to 11 is one again within 30 s, and so is one spl
     const healMs = lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 30_000);
     t.ok(healMs, `healed in ${healMs} ms`);
     if (left * 2 === nodes) continue;
-    const refuted = changes.slice(before).filter(({ observer, member, state }) => {
-      return state !== 'alive' && observer < left && member < left;
+    const buried = changes.slice(before).filter(({ observer, member, state }) => {
+      return state === 'dead' && observer < left && member < left;
     });
-    t.strictSame(refuted, [], 'the majority accused none of its own for it');
+    t.strictSame(buried, [], 'the majority buried none of its own for it');
   }
   t.end();
 });
@@ -199,10 +199,12 @@ test('in a lattice too large for a full mesh news goes along neighbours, and a h
     'all find each other',
   );
   lattice.run(20_000);
-  const neighbors = all.map((index) => lattice.neighbors(index));
+  const neighbors = (): number[] => all.map((index) => lattice.neighbors(index).length);
+  t.ok(neighbors().every((count) => count <= ACTIVE_MAX));
+  // Who gives one up for another has one less for a moment.
   t.ok(
-    neighbors.every(({ length }) => length >= ACTIVE_WANTED && length <= ACTIVE_MAX),
-    neighbors.map(({ length }) => length).join(' '),
+    lattice.runUntil(() => neighbors().every((count) => count >= ACTIVE_WANTED), 5_000),
+    neighbors().join(' '),
   );
   const received = new Map<number, number>();
   lattice.kill(1);
