@@ -1,6 +1,6 @@
 /** What the log of a register holds, and what its entries amount to. */
-import { sha256 } from '@noble/hashes/sha2.js';
 import { encode } from './codec.ts';
+import { sha256 } from './digest.ts';
 import type { FencedLog } from './fenced-log.ts';
 import type { CommittedEntry } from './fenced-log-owner.ts';
 import type { Handover } from './handover.ts';

@@ -15,11 +15,11 @@
  *     good for nothing else.
  * I3  A token of more than one block is refused: no later block can widen the first.
  */
-import { sha256 } from '@noble/hashes/sha2.js';
 import { AetherError } from '../../spec/error.ts';
 import { base32, fromBase32, keyOf } from '../../spec/id.ts';
 import { bytes, concat, count, equal, list, SKEW_SECONDS, string, utf8 } from './canonical.ts';
 import { decode, encode } from './codec.ts';
+import { sha256 } from './digest.ts';
 import { isSigned, isSoundKey } from './signature.ts';
 
 const FORMAT = 1;

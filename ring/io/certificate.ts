@@ -5,15 +5,17 @@
  * is that the certificate is its own, by our own verifier: TLS would take a key that anybody can sign with. The lattice
  * decides who is a member by that key alone, so names, dates and extensions in it mean nothing.
  */
-import { createPublicKey, randomBytes, type X509Certificate } from 'node:crypto';
+import { createPublicKey, hash, randomBytes, type X509Certificate } from 'node:crypto';
 import { AetherError } from '../../spec/error.ts';
 import { nodeId } from '../../spec/id.ts';
+import { digestWith } from '../core/digest.ts';
 import { computeWith, isSigned } from '../core/signature.ts';
 import { opensslEquation } from './ed25519.ts';
 import type { SigningKey } from './keys.ts';
 
 /** Who loads this file talks to peers, and has to verify what they say, fast. */
 computeWith(opensslEquation);
+digestWith((message) => hash('sha256', message, 'buffer'));
 
 /** A peer that is not who its certificate should say. The connection was ended. */
 export class IdentityError extends AetherError {
