@@ -1,13 +1,14 @@
 /**
- * A `Ring` node in a process of its own, as a member: TLS, identity and epoch included. It owns no keys, as
- * serf's agents hold no data: only the founder stores.
+ * A `Ring` node as a member: TLS, identity and epoch included. It owns no keys, as serf's agents hold no data: only the
+ * founder stores. Nodes have a process each, or all are in one.
  *
- * As a program: it loads the ring, says so, joins when it is told, and reports each change of membership.
+ * As a program: it loads the ring, says so, starts each node that it is told to, and reports each change of membership.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { type MemberView, mintJoinToken, Ring, type RingOptions } from '../../ring/index.ts';
+import type { Layout } from './lattice-process.ts';
 import type { Heard, Kind, Member } from './member.ts';
 
 /** memberlist's for a LAN (config.go), so that only the implementations differ. */
@@ -40,43 +41,67 @@ interface Seed {
 }
 
 type Said = { kind: 'loaded' } | { kind: 'seed'; seed: Seed } | ({ kind: 'heard' } & News);
-type News = Pick<Heard, 'state'> & { readonly name: string };
+type News = Pick<Heard, 'state'> & { readonly by: string; readonly name: string };
 
 /** @param folder for the data of all members */
-export function aether(folder: string, swim: RingOptions['swim'], admits: number): Kind {
+export function aether({ folder, nodes, isHosted }: Layout, swim: RingOptions['swim']): Kind {
   const { promise: isOpen, resolve: open } = Promise.withResolvers<Seed>();
+  const listeners = new Map<string, (of: Omit<Heard, 'atMs' | 'by'>) => void>();
+  const hear = (said: Said): void => {
+    if (said.kind === 'seed') open(said.seed);
+    else if (said.kind === 'heard')
+      listeners.get(said.by)?.({ who: Number(said.name.slice(1)), state: said.state });
+  };
+  const shared = isHosted ? new Program(hear) : undefined;
   return {
     isOpen,
-    member(index, hear): Member {
-      let child: ChildProcess | undefined;
+    member(index, listener): Member {
+      const name = `n${index}`;
+      listeners.set(name, listener);
+      let program = shared;
       return {
         get pid() {
-          return child?.pid;
+          return program?.pid;
         },
-        async prepare() {
-          child = fork(import.meta.filename, [], {
-            stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-          });
-          const ended = once(child, 'exit').then(() => {
-            throw new Error(`node ${index} did not come up`);
-          });
-          ended.catch(() => {});
-          const loaded = once(child, 'message');
-          await Promise.race([loaded, ended]);
-          child.on('message', (said: Said) => {
-            if (said.kind === 'seed') open(said.seed);
-            else if (said.kind === 'heard')
-              hear({ who: Number(said.name.slice(1)), state: said.state });
-          });
+        prepare() {
+          program ??= new Program(hear);
+          return program.loaded;
         },
         join() {
-          const start = { data: join(folder, `n${index}`), name: `n${index}`, swim, admits };
-          if (index === 0) child?.send(start);
-          else void isOpen.then((seed) => child?.send({ ...start, seed }));
+          const start = { data: join(folder, name), name, swim, admits: nodes };
+          if (index === 0) program?.start(start);
+          else void isOpen.then((seed) => program?.start({ ...start, seed }));
         },
       };
     },
   };
+}
+
+/** This file as a process. */
+class Program {
+  readonly #child: ChildProcess;
+  readonly loaded: Promise<void>;
+
+  constructor(hear: (said: Said) => void) {
+    const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const;
+    this.#child = fork(import.meta.filename, [], { stdio: [...stdio] });
+    const ended = once(this.#child, 'exit').then(() => {
+      throw new Error('a program of nodes did not come up');
+    });
+    ended.catch(() => {});
+    const isUp = once(this.#child, 'message').then(() => {});
+    this.loaded = Promise.race([isUp, ended]);
+    this.loaded.catch(() => {});
+    this.#child.on('message', hear);
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  start(start: Start): void {
+    this.#child.send(start);
+  }
 }
 
 async function serve({ data, name, swim, seed, admits }: Start): Promise<void> {
@@ -91,7 +116,7 @@ async function serve({ data, name, swim, seed, admits }: Start): Promise<void> {
     // Who is in the epoch only, and has not been heard of, is not known to be alive.
     if (incarnation === 0 || id === ring.id || reported.get(id) === state) return;
     reported.set(id, state);
-    say({ kind: 'heard', name: who, state: state === 'left' ? 'dead' : state });
+    say({ kind: 'heard', by: name, name: who, state: state === 'left' ? 'dead' : state });
   };
   ring.onChange((change) => {
     if (change.kind === 'member') report(change.member);
@@ -109,7 +134,6 @@ function say(said: Said): void {
 
 if (import.meta.main) {
   process.once('disconnect', () => process.exit());
+  process.on('message', (start: Start) => void serve(start));
   say({ kind: 'loaded' });
-  const [start] = (await once(process, 'message')) as [Start];
-  await serve(start);
 }

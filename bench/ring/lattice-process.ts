@@ -19,6 +19,8 @@ export interface Layout {
   readonly nodes: number;
   /** For the data of all. */
   readonly folder: string;
+  /** All nodes of ours in one process, instead of one each. */
+  readonly isHosted: boolean;
 }
 
 export type Figures = Readonly<Record<string, number>>;
@@ -206,7 +208,7 @@ function loopback(): { bytes: number; packets: number } {
 /** User and system time of all threads (proc(5), fields 14 and 15). */
 function cpuMs(pids: readonly number[]): number {
   let ticks = 0;
-  for (const pid of pids) {
+  for (const pid of new Set(pids)) {
     // The name in parentheses may have spaces in it.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
     ticks += Number(fields[11]) + Number(fields[12]);
@@ -219,9 +221,9 @@ function rssMiB(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024;
 }
 
-function kindOf({ subject, nodes, folder }: Layout): Kind {
-  if (subject === 'serf') return serf();
-  return aether(folder, subject === 'aether' ? SERF_LAN : undefined, nodes);
+function kindOf(layout: Layout): Kind {
+  if (layout.subject === 'serf') return serf();
+  return aether(layout, layout.subject === 'aether' ? SERF_LAN : undefined);
 }
 
 if (import.meta.main) {

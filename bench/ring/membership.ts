@@ -3,7 +3,8 @@
  * and what it costs to know while nothing happens.
  *
  * Lattices of one round stand side by side and are idle, asleep and killed in the same seconds; only joining, which
- * is a matter of CPU time, takes turns.
+ * is a matter of CPU time, takes turns. Nodes are processes, and for joining also all in one: what twenty-five programs
+ * need to become fast is their machines' affair, and here two cores have to do it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,6 +19,9 @@ const BENCH = 'ring';
 const PEER = 'serf';
 const OURS = 'aether';
 const DEFAULTS = '-defaults';
+/** Whose joining is bound; each in a process of its own is `-processes`. */
+const HOSTED = 'aether-hosted';
+const PROCESSES = '-processes';
 const SUBJECTS: readonly Layout['subject'][] = ['aether', 'aether-defaults', 'serf'];
 const SIZES: readonly number[] = [25, 50];
 /** What is measured when nothing is asked for. */
@@ -130,6 +134,7 @@ async function compare(
   for (let round = 1; round <= options.rounds; round++) {
     const say = (text: string): void =>
       options.progress(`round ${round}/${options.rounds}: ${nodes} nodes: ${text}`);
+    await measureHosted(nodes, cases, options, medians, say);
     const subjects = SUBJECTS.filter((subject) => subject !== PEER || leftOut === undefined);
     const failed = await measureRound(nodes, cases, subjects, options, medians, say);
     if (failed === undefined) continue;
@@ -139,8 +144,8 @@ async function compare(
   const measured = SUBJECTS.filter((subject) => subject !== PEER || leftOut === undefined);
   const figures = cases.flatMap(({ part, units }) =>
     Object.entries(units).flatMap(([metric, unit]) =>
-      measured.map((subject): Figure => {
-        const name = `${part}-${nodes}${subject.endsWith(DEFAULTS) ? DEFAULTS : ''}`;
+      [...(part === 'join' ? [HOSTED] : []), ...measured].map((subject): Figure => {
+        const name = `${part}-${nodes}${suffixOf(part, subject)}`;
         const value = medians.value(part, subject, metric);
         const of = subject === PEER && version !== undefined ? { version } : {};
         const who = subject === PEER ? PEER : OURS;
@@ -149,6 +154,41 @@ async function compare(
     ),
   );
   return { figures, bounds: cases.flatMap((one) => boundsOf(nodes, one, medians, leftOut)) };
+}
+
+function suffixOf(part: Request['kind'], subject: string): string {
+  if (subject.endsWith(DEFAULTS)) return DEFAULTS;
+  return part === 'join' && subject === OURS ? PROCESSES : '';
+}
+
+/** Joining, of nodes in one process. */
+async function measureHosted(
+  nodes: number,
+  cases: readonly Case[],
+  options: BenchOptions,
+  medians: Medians,
+  say: (text: string) => void,
+): Promise<void> {
+  if (!cases.some(({ part }) => part === 'join')) return;
+  say(`join ${OURS}, in one process`);
+  const folder = newFolder();
+  const lattice = new Lattice({ subject: OURS, nodes, folder, isHosted: true });
+  const close = async (): Promise<void> => {
+    await lattice.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  options.onInterrupt(close);
+  try {
+    for (const figures of await lattice.ask({ kind: 'join' }))
+      for (const [metric, value] of Object.entries(figures))
+        medians.add('join', HOSTED, metric, value);
+  } finally {
+    await close();
+  }
+}
+
+function newFolder(): string {
+  return mkdtempSync(join(process.env['AETHER_BENCH_DIR'] ?? '/var/tmp', 'aether-bench-'));
 }
 
 /** @returns why the peer fell out, if it did; ours may not fail */
@@ -161,7 +201,7 @@ async function measureRound(
   say: (text: string) => void,
 ): Promise<string | undefined> {
   let fallen: string | undefined;
-  const folder = mkdtempSync(join(process.env['AETHER_BENCH_DIR'] ?? '/var/tmp', 'aether-bench-'));
+  const folder = newFolder();
   const lattices = new Map<Layout['subject'], Lattice>();
   const ask = async (subject: Layout['subject'], request: Request): Promise<void> => {
     let found: readonly Figures[] = [];
@@ -193,7 +233,10 @@ async function measureRound(
   try {
     for (const subject of subjects) {
       say(`join ${subject}`);
-      lattices.set(subject, new Lattice({ subject, nodes, folder: join(folder, subject) }));
+      lattices.set(
+        subject,
+        new Lattice({ subject, nodes, folder: join(folder, subject), isHosted: false }),
+      );
       await ask(subject, { kind: 'join' });
     }
     await new Promise((resolve) => void setTimeout(resolve, SETTLE_MS));
@@ -224,7 +267,8 @@ function boundsOf(
         holds: undefined,
         ...(why && { why }),
       };
-    const [ours, peers] = [OURS, PEER].map((subject) => medians.value(part, subject, metric));
+    const own = part === 'join' ? HOSTED : OURS;
+    const [ours, peers] = [own, PEER].map((subject) => medians.value(part, subject, metric));
     const measured = `${metric} ${text}; measured ${ours}, serf ${peers}`;
     return {
       bench: BENCH,
