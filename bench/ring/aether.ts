@@ -63,9 +63,9 @@ export function aether({ folder, nodes, isHosted }: Layout, swim: RingOptions['s
         get pid() {
           return program?.pid;
         },
-        prepare() {
+        async prepare() {
           program ??= new Program(hear);
-          return program.loaded;
+          await program.loaded;
         },
         join() {
           const start = { data: join(folder, name), name, swim, admits: nodes };
@@ -80,7 +80,7 @@ export function aether({ folder, nodes, isHosted }: Layout, swim: RingOptions['s
 /** This file as a process. */
 class Program {
   readonly #child: ChildProcess;
-  readonly loaded: Promise<void>;
+  readonly loaded: Promise<unknown>;
 
   constructor(hear: (said: Said) => void) {
     const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const;
@@ -89,8 +89,7 @@ class Program {
       throw new Error('a program of nodes did not come up');
     });
     ended.catch(() => {});
-    const isUp = once(this.#child, 'message').then(() => {});
-    this.loaded = Promise.race([isUp, ended]);
+    this.loaded = Promise.race([once(this.#child, 'message'), ended]);
     this.loaded.catch(() => {});
     this.#child.on('message', hear);
   }

@@ -333,4 +333,6 @@ function plain(fields: object): object {
   );
 }
 
-parentPort?.on('message', ({ boot, port }: SwimStart) => new SwimWorker(boot, port).start());
+parentPort?.on('message', ({ boot, port }: SwimStart) => {
+  void new SwimWorker(boot, port).start();
+});
