@@ -1,13 +1,18 @@
 /** Revoking while a change of the epoch is under way: who is revoked is out, and the change ends. */
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
+import type { WebSocket } from 'ws';
 import { systemClock } from '../spec/system-clock.ts';
 import { silentLog } from '../spec/log.ts';
 import { House, isWhole, logged, stateOf, until } from './house.testkit.ts';
 import { mintJoinToken, type Ring } from './index.ts';
+import { createCertificate } from './io/certificate.ts';
+import { dial } from './io/dial.ts';
 import { keyFromSeed, readKeyFile } from './io/keys.ts';
 import type { Peers } from './io/peers.ts';
+import { RingStore } from './io/ring-store.ts';
 import { askToJoin } from './join.ts';
 import { CALL, impostor } from './lattice.testkit.ts';
 
@@ -140,6 +145,46 @@ test(
       const found = await things(c).get(key);
       t.equal(Buffer.from(found?.value ?? []).toString(), key);
     }
+  },
+);
+
+test(
+  'links of membership to a revoked node end, and it makes no others',
+  { timeout: 60_000 },
+  async (t) => {
+    const house = new House(t);
+    const [a, b, c, d] = await house.lattice('a', 'b', 'c', 'd');
+    const others = [a, c, d];
+    // Somebody has its key and its certificate, and says nothing.
+    const key = readKeyFile(join(house.at('b'), 'node.key'));
+    const folder = new RingStore(join(house.at('b'), 'ring.db'));
+    while (!others.every(({ id }) => folder.swimAddresses().has(id))) await pause(20);
+    const addresses = folder.swimAddresses();
+    const certificate = folder.nodeCertificate() as Uint8Array;
+    folder.close();
+    const link = async (to: Ring): Promise<WebSocket> => {
+      const { socket } = await dial(
+        {
+          address: addresses.get(to.id) ?? '',
+          node: to.id,
+          key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
+          certificate: createCertificate(key),
+          hello: { lattice: a.lattice, epoch: 1, certificate },
+          timeoutMs: CALL.timeoutMs,
+          signal: AbortSignal.timeout(CALL.timeoutMs),
+        },
+        'swim',
+      );
+      t.teardown(() => socket.terminate());
+      return socket;
+    };
+    const links = await Promise.all(others.map(link));
+    const closed = links.map((socket) => once(socket, 'close'));
+    await a.authority.revoke(b.id);
+    await Promise.all(closed);
+    for (const ring of others)
+      await t.rejects(link(ring), { code: /NOT_MEMBER|REVOKED/ }, ring.name);
+    await isOut(t, house, b.id, ...others);
   },
 );
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'tap';
 import { type MemberState, mintJoinToken, type RingOptions } from '../ring/index.ts';
+import { RingStore } from '../ring/io/ring-store.ts';
 import { HostNode, untilSeen } from './host-node.ts';
 import { type Host, Network } from './hosts.ts';
 
@@ -88,6 +89,34 @@ test('a host whose link is pulled is dead to the others, and alive when it is ba
   t.pass('alive');
 });
 
+test('a firewall drops the port of membership: it goes by the control lane, and back after', async (t) => {
+  const walled = nodes.at(-1);
+  if (walled === undefined) throw new Error('no node');
+  const since = marks();
+  wall(
+    walled.host,
+    nodes.map(({ data }) => swimPort(data)),
+  );
+  await pause(ILL_MS);
+  t.ok(packets(walled.host, 'dropped') > 0, 'nothing gets through');
+  t.same(told(since, 'dead'), [], 'and nobody is declared dead');
+
+  // Who starts behind it has no link of membership at all.
+  await walled.kill();
+  nodes.pop();
+  await untilSeen(nodes, [walled], 'dead');
+  nodes.push(await HostNode.start(walled.host, { data: walled.data, swim: SWIM }));
+  await one();
+  const sinceAgain = marks();
+  await pause(ILL_MS);
+  t.same(told(sinceAgain, 'dead'), []);
+  t.ok(packets(walled.host, 'control') > 0);
+
+  walled.host.run('nft', 'flush', 'chain', 'ip', 'wall', 'drops');
+  await onOwnLinks(walled.host);
+  await one();
+});
+
 test('who is behind a router reaches the others and is not reached', async (t) => {
   const { host } = network.hostBehindRouter('laptop');
   const [first] = nodes;
@@ -101,6 +130,47 @@ test('the nodes stop', async (t) => {
   await Promise.all(nodes.map((node) => node.close()));
   t.pass('they have');
 });
+
+/** Where the node's membership listens. */
+function swimPort(data: string): number {
+  const store = new RingStore(join(data, 'ring.db'));
+  const port = store.swimPort();
+  store.close();
+  if (port === undefined) throw new Error('it listens nowhere');
+  return port;
+}
+
+/** Drops at the host what goes to these ports or comes from them, and counts what comes in besides. */
+function wall(host: Host, ports: readonly number[]): void {
+  const at = `{ ${ports.join(', ')} }`;
+  const rule = (match: string): string => `tcp dport ${at} ${match}; tcp sport ${at} ${match};`;
+  host.run(
+    'nft',
+    `table ip wall {
+      counter dropped {}; counter own {}; counter control {};
+      chain drops { ${rule('counter name dropped drop')} }
+      chain in { type filter hook input priority 0; jump drops; ${rule('counter name own accept')} meta l4proto tcp counter name control; }
+      chain out { type filter hook output priority 0; jump drops; }
+    }`,
+  );
+}
+
+/** How many packets a counter of the wall has seen since the last look. */
+function packets(host: Host, counter: 'dropped' | 'own' | 'control'): number {
+  const said = host.run('nft', 'reset', 'counter', 'ip', 'wall', counter);
+  return Number(/packets (\d+)/.exec(said)?.[1]);
+}
+
+/** Waits until the host hears membership by its own links alone. */
+async function onOwnLinks(host: Host): Promise<void> {
+  let isQuiet = false;
+  while (!isQuiet) {
+    packets(host, 'own');
+    packets(host, 'control');
+    await pause(2_000);
+    isQuiet = packets(host, 'own') > 0 && packets(host, 'control') === 0;
+  }
+}
 
 /** How much each node has told so far. */
 function marks(): number[] {
