@@ -115,6 +115,14 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--region <region>', 'region')
     .option('--role <role>', 'voter, storage, compute or relay; may be repeated', collect)
     .option('--weight <n>', 'share of the ring; 0 keeps no data', number)
+    .option(
+      '--trust-disk',
+      'your word that the data folder is what this node wrote last: a voter then votes at once after a restart of the machine; if it is a copy put back, the lattice may forget what it has decided, or split',
+    )
+    .option(
+      '--certificate-life <duration>',
+      'how long the certificates are good for that this node gives while it is a voter, 1m to 7d (default: 24h)',
+    )
     .option('--cache <dir>', 'transpiled components; nodes of one machine may share it')
     .option('--workflows <module>', 'module whose default export is a list of workflows');
 
@@ -327,9 +335,9 @@ function createProgram(ended: (code: number) => void): Command {
   add(
     nodes,
     'leave',
-    'have the asked node hand its share over and leave the lattice for good',
-    async (context) => (await import('./commands/membership.ts')).leave(context),
-  );
+    'have the asked node hand its share over, leave the lattice for good and end; it goes on with that when it is started again',
+    async (context, options) => (await import('./commands/membership.ts')).leave(context, options),
+  ).option('--detach', 'end once the leave is durable (exit code 8)');
 
   add(
     program,

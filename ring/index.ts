@@ -4,6 +4,7 @@ export type { Authority } from './authority.ts';
 export { BlobError, type BlobStore } from './blob.ts';
 export type { Epoch, EpochMember } from './core/epoch.ts';
 export { type Load, preferenceUnderLoad } from './core/hash-ring-load.ts';
+export type { VoterStanding } from './changes.ts';
 export type { Consistency } from './core/kv-placement.ts';
 export type { MemberState } from './core/swim-message.ts';
 export type { SwimOptions } from './core/swim-options.ts';
@@ -27,6 +28,7 @@ export {
 export { mintJoinToken, type MintOptions } from './mint.ts';
 export type { MemberTrail, MemberView } from './member-view.ts';
 export { type PendingChange, Ring, type RingChange } from './ring.ts';
+export type { OwnCertificate } from './renewal.ts';
 export { exportRoot, nextRoot, rootText } from './root-file.ts';
 export { inspectToken, type TokenSummary } from './token-summary.ts';
 export { type CallOptions, type Rpc, RpcError, type RpcHandler } from './rpc.ts';

@@ -1,11 +1,17 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { AetherError, errorBody } from '../spec/error.ts';
-import { type DiskError, EpochChanges } from './changes.ts';
+import { type DiskError, EpochChanges, type VoterStanding } from './changes.ts';
 import type { Authority } from './authority.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import { spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { EpochChangeError, joining, leaving, participants } from './core/epoch-change.ts';
+import {
+  EpochChangeError,
+  joining,
+  leaving,
+  participants,
+  withoutMember,
+} from './core/epoch-change.ts';
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
@@ -17,6 +23,7 @@ import { Reachability } from './io/reachability.ts';
 import { addCounts, type TransportCounts } from './io/transport-counts.ts';
 import { KeyValueStore } from './kv.ts';
 import { type Described, type MemberTrail, type MemberView, MemberViews } from './member-view.ts';
+import type { OwnCertificate } from './renewal.ts';
 import type { Rpc } from './rpc.ts';
 
 /** What the epoch waits for: ids of who comes, who goes, and who is to hold another part of the ring. */
@@ -229,15 +236,9 @@ export class Ring {
     this.#membership.setFacts(this.#facts);
   }
 
-  /**
-   * What this node shows of itself: good until when, by which epoch's issuers, and whether all to whom it is linked have
-   * heard of it. None: it is yet to be given one.
-   */
-  certificate(): { epoch: number; expiresSeconds: number; heard: boolean } | undefined {
-    const { certificate, isHeard } = this.#node.renewal;
-    if (certificate === undefined) return undefined;
-    const { epoch, expiresSeconds } = certificate;
-    return { epoch, expiresSeconds, heard: isHeard };
+  /** What this node shows of itself. None: it is yet to be given one. */
+  certificate(): OwnCertificate | undefined {
+    return this.#node.renewal.own;
   }
 
   /** What the transport has received, refused and dropped, and what is open now. */
@@ -272,6 +273,12 @@ export class Ring {
     await this.#until((epoch) => epoch.previous === undefined && epoch.members.every(isSo));
   }
 
+  /** @throws EpochChangeError ERR_RING_LAST_VOTER as `leave`, which may be refused for other reasons later. */
+  checkLeave(): void {
+    const { previous: _, ...epoch } = this.epoch();
+    withoutMember(epoch, this.id);
+  }
+
   /**
    * Hands over what this node holds, leaves the lattice for good, and closes.
    *
@@ -281,10 +288,15 @@ export class Ring {
    * is unknown.
    */
   async leave(): Promise<void> {
+    await this.resign();
+    await this.close();
+  }
+
+  /** As `leave`, and stays open for whoever is to hear of it from this node; the others hear it no more. */
+  async resign(): Promise<void> {
     await this.#changes.leave();
     this.#isLeaving = true;
     await this.#untilOut(this.id);
-    await this.close();
   }
 
   /**
@@ -312,6 +324,11 @@ export class Ring {
     return { nodes: [...voters], tolerated: spares(voters.length) };
   }
 
+  /** Whether this node's vote counts now; undefined: it has none. */
+  standing(): VoterStanding | undefined {
+    return this.#changes.standing;
+  }
+
   /** The node is in the epoch no more. Who leaves is told once, and spoken to no more: should that be lost, it finds out. */
   async #untilOut(node: string): Promise<void> {
     const { peers, keeper } = this.#node;
@@ -320,7 +337,8 @@ export class Ring {
       if ((await Promise.race([out, this.#pause(RETRY_MS)])) !== undefined) return;
       const others = participants(this.epoch()).filter(({ id }) => id !== this.id && id !== node);
       const asked = others[turn % Math.max(1, others.length)];
-      if (asked !== undefined && this.isAlive(asked.id))
+      // Whoever has dropped us looks dead, and still answers this.
+      if (asked !== undefined && (node === this.id || this.isAlive(asked.id)))
         await keeper.learn(peers, asked.id, keeper.number + 1);
     }
   }
@@ -442,9 +460,10 @@ export class Ring {
       peers.setAddress(node);
       peers.drop(node, 'ERR_RING_REVOKED');
     }
-    this.#membership.setRoster(roster);
-    if (!keeper.isParticipant(this.id))
-      log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
+    const isOut = !keeper.isParticipant(this.id);
+    // Who is out is heard by nobody, and calls nobody.
+    this.#membership.setRoster(isOut ? [] : roster);
+    if (isOut) log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
     if (epoch.previous !== undefined) void this.#takePart(epoch);
     this.#emit({ kind: 'epoch', epoch });
     for (const wake of this.#waiting) wake();

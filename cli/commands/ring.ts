@@ -1,7 +1,14 @@
 /** `aether ring`: who is in the lattice, why it is seen so, and who keeps what. */
-import type { MemberTrail, MemberView, PendingChange } from '../../ring/index.ts';
+import type {
+  MemberTrail,
+  MemberView,
+  OwnCertificate,
+  PendingChange,
+  VoterStanding,
+} from '../../ring/index.ts';
 import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
+import { certificateReport } from './certificate.ts';
 import { table } from '../io/table.ts';
 
 /** `GET /v1/status`, as far as it is shown. */
@@ -12,6 +19,8 @@ export interface LatticeStatus {
   pending?: PendingChange;
   voters: string[];
   tolerates: number;
+  standing?: VoterStanding;
+  certificate?: OwnCertificate;
   members: MemberView[];
   datapath: { tier: string; why: string[] };
 }
@@ -60,7 +69,9 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     return [
       `lattice ${status.lattice}`,
       `epoch ${status.epoch} (${pendingText(status, nameOf)})  voters: ${status.voters.map(nameOf).join(', ')} (${toleranceText(status)})`,
+      ...standingText(status, nameOf).map(paint.yellow),
       members,
+      certificateText(status, nameOf, paint),
       `datapath: ${tier} (${why.join('; ')})`,
     ].join('\n');
   });
@@ -112,6 +123,34 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
 function toleranceText({ tolerates }: LatticeStatus): string {
   if (tolerates === 0) return 'tolerates no failure';
   return `tolerates ${tolerates} failure${tolerates === 1 ? '' : 's'}`;
+}
+
+/** The asked node's own. */
+function certificateText(
+  { certificate }: LatticeStatus,
+  nameOf: (id: string) => string,
+  paint: Paint,
+): string {
+  const { verdict, text } = certificateReport(certificate, nameOf, Date.now());
+  return `certificate: ${verdict === 'good' ? text : paint.yellow(text)}`;
+}
+
+/** Why this node's vote does not count, if it has one. */
+function standingText(
+  { standing, voters, members }: LatticeStatus,
+  nameOf: (id: string) => string,
+): string[] {
+  if (standing === undefined || standing === 'voting') return [];
+  if (standing !== 'waiting')
+    return [`this node does not vote: it is ${standing}, and its log says why`];
+  const isAlive = (id: string): boolean =>
+    members.some((member) => member.id === id && member.state === 'alive');
+  const absent = voters.filter((id) => !isAlive(id)).map(nameOf);
+  const whom = absent.length === 0 ? 'the other voters' : absent.join(', ');
+  return [
+    `this node does not vote yet: nothing vouches for its disk since the machine was started, and it waits for ${whom}`,
+    'start or remove those; or, if the folder is no older copy, start this node with --trust-disk',
+  ];
 }
 
 function painted(state: string, paint: Paint): string {
