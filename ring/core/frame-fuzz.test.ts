@@ -51,8 +51,8 @@ const swimRequests: SwimRequest[] = [
   { kind: 'gossip' },
   { kind: 'sync', step: 'compare', alive: 3, digest: [2 ** 31, 5] },
   { kind: 'sync', step: 'hashes', alive: 3, hashes: bytes(8) },
-  { kind: 'sync', step: 'ask', parts: 2, differing: bytes(1) },
-  { kind: 'sync', step: 'tell' },
+  { kind: 'sync', step: 'ask', alive: 3, parts: 2, differing: bytes(1) },
+  { kind: 'sync', step: 'tell', alive: 3 },
 ];
 const chain = encodeChain({
   lattice: bytes(16),

@@ -81,12 +81,13 @@ export type SyncRequest =
   | {
       readonly kind: 'sync';
       readonly step: 'ask';
+      readonly alive: number;
       /** How many parts there are, a power of two. */
       readonly parts: number;
       /** One bit for each part. */
       readonly differing: Uint8Array;
     }
-  | { readonly kind: 'sync'; readonly step: 'tell' };
+  | { readonly kind: 'sync'; readonly step: 'tell'; readonly alive: number };
 
 export type Digest = readonly [number, number];
 

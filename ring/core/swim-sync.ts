@@ -34,11 +34,12 @@ export function syncAnswers(view: View, message: SyncRequest): SyncMessage[] {
       const parts = message.hashes.length / 4;
       if (parts === 0) return [];
       const differing = differences(view.hashes(parts), message.hashes);
-      return tell(view, { kind: 'sync', step: 'ask', parts, differing }, parts, differing);
+      const { alive } = view;
+      return tell(view, { kind: 'sync', step: 'ask', alive, parts, differing }, parts, differing);
     }
     case 'ask': {
       const { parts, differing } = message;
-      return tell(view, { kind: 'sync', step: 'tell' }, parts, differing);
+      return tell(view, { kind: 'sync', step: 'tell', alive: view.alive }, parts, differing);
     }
     case 'tell':
       break;
@@ -57,7 +58,7 @@ function tell(
   const messages: SyncMessage[] = [{ request, updates: updates.slice(0, UPDATES_MAX) }];
   for (let at = UPDATES_MAX; at < updates.length; at += UPDATES_MAX)
     messages.push({
-      request: { kind: 'sync', step: 'tell' },
+      request: { kind: 'sync', step: 'tell', alive: view.alive },
       updates: updates.slice(at, at + UPDATES_MAX),
     });
   return messages;

@@ -3,7 +3,7 @@
  *
  *     message    = [version, kind, incarnation, seq, updates, …of the kind]
  *     kind       = 0 ping [load] | 1 ping-req [target] | 2 ack [target, coordinate, load] | 3 nack | 4 gossip
- *                | 5 compare [alive, digest, digest] | 6 hashes [alive, bytes] | 7 ask [parts, bits] | 8 tell
+ *                | 5 compare [alive, digest, digest] | 6 hashes [alive, bytes] | 7 ask [alive, parts, bits] | 8 tell [alive]
  *                | 9 neighbor [priority] | 10 disconnect     priority = 0 low | 1 high | 2 yes
  *     update     = [id, state, incarnation, facts, accusers]     state = 0 alive | 1 suspect | 2 dead | 3 left
  *     facts      = [incarnation, version, addresses, least, most, certificateEpoch, load, coordinate, tier, types, ext]
@@ -99,11 +99,10 @@ function ofStep(message: SyncRequest): unknown[] {
     case 'hashes':
       return [6, 0, message.alive, message.hashes];
     case 'ask':
-      return [7, 0, message.parts, message.differing];
+      return [7, 0, message.alive, message.parts, message.differing];
     case 'tell':
-      break;
+      return [8, 0, message.alive];
   }
-  return [8, 0];
 }
 
 function updateToWire({ id, state, incarnation, facts, accusers }: Update): unknown[] {
@@ -201,10 +200,12 @@ function toRequest(
       if (!fits(2) || !isCount(a) || !isHashes(b)) return undefined;
       return { kind: 'sync', step: 'hashes', alive: a, hashes: b };
     case 7:
-      if (!fits(2) || !isParts(a) || !isBytes(b) || b.length !== Math.ceil(a / 8)) return undefined;
-      return { kind: 'sync', step: 'ask', parts: a, differing: b };
+      if (!fits(3) || !isCount(a) || !isParts(b) || !isBytes(c) || c.length !== Math.ceil(b / 8))
+        return undefined;
+      return { kind: 'sync', step: 'ask', alive: a, parts: b, differing: c };
     case 8:
-      return fits(0) ? { kind: 'sync', step: 'tell' } : undefined;
+      if (!fits(1) || !isCount(a)) return undefined;
+      return { kind: 'sync', step: 'tell', alive: a };
     case 9: {
       const priority = typeof a === 'number' ? PRIORITIES[a] : undefined;
       if (fits(1) && priority !== undefined) return { kind: 'neighbor', priority };

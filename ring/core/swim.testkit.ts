@@ -31,7 +31,7 @@ export function said(
   claim: Update,
   kind: 'gossip' | 'sync' = 'gossip',
 ): MessageEvent {
-  const request = kind === 'sync' ? { kind, step: 'tell' as const } : { kind };
+  const request = kind === 'sync' ? { kind, step: 'tell' as const, alive: 100 } : { kind };
   return { kind: 'message', from, message: { ...request, incarnation: 1, updates: [claim] } };
 }
 

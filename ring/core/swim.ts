@@ -20,8 +20,8 @@
  * I5  Only members of the roster are tracked; claims about others do nothing.
  * I6  What is known from the roster alone (incarnation 0) is not passed on.
  * I7  A node that finds most members down, and meets one that sees most alive, was cut off: what it concluded
- *     about the others meanwhile is worth nothing, and is forgotten as by a restart. So who comes back makes
- *     the lattice refute nothing but its own death, whatever its size.
+ *     about the others meanwhile is worth nothing: it is forgotten as by a restart, and not believed by those it is told
+ *     to while views are compared. So who comes back makes the lattice refute nothing but its own death, whatever its size.
  * I8  What others say of a member may be ahead of what is known of it, but not so far that a few claims use up
  *     the numbers with which it could refute them.
  */
@@ -301,7 +301,11 @@ export class Swim {
 
   #receive(from: string, index: number, message: SwimMessage): void {
     if (!this.#isPartial) this.#contacts.add(from);
-    for (const each of message.updates) this.#hear(each, from);
+    // I7: what one who is cut off concluded about others is not even hearsay.
+    const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
+    const counts = ({ id, state }: Update): boolean =>
+      !isCutOff || state === 'alive' || id === from || id === this.#own.id;
+    for (const each of message.updates) if (counts(each)) this.#hear(each, from);
     switch (message.kind) {
       case 'ping':
         if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
@@ -562,7 +566,7 @@ export class Swim {
   }
 
   #sync(from: string, message: SyncRequest): void {
-    if (message.step === 'compare' || message.step === 'hashes') this.#yield(message.alive); // I7
+    this.#yield(message.alive); // I7
     for (const { request, updates } of syncAnswers(this.#view, message))
       this.#post(from, request, updates);
   }

@@ -63,11 +63,14 @@ test('nobody is declared dead wrongly at 10 % loss', (t) => {
 });
 
 test('a lattice of 25 split 14 to 11 is one again within 30 s, and so is one split in half', (t) => {
-  for (const [nodes, left] of [
-    [25, 14],
-    [24, 12],
+  for (const [nodes, left, seed] of [
+    [25, 14, 1],
+    [25, 14, 2],
+    [25, 14, 3],
+    [25, 14, 4],
+    [24, 12, 5],
   ] as const) {
-    const { lattice, all, changes } = start({ nodes, seed: 3 });
+    const { lattice, all, changes } = start({ nodes, seed });
     lattice.run(5_000);
     const [ones, others] = [all.slice(0, left), all.slice(left)];
     lattice.network.canReach = (from, to) => from < left === to < left;
@@ -81,10 +84,10 @@ test('a lattice of 25 split 14 to 11 is one again within 30 s, and so is one spl
     const healMs = lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 30_000);
     t.ok(healMs, `healed in ${healMs} ms`);
     if (left * 2 === nodes) continue;
-    const buried = changes.slice(before).filter(({ observer, member, state }) => {
-      return state === 'dead' && observer < left && member < left;
+    const refuted = changes.slice(before).filter(({ observer, member, state }) => {
+      return state !== 'alive' && observer < left && member < left;
     });
-    t.strictSame(buried, [], 'the majority buried none of its own for it');
+    t.strictSame(refuted, [], 'the majority accused none of its own for it');
   }
   t.end();
 });
