@@ -62,15 +62,23 @@ export function acceptorStoreTestSuite(
   suite: Test,
   { open, reopen }: AcceptorStoreUnderTest,
 ): void {
-  void suite.test('a group begins once, with what it is given', (t) => {
+  void suite.test('a group begins once, with what it is given', async (t) => {
     const store = open(t);
     t.equal(store.load('a'), undefined);
-    store.create('a', founding);
+    await store.create('a', founding);
     t.strictSame(store.load('a'), founding);
     t.equal(store.load('b'), undefined);
-    t.throws(() => store.create('a', newAcceptorState(4)), { code: 'ERR_RING_GROUP_EXISTS' });
+    await t.rejects(store.create('a', newAcceptorState(4)), { code: 'ERR_RING_GROUP_EXISTS' });
     t.strictSame(reopen(t, store).load('a'), founding);
-    t.end();
+  });
+
+  void suite.test('a group begins, and is written to, in one turn', async (t) => {
+    const store = open(t);
+    const begun = store.create('a', founding);
+    await store.write('a', [{ log: { entries: [entry(1)] } }]);
+    await begun;
+    const state = written(founding, { log: { entries: [entry(1)] } });
+    t.strictSame(reopen(t, store).load('a'), state);
   });
 
   void suite.test('A1, A2: what was written is there after a crash, in order', async (t) => {
@@ -78,7 +86,7 @@ export function acceptorStoreTestSuite(
     let store = open(t);
     const groups = ['a', 'b'];
     const states = new Map<string, State>(groups.map((group) => [group, founding]));
-    for (const [group, state] of states) store.create(group, state);
+    for (const [group, state] of states) await store.create(group, state);
     for (let step = 1; step <= 300; step++) {
       const group = groups[randomInt(random, 2)] as string;
       const writes: AcceptorWrite<unknown>[] = [];

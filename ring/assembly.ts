@@ -197,7 +197,7 @@ export async function assemble(
     const weight = options.weight ?? defaultWeight(roles);
     const tokens = allocateTokens([], { weight });
     const founder = { id, address, ...facts, roles, weight, tokens };
-    const { signed, lattice } = foundLattice(data, key, founder, acceptors);
+    const { signed, lattice } = await foundLattice(data, key, founder, acceptors);
     store.setLattice(lattice);
     keeper.adopt(signed, lattice);
   } else if (begin === 'join') {
@@ -373,12 +373,12 @@ async function listenWhereBefore(
  * Makes the lattice's root, lets it certify this node, and makes the node the only voter. Interrupted and begun again,
  * it goes on with the epoch that it had begun with.
  */
-function foundLattice(
+async function foundLattice(
   data: string,
   key: SigningKey,
   founder: EpochMember,
   acceptors: SqliteAcceptorStore,
-): { signed: SignedEpoch; lattice: string } {
+): Promise<{ signed: SignedEpoch; lattice: string }> {
   const node = founder.id;
   const root = openKeyFile(join(data, 'root.key'));
   const issuer = openKeyFile(join(data, 'issuer.key')).publicKey;
@@ -391,7 +391,7 @@ function foundLattice(
   const value = begun?.state ?? first;
   const { index, ballot } = position;
   if (begun === undefined)
-    foundRegister(acceptors, group, { index, ballot, configuration, state: value });
+    await foundRegister(acceptors, group, { index, ballot, configuration, state: value });
   const message = attestMessage(group, position, configuration, digestOf(value));
   const signatures = [{ node, signature: key.sign(message) }];
   const certificate = { index, ballot, configuration, value, signatures };

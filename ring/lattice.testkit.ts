@@ -23,9 +23,10 @@ const swim = {
 
 /** Opens nodes, each in a folder of its name, that are closed with the test and answer `echo`. */
 export function opener(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
-  const folder = t.testdir();
   const rings = new Set<Ring>();
+  // tap removes a folder before it does what was asked for after that was made, and nodes go on writing.
   t.teardown(() => Promise.all([...rings].map((ring) => ring.close())));
+  const folder = t.testdir();
   return async (name, options) => {
     const ring = await Ring.open({ data: join(folder, name), name, swim, ...options });
     rings.add(ring);

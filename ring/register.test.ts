@@ -62,7 +62,7 @@ class Hall {
       state: firstValue('founded'),
     };
     if (id === this.#founder && store.load(GROUP) === undefined)
-      foundRegister(store, GROUP, founding);
+      void foundRegister(store, GROUP, founding);
     const member = { id, key, path, store, certificate: before } as Member;
     member.node = new RegisterNode<string>({
       group: GROUP,

@@ -95,7 +95,7 @@ export class RegisterNode<R> {
     let state = store.load(group) as AcceptorState<Value<R>> | undefined;
     if (state === undefined) {
       state = newAcceptorState<Value<R>>(GENERATION);
-      store.create(group, state);
+      this.#follow(store.create(group, state));
     }
     const self = peers.self;
     const shared = { self, fold: foldRegister<R>, retryMs: RETRY_MS };
@@ -241,8 +241,7 @@ export class RegisterNode<R> {
   #performAcceptor(effect: AcceptorEffect<Value<R>>): void {
     const { store, group } = this.#options;
     if (effect.kind === 'write') {
-      this.#durable = store.write(group, [effect.write]);
-      this.#durable.catch((error: unknown) => this.#break(error));
+      this.#follow(store.write(group, [effect.write]));
       return;
     }
     // L6: also what an earlier step has written stands behind this answer.
@@ -250,6 +249,11 @@ export class RegisterNode<R> {
       () => this.#leave(effect),
       () => {},
     );
+  }
+
+  #follow(write: Promise<void>): void {
+    this.#durable = write;
+    write.catch((error: unknown) => this.#break(error));
   }
 
   #leave({ to, message, attests = [] }: Extract<AcceptorEffect<Value<R>>, { kind: 'send' }>): void {
@@ -327,13 +331,13 @@ export class RegisterNode<R> {
   }
 }
 
-/** Makes the node the first voter of a register, which begins with `founding`. Durable when it returns. */
+/** Makes the node the first voter of a register, which begins with `founding`; fulfilled once that is durable. */
 export function foundRegister<R>(
   store: AcceptorStore,
   group: string,
   founding: Snapshot<RegisterValue<R>>,
-): void {
-  store.create(group, newAcceptorState(GENERATION, founding));
+): Promise<void> {
+  return store.create(group, newAcceptorState(GENERATION, founding));
 }
 
 /** 53 random bits. */

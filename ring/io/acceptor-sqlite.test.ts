@@ -46,7 +46,7 @@ class MemoryStore implements AcceptorStore {
     this.states = states;
   }
 
-  create(group: string, state: AcceptorState<unknown>): void {
+  async create(group: string, state: AcceptorState<unknown>): Promise<void> {
     if (this.states.has(group))
       throw new AcceptorStoreError('there', { code: 'ERR_RING_GROUP_EXISTS' });
     this.states.set(group, state);
@@ -78,7 +78,7 @@ const ENTRY = { ballot: NO_BALLOT, value: 'v' };
 test('A3: rows that are not what was written are not used', async (t) => {
   const path = join(folderIn(t), 'acceptor.db');
   const store = openAt(t, path);
-  store.create('g', newAcceptorState(1));
+  await store.create('g', newAcceptorState(1));
   await store.write('g', [{ log: { entries: [ENTRY, ENTRY, ENTRY] } }]);
   t.equal(statSync(path).mode & 0o777, 0o600);
   const other = new Database(path);
@@ -96,7 +96,7 @@ test('A3: rows that are not what was written are not used', async (t) => {
     other.exec('RELEASE harm');
     t.throws(() => store.load('g'), { code: 'ERR_RING_ACCEPTOR_DAMAGED' }, what);
     other.exec(`DELETE FROM entry; DELETE FROM fact`);
-    store.create('g', newAcceptorState(1));
+    await store.create('g', newAcceptorState(1));
     await store.write('g', [{ log: { entries: [ENTRY, ENTRY, ENTRY] } }]);
     t.equal(store.load('g')?.log.entries.length, 3);
   }
@@ -105,7 +105,7 @@ test('A3: rows that are not what was written are not used', async (t) => {
 test('A4: after a write that failed nothing is written', async (t) => {
   const path = join(folderIn(t), 'acceptor.db');
   const store = openAt(t, path);
-  store.create('g', newAcceptorState(1));
+  await store.create('g', newAcceptorState(1));
   const unknown = { code: 'ERR_RING_ACCEPTOR_STORE' };
   const promised = { counter: 1, node: 'n', run: 1 };
   const whole = store.write('g', [{ promised }]);
@@ -124,7 +124,7 @@ test('a log that is folded does not grow on disk', async (t) => {
   const store = new SqliteAcceptorStore(path);
   t.teardown(() => store.close());
   const ballot = { counter: 1, node: 'a', run: 1 };
-  store.create('g', newAcceptorState(1));
+  await store.create('g', newAcceptorState(1));
   for (let index = 1; index <= 500; index++) {
     const entry = { ballot, value: new Uint8Array(10_000) };
     const snapshot = { index, ballot, state: entry.value };

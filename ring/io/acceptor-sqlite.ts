@@ -10,7 +10,7 @@ import { AetherError } from '../../spec/error.ts';
 import type { AcceptorStore } from '../acceptor-store.ts';
 import type { AcceptorState, AcceptorWrite } from '../core/acceptor-state.ts';
 import { decode, encode } from '../core/codec.ts';
-import { type Entry, lastIndex, type Snapshot } from '../core/fenced-log.ts';
+import type { Entry, Snapshot } from '../core/fenced-log.ts';
 import { drawOpening, type Note, type Witness } from './witness.ts';
 
 /** The store could not do it; `code` says what is left. */
@@ -19,8 +19,7 @@ export class AcceptorStoreError extends AetherError {
 }
 
 interface Waiting {
-  readonly group: string;
-  readonly writes: readonly AcceptorWrite<unknown>[];
+  readonly write: () => void;
   resolve(): void;
   reject(error: unknown): void;
 }
@@ -110,7 +109,7 @@ export class SqliteAcceptorStore implements AcceptorStore {
     this.#transact(() => {});
   }
 
-  create(group: string, { log, ...facts }: AcceptorState<unknown>): void {
+  async create(group: string, { log, ...facts }: AcceptorState<unknown>): Promise<void> {
     this.#commit();
     this.#check();
     if (this.#facts.get(group) !== undefined) {
@@ -118,12 +117,11 @@ export class SqliteAcceptorStore implements AcceptorStore {
         code: 'ERR_RING_GROUP_EXISTS',
       });
     }
-    this.#transact(() => {
+    await this.#queue(() => {
       for (const [name, value] of Object.entries({ ...facts, snapshot: log.snapshot }))
         this.#keepFact(group, name, value);
       this.#append(group, log.snapshot.index, log.entries);
     });
-    this.#ends.set(group, lastIndex(log));
   }
 
   load(group: string): AcceptorState<unknown> | undefined {
@@ -147,15 +145,21 @@ export class SqliteAcceptorStore implements AcceptorStore {
   }
 
   write(group: string, writes: readonly AcceptorWrite<unknown>[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.#commit());
-      this.#waiting.push({ group, writes, resolve, reject });
+    return this.#queue(() => {
+      for (const write of writes) this.#perform(group, write);
     });
   }
 
   close(): void {
     this.#commit();
     this.#database.close();
+  }
+
+  #queue(write: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => this.#commit());
+      this.#waiting.push({ write, resolve, reject });
+    });
   }
 
   /** A1: one transaction and one fsync for all that waits. */
@@ -166,8 +170,7 @@ export class SqliteAcceptorStore implements AcceptorStore {
     try {
       this.#check();
       this.#transact(() => {
-        for (const { group, writes } of batch)
-          for (const write of writes) this.#perform(group, write);
+        for (const { write } of batch) write();
       });
     } catch (cause) {
       // A4

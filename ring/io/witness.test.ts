@@ -17,7 +17,7 @@ function place(t: Test): { path: string; witness: Witness } {
 /** Opens the store, writes to it, and closes it as a process that ends does. @returns whether it was vouched for. */
 async function run(path: string, witness: Witness | undefined): Promise<boolean> {
   const store = new SqliteAcceptorStore(path, witness);
-  if (store.load('g') === undefined) store.create('g', newAcceptorState(1));
+  if (store.load('g') === undefined) await store.create('g', newAcceptorState(1));
   await store.write('g', [{ isRegistered: true }]);
   store.close();
   return store.isVouched;
@@ -42,7 +42,7 @@ test(
   async (t) => {
     const { path, witness } = place(t);
     const store = new SqliteAcceptorStore(path, witness);
-    store.create('g', newAcceptorState(1));
+    await store.create('g', newAcceptorState(1));
     await store.write('g', [{ isRegistered: true }]);
     for (const end of ['', '-wal', '-shm']) fs.cpSync(path + end, `${path}.copy${end}`);
     await store.write('g', [{ isRegistered: false }]);
