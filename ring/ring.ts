@@ -13,10 +13,11 @@ import {
   withoutMember,
 } from './core/epoch-change.ts';
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
+import { PROTOCOL } from './core/protocol-range.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
-import { isSayable, SWIM_VERSION } from './core/swim-wire.ts';
+import { isSayable } from './core/swim-wire.ts';
 import { isDialable } from './core/ways.ts';
 import { type Membership, openMembership } from './io/membership.ts';
 import { Reachability } from './io/reachability.ts';
@@ -113,7 +114,7 @@ export class Ring {
     this.authority = this.#changes.authority;
     this.#facts = {
       addresses: [address],
-      protocol: [SWIM_VERSION, SWIM_VERSION],
+      protocol: PROTOCOL,
       certificateEpoch: node.renewal.certificate?.epoch ?? 0,
     };
     this.#membership = held.adopt(

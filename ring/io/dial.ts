@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { WebSocket } from 'ws';
 import { AetherError } from '../../spec/error.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
+import { checkProtocol, PROTOCOL } from '../core/protocol-range.ts';
 import { isErrorBody, rebuildError } from '../core/remote-error.ts';
 import type { Lane } from '../core/traffic.ts';
 import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
@@ -30,10 +31,11 @@ export interface Dialled {
 export async function dial(given: DialOptions, lane: Lane): Promise<Dialled> {
   const options = { ...given, signal: limited(given) };
   const { tls, peer } = await connectSecure(options);
-  return {
-    peer,
-    ...(await upgraded(tls, options.signal, () => openWebSocket(tls, lane, options))),
-  };
+  return upgraded(tls, options.signal, async () => {
+    const opened = await openWebSocket(tls, lane, options);
+    checkProtocol(peer, opened.hello.protocol ?? PROTOCOL);
+    return { peer, ...opened };
+  });
 }
 
 /** Who answers one byte at a time is not waited for. */

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { base32, fromBase32 } from '../../spec/id.ts';
+import { PROTOCOL, type ProtocolRange } from '../core/protocol-range.ts';
 
 export const SUBPROTOCOL = 'aether.1';
 
@@ -11,12 +12,15 @@ export interface Hello {
   epoch: number;
   /** Its certificate, core/node-certificate.ts; none: it is yet to be given one. */
   certificate?: Uint8Array;
+  /** None: that of this release. */
+  protocol?: ProtocolRange;
 }
 
 export function helloHeaders(hello: Hello): Record<string, string> {
-  const { lattice, epoch, certificate } = hello;
+  const { lattice, epoch, certificate, protocol = PROTOCOL } = hello;
   return {
     'aether-epoch': String(epoch),
+    'aether-protocol': protocol.join('-'),
     ...(lattice === undefined ? {} : { 'aether-lattice': lattice }),
     ...(certificate === undefined ? {} : { 'aether-certificate': base32(certificate) }),
   };
@@ -26,6 +30,7 @@ export function parseHello(headers: IncomingHttpHeaders): Hello {
   const lattice = headers['aether-lattice'];
   const epoch = Number(headers['aether-epoch']);
   const certificate = headers['aether-certificate'];
+  const protocol = headers['aether-protocol'];
   return {
     ...(typeof lattice === 'string' ? { lattice } : {}),
     epoch: Number.isSafeInteger(epoch) ? epoch : 0,
@@ -33,5 +38,12 @@ export function parseHello(headers: IncomingHttpHeaders): Hello {
     ...(typeof certificate === 'string'
       ? { certificate: fromBase32(certificate) ?? new Uint8Array() }
       : {}),
+    ...(typeof protocol === 'string' ? { protocol: toRange(protocol) } : {}),
   };
+}
+
+/** What is no range has no version in it. */
+function toRange(text: string): ProtocolRange {
+  const [, least, most] = /^(\d{1,9})-(\d{1,9})$/.exec(text) ?? [];
+  return [Number(least ?? 0), Number(most ?? 0)];
 }

@@ -14,6 +14,7 @@ import type { Clock } from '../../spec/clock.ts';
 import { AetherError, errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
+import { checkProtocol, PROTOCOL } from '../core/protocol-range.ts';
 import type { Lane } from '../core/traffic.ts';
 import type { TransportLimits } from '../core/transport-limits.ts';
 import { type HostPort, originOf } from './address.ts';
@@ -159,6 +160,7 @@ export class Listener {
     const hello = parseHello(request.headers);
     const asked = askedOf(request, options.lanes);
     const peer = certifiedNode(caller.getPeerX509Certificate());
+    checkProtocol(peer, hello.protocol ?? PROTOCOL);
     options.accept(peer, typeof asked === 'string' ? asked : 'tunnel', hello);
     if (typeof asked !== 'string') {
       const takeOver = await options.tunnel(peer, asked);

@@ -8,8 +8,20 @@ import { WebSocket } from 'ws';
 import { AetherError } from '../../spec/error.ts';
 import { encode } from '../core/codec.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
+import type { ProtocolRange } from '../core/protocol-range.ts';
 import { createCertificate } from './certificate.ts';
-import { frame, hostPort, idOf, key, open, pair, pem, raw, TIMEOUT } from './peers.testkit.ts';
+import {
+  frame,
+  hostPort,
+  idOf,
+  key,
+  open,
+  type Opened,
+  pair,
+  pem,
+  raw,
+  TIMEOUT,
+} from './peers.testkit.ts';
 
 test('calls go over and come back, with errors rebuilt', async (t) => {
   const [one, two] = await pair(t);
@@ -130,6 +142,40 @@ test('another protocol or path is refused', async (t) => {
   t.match(await refusal('/control', 'aether.9'), /ERR_RING_PROTOCOL/);
   t.match(await refusal('/control', undefined), /ERR_RING_PROTOCOL/);
   t.match(await refusal('/admin', 'aether.1'), /ERR_RING_PROTOCOL/);
+});
+
+test('a release with no protocol in common is refused by both sides, by name', async (t) => {
+  const one = await open(t, 1);
+  let heard = 0;
+  one.peers.serve('any', () => ++heard);
+  const speaking = (number: number, protocol: ProtocolRange): Promise<Opened> =>
+    open(t, number, { hello: () => ({ lattice: 'lone', epoch: 1, protocol }) });
+  const next = await speaking(2, [2, 3]);
+  const refusal = {
+    code: 'ERR_RING_PROTOCOL',
+    message: /speaks protocol 2 to 3, and this node 1$/,
+  };
+  await t.rejects(one.peers.greet(next.address), refusal, 'as who is called');
+  await t.rejects(next.peers.greet(one.address), refusal, 'as who calls');
+  next.peers.setAddress(one.peers.self, one.address);
+  await t.rejects(next.peers.call(one.peers.self, 'any', null, TIMEOUT), {
+    code: 'ERR_RING_UNREACHABLE',
+    cause: refusal,
+  });
+  t.equal(heard, 0);
+  t.strictSame(
+    [one, next].map(({ peers }) => peers.counts().open.members),
+    [0, 0],
+  );
+  const both = await speaking(3, [1, 2]);
+  both.peers.setAddress(one.peers.self, one.address);
+  t.equal(await both.peers.call(one.peers.self, 'any', null, TIMEOUT), 1);
+  for (const said of ['2-1', '', 'newest', '1']) {
+    const socket = raw(one.address, 4, '/control', { 'aether-protocol': said });
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, Readable];
+    t.match(await text(response), /ERR_RING_PROTOCOL/, `what is no range: ${said}`);
+    socket.on('error', () => {}).terminate();
+  }
 });
 
 test('a node of another lattice is refused', async (t) => {

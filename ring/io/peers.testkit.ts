@@ -76,11 +76,17 @@ export async function pair(t: Test, change: Partial<PeersOptions> = {}): Promise
 }
 
 /** A WebSocket of a node that does not keep the rules. */
-export function raw(address: string, number: number, path = '/control'): WebSocket {
+export function raw(
+  address: string,
+  number: number,
+  path = '/control',
+  headers: Record<string, string> = {},
+): WebSocket {
   return new WebSocket(`wss://${address}${path}`, 'aether.1', {
     key: pem(key(number)),
     cert: createCertificate(key(number)),
     rejectUnauthorized: false,
+    headers,
   });
 }
 

@@ -6,6 +6,7 @@ import { type Test, test } from 'tap';
 import { AetherError } from '../../spec/error.ts';
 import { silentLog } from '../../spec/log.ts';
 import { systemClock } from '../../spec/system-clock.ts';
+import { PROTOCOL } from '../core/protocol-range.ts';
 import { transportLimits } from '../core/transport-limits.ts';
 import { createCertificate } from './certificate.ts';
 import type { Hello } from './hello.ts';
@@ -94,7 +95,7 @@ test('casts go over, both ways on one link, and a lost link is told once', async
   await a.until(() => a.heard.length === 1);
   t.strictSame(a.handedBack.concat(b.handedBack), []);
   t.match(a.links.counts(), { received: { cast: 1 }, open: { members: 1 } });
-  t.strictSame(a.met, [[b.id, { lattice: 'lone', epoch: 7 }]]);
+  t.strictSame(a.met, [[b.id, { lattice: 'lone', epoch: 7, protocol: PROTOCOL }]]);
   t.match(b.met, [[a.id]]);
   a.links.drop(b.id, 'a reason');
   await b.until(() => b.lost.length === 1);
@@ -184,6 +185,18 @@ test('strangers, other paths and other messages are refused', async (t) => {
     t.match(reason.toString(), /ERR_RING_PROTOCOL/);
   }
   t.strictSame(a.heard, []);
+});
+
+test('a member of a release with no protocol in common is not met, and not heard', async (t) => {
+  const hello = (): Hello => ({ lattice: 'lone', epoch: 7, protocol: [2, 3] });
+  const [a, next] = [await end(t, 1), await end(t, 2, { hello })];
+  a.links.setAddress(next.id, next.address);
+  next.links.setAddress(a.id, a.address);
+  next.send(a, 1);
+  await next.until(() => next.handedBack.length === 1);
+  a.send(next, 2);
+  await a.until(() => a.handedBack.length === 1);
+  t.strictSame(a.heard.concat(next.heard, a.met), []);
 });
 
 test('a member that says too much is heard in part', async (t) => {
