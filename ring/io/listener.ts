@@ -77,6 +77,7 @@ export class Listener {
       // Twice the limit: what is a little over it is answered with the reason.
       maxPayload: FRAME_BYTES_MAX * 2,
       handleProtocols: () => SUBPROTOCOL,
+      autoPong: false,
     });
     this.#sockets.on('headers', (lines) => {
       for (const [name, value] of Object.entries(helloHeaders(options.hello())))
