@@ -144,6 +144,46 @@ test('handshakes of strangers begin in turn; members do not wait for them', asyn
   t.strictSame(heard, ['flood', 'flood', 'quiet']);
 });
 
+test('an address of members from which others come is no better than an unknown one', async (t) => {
+  let nowMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const limits = {
+    handshakeBurstPerIp: 4,
+    handshakesPerIpPerSecond: 100_000,
+    strangersPerSecond: 10,
+    strangerBurst: 1,
+  };
+  const [one, two] = await pair(t, { clock, limits });
+  one.peers.serve('echo', (body) => body);
+  const hello = await clientHello();
+  let heard = 0;
+  const knock = (from: string): Socket => {
+    nowMs++;
+    const socket = stranger(t, one.address, from).once('data', () => heard++);
+    socket.write(hello);
+    return socket;
+  };
+  knock(ELSEWHERE);
+  await until(() => heard === 1);
+  t.equal(await echoes(two.peers, one.peers), 20);
+  for (let i = 0; i < 10; i++) {
+    nowMs++;
+    (await intruder(t, one.address, 3)).terminate();
+  }
+  for (let i = 0; i < 5; i++) {
+    const socket = knock('127.0.0.1');
+    await until(() => heard === 2 + i);
+    socket.destroy();
+    await until(() => one.peers.counts().open.handshakes === 1);
+  }
+  knock('127.0.0.1');
+  await until(() => one.peers.counts().open.handshakes === 2);
+  t.equal(await echoes(two.peers, one.peers), 20, 'links that are open go on');
+  t.equal(heard, 6, 'it waits for its turn');
+  nowMs += 100;
+  await until(() => heard === 7);
+});
+
 test('when handshakes fill up, the flooding address gives way', async (t) => {
   const limits = { handshakesMax: 8, handshakesPerIpMax: 8 };
   const { peers, address } = await open(t, 1, { limits });

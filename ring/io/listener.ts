@@ -38,6 +38,7 @@ export interface ListenerOptions {
   hello(): Hello;
   /** Whether members are at the address, as `originOf` says it. */
   isFamiliar(origin: string): boolean;
+  isMember(node: string): boolean;
   /** @throws AetherError to refuse the caller; it gets the error. */
   accept(peer: string, lane: Lane | 'tunnel', hello: Hello): void;
   /** @returns what takes the caller's stream over. @throws AetherError to refuse it. */
@@ -163,7 +164,7 @@ export class Listener {
     options.accept(peer, typeof asked === 'string' ? asked : 'tunnel', hello);
     if (typeof asked !== 'string') {
       const takeOver = await options.tunnel(peer, asked);
-      this.#callers.known(caller);
+      this.#callers.known(caller, options.isMember(peer));
       if (head.length > 0) stream.unshift(head);
       stream.write(
         `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${TUNNEL_PROTOCOL}\r\n\r\n`,
@@ -172,7 +173,7 @@ export class Listener {
       return;
     }
     this.#sockets.handleUpgrade(request, stream, head, (socket) => {
-      this.#callers.known(caller);
+      this.#callers.known(caller, options.isMember(peer));
       const via = this.#relays.get(endsOf(caller));
       options.opened(socket, {
         peer,
