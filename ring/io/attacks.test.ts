@@ -144,6 +144,46 @@ test('handshakes of strangers begin in turn; members do not wait for them', asyn
   t.strictSame(heard, ['flood', 'flood', 'quiet']);
 });
 
+test('an address of members from which others come is no better than an unknown one', async (t) => {
+  let nowMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const limits = {
+    handshakeBurstPerIp: 4,
+    handshakesPerIpPerSecond: 100_000,
+    strangersPerSecond: 10,
+    strangerBurst: 1,
+  };
+  const [one, two] = await pair(t, { clock, limits });
+  one.peers.serve('echo', (body) => body);
+  const hello = await clientHello();
+  let heard = 0;
+  const knock = (from: string): Socket => {
+    nowMs++;
+    const socket = stranger(t, one.address, from).once('data', () => heard++);
+    socket.write(hello);
+    return socket;
+  };
+  knock(ELSEWHERE);
+  await until(() => heard === 1);
+  t.equal(await echoes(two.peers, one.peers), 20);
+  for (let i = 0; i < 10; i++) {
+    nowMs++;
+    (await intruder(t, one.address, 3)).terminate();
+  }
+  for (let i = 0; i < 5; i++) {
+    const socket = knock('127.0.0.1');
+    await until(() => heard === 2 + i);
+    socket.destroy();
+    await until(() => one.peers.counts().open.handshakes === 1);
+  }
+  knock('127.0.0.1');
+  await until(() => one.peers.counts().open.handshakes === 2);
+  t.equal(await echoes(two.peers, one.peers), 20, 'links that are open go on');
+  t.equal(heard, 6, 'it waits for its turn');
+  nowMs += 100;
+  await until(() => heard === 7);
+});
+
 test('when handshakes fill up, the flooding address gives way', async (t) => {
   const limits = { handshakesMax: 8, handshakesPerIpMax: 8 };
   const { peers, address } = await open(t, 1, { limits });
@@ -257,21 +297,34 @@ test('a flood does not keep others waiting: each has its turn', async (t) => {
   await until(() => order.length === 1_026);
 });
 
-test('who pings without end loses its link, and little waits for it', async (t) => {
-  const [one, two] = await pair(t);
+test('pings without end are read at their rate, and little waits for who reads no answers', async (t) => {
+  const limits = { castsPerSecond: 50, burstSeconds: 1 };
+  const [one, two] = await pair(t, { clock: stillClock, limits });
   one.peers.serve('echo', (body) => body);
   const flooder = await intruder(t, one.address, 3);
   await two.peers.call(one.peers.self, 'echo', null, TIMEOUT);
-  flooder.pause(); // It reads no answer.
+  flooder.pause();
   const most = { queuedBytes: 0 };
-  for (let i = 0; one.peers.counts().open.members === 2; i++) {
-    for (let n = 0; n < 100 && flooder.readyState === WebSocket.OPEN; n++)
-      flooder.ping(Buffer.alloc(125));
+  for (let i = 0; i < 200; i++) {
+    for (let n = 0; n < 100; n++) flooder.ping(Buffer.alloc(125));
     await pause(1);
     most.queuedBytes = Math.max(most.queuedBytes, one.peers.counts().queuedBytes);
   }
-  t.ok(most.queuedBytes < 1 << 20, `${most.queuedBytes} bytes waited`);
   t.equal(await echoes(two.peers, one.peers), 20);
+  // What one read brought was there before the rate was over.
+  const { received } = one.peers.counts();
+  t.ok(received.cast > 50 && received.cast < 1_000, `${received.cast} of 20,000 were read`);
+  t.ok(most.queuedBytes < 1 << 10, `${most.queuedBytes} bytes waited`);
+});
+
+test('pings that come together are answered once, as the last one asks', async (t) => {
+  const one = await open(t, 1);
+  const member = await intruder(t, one.address, 3);
+  const answers: string[] = [];
+  member.on('pong', (data: Buffer) => answers.push(data.toString()));
+  for (let i = 1; i <= 50; i++) member.ping(`ping ${i}`);
+  await until(() => answers.includes('ping 50'));
+  t.ok(answers.length <= 5, `${answers.length} answers`);
 });
 
 test('who reads no answers fills its own queue, and no more', async (t) => {

@@ -77,6 +77,7 @@ function openWebSocket(
       createConnection: () => tls,
       maxPayload: FRAME_BYTES_MAX * 2,
       perMessageDeflate: false,
+      autoPong: false,
       headers: helloHeaders(options.hello),
     });
     let hello: Hello = { epoch: 0 };

@@ -71,6 +71,8 @@ export class Link {
   readonly #batch = new FrameBatch();
   readonly #reassembly = new Reassembly();
   #flush: NodeJS.Immediate | undefined;
+  /** What the last ping of this turn brought: one answer is enough (RFC 6455 §5.5.3). */
+  #unanswered: Buffer | undefined;
   #queuedBytes = 0;
   #streams = 0;
   /** When something was last sent or heard here. */
@@ -93,14 +95,12 @@ export class Link {
       this.#heard++;
       if (this.#isOpen) this.#receive(data as Buffer, isBinary);
     });
-    for (const beat of ['ping', 'pong'] as const) {
-      socket.on(beat, () => {
-        this.#heard++;
-        if (!this.#isOpen) return;
-        events.frame(this, 0);
-        this.#rest();
-      });
-    }
+    socket.on('pong', () => this.#beat());
+    socket.on('ping', (data) => {
+      this.#unanswered = data;
+      this.#flushSoon();
+      this.#beat();
+    });
     socket.on('error', (error) => {
       this.#fault ??= error.message;
     });
@@ -171,11 +171,28 @@ export class Link {
   #queue(message: Uint8Array): void {
     this.#queuedBytes += message.length;
     this.#write(this.#batch.add(message));
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
     this.#flush ??= setImmediate(() => {
       this.#flush = undefined;
       this.#queuedBytes = 0;
       this.#write(this.#batch.take());
+      const ping = this.#unanswered;
+      this.#unanswered = undefined;
+      // What waits to be written is a sign of life as well.
+      if (ping !== undefined && this.#isOpen && this.#socket.bufferedAmount === 0)
+        this.#socket.pong(ping);
     });
+  }
+
+  /** A ping or its answer has come. */
+  #beat(): void {
+    this.#heard++;
+    if (!this.#isOpen) return;
+    this.#events.frame(this, 0);
+    this.#rest();
   }
 
   #write(frame: Uint8Array | undefined): void {

@@ -39,6 +39,7 @@ export interface ListenerOptions {
   hello(): Hello;
   /** Whether members are at the address, as `originOf` says it. */
   isFamiliar(origin: string): boolean;
+  isMember(node: string): boolean;
   /** @throws AetherError to refuse the caller; it gets the error. */
   accept(peer: string, lane: Lane | 'tunnel', hello: Hello): void;
   /** @returns what takes the caller's stream over. @throws AetherError to refuse it. */
@@ -78,6 +79,7 @@ export class Listener {
       // Twice the limit: what is a little over it is answered with the reason.
       maxPayload: FRAME_BYTES_MAX * 2,
       handleProtocols: () => SUBPROTOCOL,
+      autoPong: false,
     });
     this.#sockets.on('headers', (lines) => {
       for (const [name, value] of Object.entries(helloHeaders(options.hello())))
@@ -164,7 +166,7 @@ export class Listener {
     options.accept(peer, typeof asked === 'string' ? asked : 'tunnel', hello);
     if (typeof asked !== 'string') {
       const takeOver = await options.tunnel(peer, asked);
-      this.#callers.known(caller);
+      this.#callers.known(caller, options.isMember(peer));
       if (head.length > 0) stream.unshift(head);
       stream.write(
         `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${TUNNEL_PROTOCOL}\r\n\r\n`,
@@ -173,7 +175,7 @@ export class Listener {
       return;
     }
     this.#sockets.handleUpgrade(request, stream, head, (socket) => {
-      this.#callers.known(caller);
+      this.#callers.known(caller, options.isMember(peer));
       const via = this.#relays.get(endsOf(caller));
       options.opened(socket, {
         peer,

@@ -346,6 +346,7 @@ async function rogue(
     limits: transportLimits(),
     hello: () => ({ lattice: 'lone', epoch: 1 }),
     isFamiliar: () => true,
+    isMember: () => true,
     accept: () => {},
     opened: (socket) => {
       t.teardown(() => socket.terminate());
