@@ -327,9 +327,9 @@ function createProgram(ended: (code: number) => void): Command {
   add(
     nodes,
     'leave',
-    'have the asked node hand its share over and leave the lattice for good',
-    async (context) => (await import('./commands/membership.ts')).leave(context),
-  );
+    'have the asked node hand its share over, leave the lattice for good and end; it goes on with that when it is started again',
+    async (context, options) => (await import('./commands/membership.ts')).leave(context, options),
+  ).option('--detach', 'end once the leave is durable (exit code 8)');
 
   add(
     program,

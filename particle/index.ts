@@ -18,6 +18,12 @@ export { readBody } from './io/read-body.ts';
 export { DEPLOY_WORKFLOW } from './lifecycle/deploy.ts';
 export { UNREACHED } from './lifecycle/effect-step.ts';
 export { Lifecycle, type PlacedInstance } from './lifecycle/lifecycle.ts';
+export {
+  LEAVE_WORKFLOW,
+  leaveId,
+  type LeaveOutcome,
+  type leaveWorkflow,
+} from './lifecycle/leave.ts';
 export type { EffectRow } from './lifecycle/sink.ts';
 export { type Bundle, type Submitted, submitDeploy } from './lifecycle/submit.ts';
 export { WEIGH_WORKFLOW, weighId, type WeighIntent } from './lifecycle/weigh.ts';

@@ -5,7 +5,13 @@ import type { Authority } from './authority.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import { spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
-import { EpochChangeError, joining, leaving, participants } from './core/epoch-change.ts';
+import {
+  EpochChangeError,
+  joining,
+  leaving,
+  participants,
+  withoutMember,
+} from './core/epoch-change.ts';
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import type { SwimMember } from './core/swim-member.ts';
 import type { MemberState } from './core/swim-message.ts';
@@ -273,6 +279,12 @@ export class Ring {
     await this.#until((epoch) => epoch.previous === undefined && epoch.members.every(isSo));
   }
 
+  /** @throws EpochChangeError ERR_RING_LAST_VOTER as `leave`, which may be refused for other reasons later. */
+  checkLeave(): void {
+    const { previous: _, ...epoch } = this.epoch();
+    withoutMember(epoch, this.id);
+  }
+
   /**
    * Hands over what this node holds, leaves the lattice for good, and closes.
    *
@@ -282,10 +294,15 @@ export class Ring {
    * is unknown.
    */
   async leave(): Promise<void> {
+    await this.resign();
+    await this.close();
+  }
+
+  /** As `leave`, and stays open for whoever is to hear of it from this node; the others hear it no more. */
+  async resign(): Promise<void> {
     await this.#changes.leave();
     this.#isLeaving = true;
     await this.#untilOut(this.id);
-    await this.close();
   }
 
   /**
@@ -321,7 +338,8 @@ export class Ring {
       if ((await Promise.race([out, this.#pause(RETRY_MS)])) !== undefined) return;
       const others = participants(this.epoch()).filter(({ id }) => id !== this.id && id !== node);
       const asked = others[turn % Math.max(1, others.length)];
-      if (asked !== undefined && this.isAlive(asked.id))
+      // Whoever has dropped us looks dead, and still answers this.
+      if (asked !== undefined && (node === this.id || this.isAlive(asked.id)))
         await keeper.learn(peers, asked.id, keeper.number + 1);
     }
   }
@@ -443,9 +461,10 @@ export class Ring {
       peers.setAddress(node);
       peers.drop(node, 'ERR_RING_REVOKED');
     }
-    this.#membership.setRoster(roster);
-    if (!keeper.isParticipant(this.id))
-      log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
+    const isOut = !keeper.isParticipant(this.id);
+    // Who is out is heard by nobody, and calls nobody.
+    this.#membership.setRoster(isOut ? [] : roster);
+    if (isOut) log[this.#isLeaving ? 'info' : 'warn']({ epoch: epoch.number }, removed().message);
     if (epoch.previous !== undefined) void this.#takePart(epoch);
     this.#emit({ kind: 'epoch', epoch });
     for (const wake of this.#waiting) wake();

@@ -222,14 +222,19 @@ test('a node that is lost is removed, one that lives is not', async (t) => {
 
 test('a node that leaves is gone from the lattice, and closes', async (t) => {
   const [first, second, third] = await lattice(t);
-  t.same(await client(third).json('/node/leave', { method: 'POST' }), { left: third.id });
+  const leave = (of: typeof first): Promise<unknown> =>
+    client(of).json('/node/leave', { method: 'POST' });
+  const asked = await leave(third);
+  t.same(asked, { workflow: `leave:${third.id}` });
+  t.same(await leave(third), asked, 'asked again');
+  const path = `/workflows/${segment(`leave:${third.id}`)}`;
+  const run = await client(third).json(path, { query: { wait: '30s' } });
+  t.match(run, { status: 'completed', result: { left: third.id, moved: [] } });
   await third.closed;
+  t.ok(third.hasLeft);
   const { members } = await first.status();
   t.equal(members.length, 2);
   t.notOk(members.some(({ id }) => id === third.id));
-  await client(first).call('/node/leave', { method: 'POST' });
-  await first.closed;
-  await t.rejects(client(second).call('/node/leave', { method: 'POST' }), {
-    code: 'ERR_RING_LAST_VOTER',
-  });
+  await first.leave();
+  await t.rejects(leave(second), { code: 'ERR_RING_LAST_VOTER' });
 });

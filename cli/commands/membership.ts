@@ -2,12 +2,33 @@
 import { mintJoinToken } from '../../ring/index.ts';
 import { durationMs } from '../../spec/duration.ts';
 import type { Context } from '../context.ts';
-import { segment } from '../io/control-client.ts';
+import { ApiUnreachableError, segment } from '../io/control-client.ts';
 import { showProgress } from './run-progress.ts';
 
-export async function leave({ client, out }: Context): Promise<void> {
-  const answer = await client.json<{ left: string }>('/node/leave', { method: 'POST' });
-  out.result(answer, () => answer.left);
+/** Has the asked node leave. @returns the exit code: 8 when that goes on by itself */
+export async function leave(
+  context: Context,
+  { detach = false }: { detach?: boolean },
+): Promise<number> {
+  const submitted = await context.client.json<{ workflow: string }>('/node/leave', {
+    method: 'POST',
+  });
+  context.out.say(`submitted: ${submitted.workflow}`);
+  try {
+    return await showProgress(context, submitted, {
+      what: 'leave',
+      detach,
+      unreached: 'and the others go on without it',
+      done: (_run, tookSeconds) =>
+        `left the lattice in ${tookSeconds} s; the node ends, and its data folder is of no more use`,
+    });
+  } catch (error) {
+    if (!(error instanceof ApiUnreachableError)) throw error;
+    throw new ApiUnreachableError('the node ended before it said whether it has left', {
+      hint: 'start it again: it goes on with its leave, or says that it is out (ERR_RING_REMOVED); aether ring status at another node shows whether it is a member still',
+      cause: error,
+    });
+  }
 }
 
 /**

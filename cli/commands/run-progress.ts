@@ -39,13 +39,15 @@ export async function showProgress(
   if (detach) return goesOn();
   const { paintTalk } = out;
   try {
-    const run = await follow(client, workflow, interrupted, (step, n, isReached) =>
-      out.say(
-        isReached
-          ? `${paintTalk.green('✓')} ${n} ${step}`
-          : `${paintTalk.yellow('–')} ${n} ${step}: the node cannot be reached, ${unreached}`,
-      ),
-    );
+    const run = await follow(client, workflow, interrupted, {
+      finished: (step, n, isReached) =>
+        out.say(
+          isReached
+            ? `${paintTalk.green('✓')} ${n} ${step}`
+            : `${paintTalk.yellow('–')} ${n} ${step}: the node cannot be reached, ${unreached}`,
+        ),
+      failing: (step, why) => out.say(`${paintTalk.yellow('…')} ${step} is tried again: ${why}`),
+    });
     if (run.status !== 'completed') throw failure(run, what);
     out.result({ ...submitted, status: run.status, result: run.result }, () =>
       done(run, (((run.closedAt ?? run.startedAt) - run.startedAt) / 1000).toFixed(2)),
@@ -57,34 +59,42 @@ export async function showProgress(
   }
 }
 
-/** Tells each finished step once, in order, until the run is closed. */
+interface Told {
+  finished(step: string, n: number, isReached: boolean): void;
+  /** An attempt has failed, and another follows. */
+  failing(step: string, why: string): void;
+}
+
+/** Tells each finished step once, in order, and why one is tried again, until the run is closed. */
 async function follow(
   client: ControlClient,
   workflow: string,
   signal: AbortSignal,
-  finished: (step: string, n: number, isReached: boolean) => void,
+  tell: Told,
 ): Promise<WorkflowSummary> {
   const path = `/workflows/${segment(workflow)}`;
   let told = 0;
+  let toldWhy: string | undefined;
   for (;;) {
     const run = await client.json<WorkflowSummary>(path, { query: { wait: LOOK_EVERY }, signal });
     const { events } = await client.json<WorkflowHistory>(`${path}/history`, { signal });
     const steps = events.filter(({ kind }) => kind === 'step-completed');
     for (const { name = '', payload } of steps.slice(told)) {
-      finished(name, ++told, payload !== UNREACHED);
+      tell.finished(name, ++told, payload !== UNREACHED);
     }
     if (!isOpen(run)) return run;
+    const failed = run.pending.find(({ lastError }) => lastError !== undefined);
+    if (failed?.lastError !== undefined && failed.lastError !== toldWhy)
+      tell.failing(failed.name, failed.lastError);
+    toldWhy = failed?.lastError;
   }
 }
 
 function failure(run: WorkflowSummary, what: string): AetherError {
-  const {
-    code = `ERR_${what.toUpperCase()}_FAILED`,
-    message,
-    hint,
-  } = run.error ?? { message: `it is ${run.status}` };
+  const error = run.error ?? { message: `it is ${run.status}` };
+  const { code = `ERR_${what.toUpperCase()}_FAILED`, message } = error.cause ?? error;
   return new AetherError(`the ${what} failed: ${message}`, {
     code,
-    hint: hint ?? `aether wf show ${run.id} shows how far it came`,
+    hint: error.hint ?? `aether wf show ${run.id} shows how far it came`,
   });
 }

@@ -15,7 +15,12 @@ export interface WorkflowSummary {
   events: number;
   pending: { kind: string; name: string; attempt: number; lastError?: string }[];
   result?: unknown;
-  error?: { code?: string; message: string; hint?: string };
+  error?: Failure & { hint?: string; cause?: Failure };
+}
+
+interface Failure {
+  code?: string;
+  message: string;
 }
 
 export interface WorkflowHistory {

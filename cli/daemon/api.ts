@@ -1,6 +1,6 @@
 /** The control API of a node: every call of `/v1`, and the HTTP status of each error code. */
 import { durationMs } from '../../spec/duration.ts';
-import { AetherError, NotAvailableError, errorBody } from '../../spec/error.ts';
+import { AetherError, type ErrorBody, NotAvailableError, errorBody } from '../../spec/error.ts';
 import {
   type Bundle,
   bucketOf,
@@ -107,10 +107,8 @@ export function apiRoutes(node: LatticeNode): Route[] {
       method: 'POST',
       path: '/v1/node/leave',
       handler: async () => {
-        await node.ring.leave();
-        // The answer goes out first: closing ends this connection too.
-        setImmediate(() => void node.close());
-        return { status: 200, json: { left: node.id } };
+        const { id: workflow } = await node.beginLeave();
+        return { status: 202, json: { workflow } };
       },
     },
 
@@ -392,8 +390,16 @@ async function showWorkflow(node: LatticeNode, { params, query }: Call): Promise
     return ok({ ...(await handle.describe()), result });
   } catch (error) {
     const now = await handle.describe();
-    return ok(OPEN.has(now.status) ? now : { ...now, error: errorBody(error) });
+    return ok(OPEN.has(now.status) ? now : { ...now, error: failureIn(error) });
   }
+}
+
+/** Why a run has no result; `cause` is what escaped its body. */
+function failureIn(error: unknown): ErrorBody & { cause?: Pick<ErrorBody, 'code' | 'message'> } {
+  const { cause } = error as { cause?: Partial<ErrorBody> };
+  const { code, message } = cause ?? {};
+  if (code === undefined || message === undefined) return errorBody(error);
+  return { ...errorBody(error), cause: { code, message } };
 }
 
 async function exportHistory(node: LatticeNode, { params, query }: Call): Promise<Answer> {

@@ -1,15 +1,15 @@
 /**
- * Ends this process with SIGKILL at one exact place of a deploy or a drain, so that a proof can cut it off there.
+ * Ends this process with SIGKILL at one exact place of a deploy, a drain or a leave, so that a proof can cut it off there.
  *
  * `AETHER_FAILPOINT=after-commit:N` ends it once step N of the workflow is durable and before the next effect begins;
  * `AETHER_FAILPOINT=after-effect:N` once the effect of step N was applied and before that is recorded. N counts from 0.
  */
 import type { EngineProbe } from '../../engine/index.ts';
-import { DEPLOY_WORKFLOW, WEIGH_WORKFLOW } from '../../particle/index.ts';
+import { DEPLOY_WORKFLOW, LEAVE_WORKFLOW, WEIGH_WORKFLOW } from '../../particle/index.ts';
 import { AetherError } from '../../spec/error.ts';
 
 export const FAILPOINT_VARIABLE = 'AETHER_FAILPOINT';
-const WORKFLOWS: ReadonlySet<string> = new Set([DEPLOY_WORKFLOW, WEIGH_WORKFLOW]);
+const WORKFLOWS: ReadonlySet<string> = new Set([DEPLOY_WORKFLOW, LEAVE_WORKFLOW, WEIGH_WORKFLOW]);
 
 /**
  * @param setting the variable's value.

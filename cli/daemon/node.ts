@@ -3,10 +3,24 @@ import { type Server, createServer } from 'node:http';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { type TierReport, detectTier } from '../../datapath/index.ts';
-import { Engine, type EngineOptions, type EngineProbe } from '../../engine/index.ts';
+import {
+  Engine,
+  type EngineOptions,
+  type EngineProbe,
+  type WorkflowHandle,
+} from '../../engine/index.ts';
 import { SqliteStore } from '../../engine/io/sqlite.ts';
-import { DEPLOY_WORKFLOW, Gateway, Lifecycle } from '../../particle/index.ts';
+import {
+  DEPLOY_WORKFLOW,
+  Gateway,
+  LEAVE_WORKFLOW,
+  leaveId,
+  type LeaveOutcome,
+  type leaveWorkflow,
+  Lifecycle,
+} from '../../particle/index.ts';
 import { type KeyValueStore, type MemberView, type PendingChange, Ring } from '../../ring/index.ts';
+import type { Clock } from '../../spec/clock.ts';
 import { systemClock } from '../../spec/system-clock.ts';
 import { systemRandom } from '../../spec/system-random.ts';
 import { AetherError } from '../../spec/error.ts';
@@ -73,6 +87,9 @@ export interface DeployEvent {
   step: string;
 }
 
+/** Whoever follows the leave of a node reads its end from the node. */
+const LEFT_CLOSE_MS = 2_000;
+
 /**
  * Starts a node: founds a lattice, joins one, or comes back to the one of its data folder.
  *
@@ -136,6 +153,7 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   opened.push(() => lifecycle.close());
 
   const deployListeners = new Set<(event: DeployEvent) => void>();
+  const left = Promise.withResolvers<void>();
   const workflows = [...lifecycle.workflows, ...(options.workflows ?? [])];
   const engine = await Engine.open({
     store: new SqliteStore(join(options.data, 'engine.db')),
@@ -145,6 +163,7 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
       effectDone: (event) => options.probe?.effectDone?.(event),
       committed: (event) => {
         options.probe?.committed?.(event);
+        if (event.name === LEAVE_WORKFLOW && event.kind === 'completed') left.resolve();
         if (event.name !== DEPLOY_WORKFLOW || event.step === undefined) return;
         for (const listener of deployListeners) {
           listener({ workflow: event.workflowId, step: event.step });
@@ -182,7 +201,8 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   });
   opened.push(lifecycle.datapath.onFlow((flow) => metrics.observe(flow)));
 
-  const node = new LatticeNode({ ring, engine, lifecycle, metrics, tier, deployListeners, opened });
+  const parts = { ring, engine, lifecycle, metrics, tier, deployListeners, opened };
+  const node = new LatticeNode(parts, clock, left.promise);
   const server = createServer();
   const apiAddress = await listenApi(server, api);
   opened.push(() => closeServer(server));
@@ -220,8 +240,10 @@ export class LatticeNode {
   readonly #opened: Close[];
   readonly #closed = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
+  #hasLeft = false;
 
-  constructor(parts: NodeParts) {
+  /** @param left fulfilled once this node is no member any more, by its own leave. */
+  constructor(parts: NodeParts, clock: Clock, left: Promise<void>) {
     this.ring = parts.ring;
     this.engine = parts.engine;
     this.lifecycle = parts.lifecycle;
@@ -234,6 +256,13 @@ export class LatticeNode {
     this.ring.onChange(({ kind }) => {
       if (kind === 'refused') void this.close();
     });
+    void this.#closeOnce(left, clock);
+  }
+
+  async #closeOnce(left: Promise<void>, clock: Clock): Promise<void> {
+    await left;
+    this.#hasLeft = true;
+    this.#opened.push(clock.after(LEFT_CLOSE_MS, () => void this.close()));
   }
 
   get id(): string {
@@ -273,14 +302,44 @@ export class LatticeNode {
   /** Fulfilled once this node is closed, whatever closed it. */
   readonly closed: Promise<void>;
 
+  /** A leave that was begun is not over yet. */
+  async isLeaving(): Promise<boolean> {
+    const run = await this.engine
+      .get(leaveId(this.id))
+      .describe()
+      .catch(() => undefined);
+    return run !== undefined && run.closedAt === undefined;
+  }
+
+  /** It has left the lattice, and closes. */
+  get hasLeft(): boolean {
+    return this.#hasLeft;
+  }
+
   /**
-   * Hands over what this node holds, leaves the lattice for good, and closes.
+   * Begins to hand over what this node holds, and to leave the lattice for good. That is a workflow: a node that is stopped
+   * meanwhile goes on with it when it is started again. The node closes itself once it has left; when the workflow fails, as with
+   * ERR_RING_CHANGE_REFUSED, it goes on as a member. Asking again is asking once.
    *
-   * @throws AetherError ERR_RING_LAST_VOTER, ERR_RING_CHANGE_REFUSED, ERR_RING_UNREACHABLE: nothing was changed, and the
-   * node goes on.
+   * @throws EpochChangeError ERR_RING_LAST_VOTER: nothing was begun.
+   */
+  async beginLeave(): Promise<WorkflowHandle<LeaveOutcome>> {
+    this.ring.checkLeave();
+    return this.engine.start<ReturnType<typeof leaveWorkflow>>(LEAVE_WORKFLOW, undefined, {
+      id: leaveId(this.id),
+      onConflict: 'use-existing',
+      onClosed: 'restart-if-failed',
+    });
+  }
+
+  /**
+   * As `beginLeave`, and over once this node is closed.
+   *
+   * @throws EpochChangeError ERR_RING_LAST_VOTER; WorkflowFailedError: nothing was changed, and the node goes on.
    */
   async leave(): Promise<void> {
-    await this.ring.leave();
+    const leaving = await this.beginLeave();
+    await leaving.result();
     await this.close();
   }
 

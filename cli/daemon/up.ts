@@ -24,8 +24,11 @@ export async function runNode(options: UpOptions): Promise<number> {
       ? {}
       : { probe: failpointProbe(failpoint, () => process.kill(process.pid, 'SIGKILL')) }),
   });
+  if (await node.isLeaving()) process.stderr.write('this node goes on to leave the lattice\n');
   process.stdout.write(`ready ${JSON.stringify({ id: node.id, ...node.addresses })}\n`);
   await Promise.race([signalled(), node.closed]);
+  if (node.hasLeft)
+    process.stderr.write('this node has left the lattice; its data folder is of no more use\n');
   return closeOrExit(node);
 }
 

@@ -43,27 +43,38 @@ const RETRY = {
   ],
 } as const;
 
-/** @returns what the sink answered; `UNREACHED` when another node does not answer for a while */
-export function effectStep(
+/**
+ * @returns what the sink answered; `UNREACHED` when another node does not answer for a while
+ * @throws AetherError with the code of the sink's refusal
+ */
+export async function effectStep(
   ctx: WorkflowContext<never>,
   ports: EffectPorts,
   name: string,
   node: string,
   effect: Effect,
 ): Promise<unknown> {
-  return ctx.step(
-    name,
-    async (step) => {
-      try {
-        return (await ports.apply(node, fenceOf(ctx, name, step), effect)) ?? null;
-      } catch (error) {
-        if (node !== ports.self && isUnreachable(error) && step.attempt >= REMOTE_ATTEMPTS)
-          return UNREACHED;
-        throw error;
-      }
-    },
-    { input: { node, kind: effect.kind }, retry: RETRY },
-  );
+  try {
+    return await ctx.step(
+      name,
+      async (step) => {
+        try {
+          return (await ports.apply(node, fenceOf(ctx, name, step), effect)) ?? null;
+        } catch (error) {
+          if (node !== ports.self && isUnreachable(error) && step.attempt >= REMOTE_ATTEMPTS)
+            return UNREACHED;
+          throw error;
+        }
+      },
+      { input: { node, kind: effect.kind }, retry: RETRY },
+    );
+  } catch (error) {
+    // The step's own error says only that it failed, and a workflow hands on no cause.
+    const { code, message } =
+      (error as { cause?: { code?: string; message?: string } }).cause ?? {};
+    if (code === undefined || message === undefined) throw error;
+    throw new AetherError(`${name}: ${message}`, { code, cause: error });
+  }
 }
 
 function isUnreachable(error: unknown): boolean {

@@ -23,6 +23,8 @@ export type Effect =
   | { kind: 'weigh'; node: string; weight: number }
   /** Takes a node that is gone for good out of the lattice. */
   | { kind: 'remove'; node: string }
+  /** Takes this node out of the lattice; it has handed over what it kept. */
+  | { kind: 'leave' }
   /** Ends what this node runs; a request that still comes wakes it again. */
   | { kind: 'release' };
 

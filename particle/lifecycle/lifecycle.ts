@@ -27,6 +27,7 @@ import { type AppRecord, Catalog } from './catalog.ts';
 import { type DeployPorts, deployWorkflow } from './deploy.ts';
 import { Directory } from './directory.ts';
 import type { Effect, Fence } from './effect.ts';
+import { leaveWorkflow } from './leave.ts';
 import { Performer } from './performer.ts';
 import { type Candidates, candidatesOf, candidatesUnderLoad } from './placement.ts';
 import { removeWorkflow } from './removal.ts';
@@ -142,6 +143,7 @@ export class Lifecycle {
       deployWorkflow(this.#deployPorts()),
       weighWorkflow(this.#weighPorts()),
       removeWorkflow(this.#weighPorts()),
+      leaveWorkflow(this.#weighPorts()),
     ];
     this.#answerPeers();
     this.#unsubscribe = ring.onChange(() => {
@@ -276,6 +278,7 @@ export class Lifecycle {
       remove: async (node) => {
         if (this.#member(node) !== undefined) await this.#ring.remove(node);
       },
+      leave: () => this.#ring.resign(),
     });
     rpc.serve('particle.effect', (body) => {
       const { fence, effect } = body as { fence: Fence; effect: Effect };

@@ -16,6 +16,8 @@ export interface PerformerPorts {
   weigh(node: string, weight: number): Promise<void>;
   /** Takes a dead member out of the lattice. Fulfilled once the others have taken over, and at once when it is none. */
   remove(node: string): Promise<void>;
+  /** Takes this node out of the lattice. Fulfilled once it is out, and at once when it is out already. */
+  leave(): Promise<void>;
 }
 
 export class Performer {
@@ -54,6 +56,9 @@ export class Performer {
         break;
       case 'remove':
         await this.#ports.remove(effect.node);
+        break;
+      case 'leave':
+        await this.#ports.leave();
         break;
       case 'release':
         await serving.release();

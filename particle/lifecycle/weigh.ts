@@ -65,6 +65,19 @@ async function weigh(
     await effectStep(ctx, ports, `weigh ${name} at ${weight}`, ports.self, change);
     return { node, weight, moved: [] };
   }
+  const moved = await prepareElsewhere(ctx, ports, node); // W2
+  await effectStep(ctx, ports, `take the share of ${name}`, ports.self, change);
+  const release = { kind: 'release' } as const;
+  const released = await effectStep(ctx, ports, `release what ${name} runs`, node, release); // W3
+  return { node, weight, moved, released: released !== UNREACHED };
+}
+
+/** Prepares what a node serves where it will be served without it. @returns what is prepared, as `app/particle on node` */
+export async function prepareElsewhere(
+  ctx: WorkflowContext<never>,
+  ports: WeighPorts,
+  node: string,
+): Promise<string[]> {
   const plan = await ctx.step('plan', () => ports.moves(node));
   const moved: string[] = [];
   for (const { record, particle, to, toName } of plan) {
@@ -74,11 +87,8 @@ async function weigh(
       if ((await effectStep(ctx, ports, `prepare ${what}`, to, effect)) !== UNREACHED)
         moved.push(what);
     } catch {
-      // W2: it is not what the node is drained for.
+      // It is not what is asked for: the first request wakes the Particle there.
     }
   }
-  await effectStep(ctx, ports, `take the share of ${name}`, ports.self, change);
-  const release = { kind: 'release' } as const;
-  const released = await effectStep(ctx, ports, `release what ${name} runs`, node, release); // W3
-  return { node, weight, moved, released: released !== UNREACHED };
+  return moved;
 }
