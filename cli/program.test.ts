@@ -146,6 +146,23 @@ test('status names the relay of a node that cannot be dialled, and why one is su
   t.match(lines[2], / suspect: it is silent$/);
 });
 
+test('status says of a voter whose disk nothing vouches for whom it waits for', async (t) => {
+  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
+  const members = [
+    { ...member, id: 'na', name: 'office', state: 'alive' },
+    { ...member, id: 'nb', name: 'cellar', state: 'alive' },
+    { ...member, id: 'nc', name: 'attic', state: 'dead' },
+  ];
+  const datapath = { tier: 'userspace', why: ['x'] };
+  const voters = ['na', 'nb', 'nc'];
+  const status = { lattice: 'l', self: 'na', epoch: 7, voters, tolerates: 1, members, datapath };
+  const at = await api(t, (_, res) => json(res, { ...status, standing: 'waiting' }));
+  const { stdout } = await aether(t, ['ring', 'status'], { api: at });
+  t.match(stdout, /\nthis node does not vote yet: .*, and it waits for attic\n.*--trust-disk\n/);
+  const voting = await api(t, (_, res) => json(res, { ...status, standing: 'voting' }));
+  t.notMatch((await aether(t, ['ring', 'status'], { api: voting })).stdout, /vote yet/);
+});
+
 test('an invocation sends JSON or text and says where it ran', async (t) => {
   const at = await api(t, async (req, res) => {
     const { args } = JSON.parse(Buffer.concat(await req.toArray()).toString()) as { args: unknown };

@@ -115,6 +115,10 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--region <region>', 'region')
     .option('--role <role>', 'voter, storage, compute or relay; may be repeated', collect)
     .option('--weight <n>', 'share of the ring; 0 keeps no data', number)
+    .option(
+      '--trust-disk',
+      'your word that the data folder is what this node wrote last: a voter then votes at once after a restart of the machine; if it is a copy put back, the lattice may forget what it has decided, or split',
+    )
     .option('--cache <dir>', 'transpiled components; nodes of one machine may share it')
     .option('--workflows <module>', 'module whose default export is a list of workflows');
 

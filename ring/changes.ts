@@ -32,6 +32,12 @@ const PING_TIMEOUT_MS = 2_000;
 const UNANSWERED: ReadonlySet<string> = new Set(['ERR_RING_UNREACHABLE', 'ERR_RING_TIMEOUT']);
 const RETRY_MS = 500;
 
+/**
+ * `waiting`: since its start it has not heard what the others know of it (B2 of spec/epoch.md); `refused`: its disk is an old
+ * one (B6); `stopped`: its store has failed.
+ */
+export type VoterStanding = RegisterNode<Uint8Array>['standing'];
+
 export interface EpochChangesOptions {
   node: Assembly;
   /** Membership's word, a hint. A suspect counts as alive. */
@@ -130,6 +136,12 @@ export class EpochChanges {
   /** Fulfilled when this node votes again (B2), or never will (B6); at once when it is no voter. */
   async registered(): Promise<void> {
     if (everyVoter(this.#register.configuration).includes(this.#self)) await this.#standing.promise;
+  }
+
+  /** Whether this voter counts; undefined: it is none. */
+  get standing(): VoterStanding | undefined {
+    const { standing, configuration } = this.#register;
+    return everyVoter(configuration).includes(this.#self) ? standing : undefined;
   }
 
   /** @throws DiskError ERR_RING_DISK_OLD when this node's disk is known to be an old one (B6). */

@@ -4,6 +4,7 @@ export type { Authority } from './authority.ts';
 export { BlobError, type BlobStore } from './blob.ts';
 export type { Epoch, EpochMember } from './core/epoch.ts';
 export { type Load, preferenceUnderLoad } from './core/hash-ring-load.ts';
+export type { VoterStanding } from './changes.ts';
 export type { Consistency } from './core/kv-placement.ts';
 export type { MemberState } from './core/swim-message.ts';
 export type { SwimOptions } from './core/swim-options.ts';

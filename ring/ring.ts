@@ -1,6 +1,6 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { AetherError, errorBody } from '../spec/error.ts';
-import { type DiskError, EpochChanges } from './changes.ts';
+import { type DiskError, EpochChanges, type VoterStanding } from './changes.ts';
 import type { Authority } from './authority.ts';
 import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
 import { spares } from './core/configuration.ts';
@@ -328,6 +328,11 @@ export class Ring {
   voters(): { nodes: string[]; tolerated: number } {
     const { voters } = this.epoch();
     return { nodes: [...voters], tolerated: spares(voters.length) };
+  }
+
+  /** Whether this node's vote counts now; undefined: it has none. */
+  standing(): VoterStanding | undefined {
+    return this.#changes.standing;
   }
 
   /** The node is in the epoch no more. Who leaves is told once, and spoken to no more: should that be lost, it finds out. */

@@ -1,5 +1,7 @@
 /** Several voters in real nodes: whichever of them is lost, the lattice goes on, and its history is one. */
 import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'tap';
 import { House, isDead, isWhole, logged, stateOf, until } from './house.testkit.ts';
 import type { Ring } from './index.ts';
@@ -90,6 +92,50 @@ test(
     await house.open('b');
     const c = await waiting;
     await until(c, () => isWhole(c, 3, 3));
+    t.ok(house.isOneHistory());
+  },
+);
+
+/** What a restart of the machine does to a node that is stopped: the note that its disk is the last one is gone. */
+function restartMachine(ring: Ring): void {
+  fs.rmSync(join('/dev/shm', `aether-${process.getuid?.()}`, ring.id));
+}
+
+test(
+  'B2: a voter that comes back with its machine waits for all others, or for the operator’s word',
+  {
+    timeout: 120_000,
+    skip: process.platform === 'linux' ? false : 'nothing vouches elsewhere than on Linux',
+  },
+  async (t) => {
+    const house = new House(t);
+    const [a, b] = await house.lattice('a', 'b', 'c');
+    t.equal(b.standing(), 'voting');
+    await Promise.all([house.kill('b'), house.kill('c')]);
+    await isDead(a, b);
+
+    const again = await house.open('b');
+    t.equal(again.standing(), 'voting', 'the restart of a process needs no word');
+    await house.kill('b');
+    restartMachine(b);
+    const waiting = await house.open('b');
+    await until(waiting, () => stateOf(waiting, a) === 'alive');
+    t.equal(waiting.standing(), 'waiting', 'it has met a, and c is not there');
+    await house.kill('b');
+    restartMachine(b);
+    const trusted = await house.open('b', { trustDisk: true });
+    t.equal(trusted.standing(), 'voting');
+    // Two of three are a quorum: one is let in.
+    const d = await house.join('d', a, 'a');
+    t.ok(d.epoch().members.some(({ id }) => id === d.id));
+
+    await house.kill('b');
+    restartMachine(b);
+    const back = await house.open('b');
+    t.equal(back.standing(), 'waiting');
+    await house.open('c');
+    while (back.standing() === 'waiting') await pause(5);
+    t.equal(back.standing(), 'voting', 'all others have answered');
     t.ok(house.isOneHistory());
   },
 );

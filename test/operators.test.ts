@@ -1,6 +1,7 @@
 /** What an operator types, against real nodes: who is in the lattice, why it is seen so, and moving a node's share. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -202,6 +203,44 @@ test('a drain whose node is killed between an effect and its record goes on when
   again.kill('SIGTERM');
   await once(again, 'exit');
 });
+
+test(
+  'a voter that came back with its machine says that it waits, and votes at the operator’s word',
+  { skip: process.platform === 'linux' ? false : 'nothing vouches elsewhere than on Linux' },
+  async (t) => {
+    const place = folder(t);
+    const [first, data] = [join(place, 'n1'), join(place, 'n2')];
+    const n1 = await node(t, { data: first, name: 'n1' });
+    const seeds = [n1.address];
+    const token = mintJoinToken(first, { uses: 2 });
+    const n2 = await node(t, { data, name: 'n2', join: seeds, token });
+    const n3 = await node(t, { name: 'n3', join: seeds, token });
+    await until(() => [n1, n2, n3].every(({ ring }) => ring.voters().nodes.length === 3));
+    await Promise.all([n2.close(), n3.close()]);
+    await sees(n1, n3.id, ({ state }) => state === 'dead');
+    const restartMachine = (): void =>
+      rmSync(join('/dev/shm', `aether-${process.getuid?.()}`, n2.id));
+    restartMachine();
+    const waiting = await node(t, { data, name: 'n2', join: seeds });
+    await sees(waiting, n3.id, ({ state }) => state !== 'alive');
+    const { stdout } = await aether(waiting, 'ring', 'status');
+    t.match(stdout, /does not vote yet: .*waits for n3\n.*--trust-disk\n/);
+    await waiting.close();
+    restartMachine();
+    const child = spawn(
+      process.execPath,
+      [MAIN, 'up', '--data', data, '--join', n1.address, '--trust-disk'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    t.teardown(() => child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    t.match(await new ControlClient(join(data, 'api.sock')).json('/status'), {
+      standing: 'voting',
+    });
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  },
+);
 
 test('a node that nobody else could stand in for is not drained', async (t) => {
   const single = await node(t, { name: 'one' });

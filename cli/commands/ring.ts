@@ -1,5 +1,5 @@
 /** `aether ring`: who is in the lattice, why it is seen so, and who keeps what. */
-import type { MemberTrail, MemberView, PendingChange } from '../../ring/index.ts';
+import type { MemberTrail, MemberView, PendingChange, VoterStanding } from '../../ring/index.ts';
 import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
 import { table } from '../io/table.ts';
@@ -12,6 +12,7 @@ export interface LatticeStatus {
   pending?: PendingChange;
   voters: string[];
   tolerates: number;
+  standing?: VoterStanding;
   members: MemberView[];
   datapath: { tier: string; why: string[] };
 }
@@ -60,6 +61,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     return [
       `lattice ${status.lattice}`,
       `epoch ${status.epoch} (${pendingText(status, nameOf)})  voters: ${status.voters.map(nameOf).join(', ')} (${toleranceText(status)})`,
+      ...standingText(status, nameOf).map(paint.yellow),
       members,
       `datapath: ${tier} (${why.join('; ')})`,
     ].join('\n');
@@ -112,6 +114,24 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
 function toleranceText({ tolerates }: LatticeStatus): string {
   if (tolerates === 0) return 'tolerates no failure';
   return `tolerates ${tolerates} failure${tolerates === 1 ? '' : 's'}`;
+}
+
+/** Why this node's vote does not count, if it has one. */
+function standingText(
+  { standing, voters, members }: LatticeStatus,
+  nameOf: (id: string) => string,
+): string[] {
+  if (standing === undefined || standing === 'voting') return [];
+  if (standing !== 'waiting')
+    return [`this node does not vote: it is ${standing}, and its log says why`];
+  const isAlive = (id: string): boolean =>
+    members.some((member) => member.id === id && member.state === 'alive');
+  const absent = voters.filter((id) => !isAlive(id)).map(nameOf);
+  const whom = absent.length === 0 ? 'the other voters' : absent.join(', ');
+  return [
+    `this node does not vote yet: nothing vouches for its disk since the machine was started, and it waits for ${whom}`,
+    'start or remove those; or, if the folder is no older copy, start this node with --trust-disk',
+  ];
 }
 
 function painted(state: string, paint: Paint): string {

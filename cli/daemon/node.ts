@@ -19,7 +19,13 @@ import {
   type leaveWorkflow,
   Lifecycle,
 } from '../../particle/index.ts';
-import { type KeyValueStore, type MemberView, type PendingChange, Ring } from '../../ring/index.ts';
+import {
+  type KeyValueStore,
+  type MemberView,
+  type PendingChange,
+  Ring,
+  type VoterStanding,
+} from '../../ring/index.ts';
 import type { Clock } from '../../spec/clock.ts';
 import { systemClock } from '../../spec/system-clock.ts';
 import { systemRandom } from '../../spec/system-random.ts';
@@ -58,6 +64,11 @@ export interface NodeOptions {
   roles?: ('voter' | 'storage' | 'compute' | 'relay')[];
   /** Share of the ring relative to other nodes; 0 = compute only. Default 1, or 0 when others cannot dial it. */
   weight?: number;
+  /**
+   * The operator's word that the data folder is what this node wrote last, and no copy put back: then a voter votes at once
+   * after a restart of the machine. False of an older folder, it breaks the lattice. Default false.
+   */
+  trustDisk?: boolean;
   /** Workflow types whose code this process has. */
   workflows?: EngineOptions['workflows'];
   /** Where the node says what it does. Default: warnings and errors on stderr. */
@@ -77,6 +88,8 @@ export interface LatticeStatus {
   /** Ids of the nodes that may change the epoch, and how many of them may fail. */
   voters: string[];
   tolerates: number;
+  /** Whether the vote of this node counts now; none: it is no voter. */
+  standing?: VoterStanding;
   members: MemberView[];
   datapath: TierReport;
 }
@@ -134,10 +147,21 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
   const clock = systemClock;
   const tier = detectTier();
 
-  const { name, listen, join: peers, mdns, token, zone, region, roles, weight } = options;
+  const {
+    name,
+    listen,
+    join: peers,
+    mdns,
+    token,
+    zone,
+    region,
+    roles,
+    weight,
+    trustDisk,
+  } = options;
   const ring = await Ring.open({
     data: options.data,
-    ...defined({ name, listen, join: peers, mdns, token, zone, region, roles, weight }),
+    ...defined({ name, listen, join: peers, mdns, token, zone, region, roles, weight, trustDisk }),
     clock,
     log,
   });
@@ -281,6 +305,7 @@ export class LatticeNode {
     const { number: epoch } = this.ring.epoch();
     const { nodes: voters, tolerated } = this.ring.voters();
     const pending = this.ring.pending();
+    const standing = this.ring.standing();
     return Promise.resolve({
       lattice: this.ring.lattice,
       self: this.ring.id,
@@ -288,6 +313,7 @@ export class LatticeNode {
       ...defined({ pending }),
       voters,
       tolerates: tolerated,
+      ...defined({ standing }),
       members: this.ring.members(),
       datapath: this.#tier,
     });
