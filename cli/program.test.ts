@@ -163,6 +163,64 @@ test('status says of a voter whose disk nothing vouches for whom it waits for', 
   t.notMatch((await aether(t, ['ring', 'status'], { api: voting })).stdout, /vote yet/);
 });
 
+const LIFE_SECONDS = 3_600;
+
+/** A node's answer with a certificate of an hour, so many seconds old. */
+function statusAged(seconds: number, failure?: object): object {
+  const issuedSeconds = Math.floor(Date.now() / 1_000) - seconds;
+  const member = { roles: [], weight: 1, incarnation: 1, address: 'a:1' };
+  return {
+    lattice: 'l',
+    self: 'na',
+    epoch: 7,
+    voters: ['nb'],
+    tolerates: 0,
+    members: [
+      { ...member, id: 'na', name: 'office', state: 'alive', ownership: 0 },
+      { ...member, id: 'nb', name: 'cellar', state: 'dead', ownership: 1 },
+    ],
+    datapath: { tier: 'userspace', why: ['x'] },
+    certificate: {
+      epoch: 3,
+      issuer: 'nb',
+      issuedSeconds,
+      expiresSeconds: issuedSeconds + LIFE_SECONDS,
+      heard: true,
+      isOverdue: seconds > 3_000,
+      failure,
+    },
+  };
+}
+
+test('status and doctor tell of the certificate, and what keeps it from being renewed', async (t) => {
+  const failure = { code: 'ERR_RING_UNREACHABLE', message: 'no way to nb', hint: 'start nb' };
+  let status = {};
+  const at = await api(t, (_, res) => json(res, status));
+  const ask = async (): Promise<{ text: string; finding: object | undefined; code: number }> => {
+    const { stdout: text } = await aether(t, ['ring', 'status'], { api: at });
+    const { stdout, code } = await aether(t, ['doctor', '--json'], { api: at });
+    const { findings } = JSON.parse(stdout) as { findings: { check: string }[] };
+    return { text, finding: findings.find(({ check }) => check === 'certificate'), code };
+  };
+  status = statusAged(60);
+  const fresh = await ask();
+  t.match(fresh.text, /\ncertificate: from cellar, renewed \S+Z; runs out \S+Z, in 5\d min/);
+  t.match(fresh, { code: EXIT.ok, finding: { verdict: 'good' } });
+  status = statusAged(3_300, failure);
+  const overdue = await ask();
+  t.match(
+    overdue.text,
+    /in [45] min.*; its renewal is overdue: no way to nb \(ERR_RING_UNREACHABLE\)\n/,
+  );
+  t.match(overdue, { code: EXIT.ok, finding: { verdict: 'poor', fix: 'start nb' } });
+  status = statusAged(3_700);
+  const expired = await ask();
+  t.match(expired.text, /; ran out \S+Z, 1 min \d+ s ago; its renewal is overdue\n/);
+  t.match(expired, { code: EXIT.failed, finding: { verdict: 'bad', fix: /start one/ } });
+  status = { ...status, certificate: undefined };
+  t.match(await ask(), { text: /\ncertificate: none yet\n/, code: EXIT.failed });
+});
+
 test('an invocation sends JSON or text and says where it ran', async (t) => {
   const at = await api(t, async (req, res) => {
     const { args } = JSON.parse(Buffer.concat(await req.toArray()).toString()) as { args: unknown };
@@ -220,6 +278,13 @@ test('a workflow that goes on after the wait is exit code 8', async (t) => {
   const { code, stdout } = await aether(t, ['wf', 'show', 'w', '--json'], { api: at });
   t.equal(code, EXIT.ok);
   t.match(JSON.parse(stdout), { id: 'w', status: 'running', history: [{ kind: 'started' }] });
+});
+
+test('the life of certificates is a duration in a range', async (t) => {
+  const up = (life: string): ReturnType<typeof aether> =>
+    aether(t, ['up', '--data', 'node', '--certificate-life', life]);
+  t.match(await up('8d'), { code: EXIT.usage, stderr: /ERR_RING_OPTION.*\nhint: .*1 min to 7 d/ });
+  t.match(await up('soon'), { code: EXIT.invalidConfig, stderr: /ERR_DURATION/ });
 });
 
 test('an Aetherfile that cannot be read is exit code 3', async (t) => {

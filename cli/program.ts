@@ -119,6 +119,10 @@ function createProgram(ended: (code: number) => void): Command {
       '--trust-disk',
       'your word that the data folder is what this node wrote last: a voter then votes at once after a restart of the machine; if it is a copy put back, the lattice may forget what it has decided, or split',
     )
+    .option(
+      '--certificate-life <duration>',
+      'how long the certificates are good for that this node gives while it is a voter, 1m to 7d (default: 24h)',
+    )
     .option('--cache <dir>', 'transpiled components; nodes of one machine may share it')
     .option('--workflows <module>', 'module whose default export is a list of workflows');
 

@@ -288,7 +288,7 @@ function checkOptions(options: RingOptions): void {
   if (!(lifeMs >= CERTIFICATE_LIFE_MS_MIN && lifeMs <= CERTIFICATE_LIFE_MS_MAX)) {
     throw new AetherError('the option certificateLifeMs is out of its range', {
       code: 'ERR_RING_OPTION',
-      hint: `set it from ${CERTIFICATE_LIFE_MS_MIN} to ${CERTIFICATE_LIFE_MS_MAX}`,
+      hint: 'set it from 1 min to 7 d, as --certificate-life 24h',
     });
   }
   const { listen, join: peers = [], log } = options;

@@ -28,6 +28,7 @@ export {
 export { mintJoinToken, type MintOptions } from './mint.ts';
 export type { MemberTrail, MemberView } from './member-view.ts';
 export { type PendingChange, Ring, type RingChange } from './ring.ts';
+export type { OwnCertificate } from './renewal.ts';
 export { exportRoot, nextRoot, rootText } from './root-file.ts';
 export { inspectToken, type TokenSummary } from './token-summary.ts';
 export { type CallOptions, type Rpc, RpcError, type RpcHandler } from './rpc.ts';

@@ -130,9 +130,11 @@ test(
       heard.some((text) => / is \d+ s ahead of /.test(text) && text.includes(b.id)),
     );
     await t.rejects(b.rpc.call(a.id, 'echo', 1, CALL), { code: 'ERR_RING_CERTIFICATE_EXPIRED' });
+    t.match(b.certificate(), { isOverdue: true, failure: { code: 'ERR_RING_CLOCK' } });
     own.jump(-END_MS);
     await until(() => areWhole(a, b));
     await echoes(a, b);
+    t.match(b.certificate(), { isOverdue: false, failure: undefined });
 
     const late = new WallClock();
     late.jump(-86_400_000);

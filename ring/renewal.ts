@@ -7,7 +7,7 @@
  * N3  An issuer signs its own: a lattice whose certificates have all run out comes back by itself.
  */
 import type { Clock } from '../spec/clock.ts';
-import { AetherError, errorBody } from '../spec/error.ts';
+import { AetherError, type ErrorBody, errorBody } from '../spec/error.ts';
 import type { Log } from '../spec/log.ts';
 import { type Random, shuffled } from '../spec/random.ts';
 import type { CertificateIssuer } from './certificate-issuer.ts';
@@ -15,6 +15,7 @@ import { equal } from './core/canonical.ts';
 import {
   CertificateError,
   decodeNodeCertificate,
+  isOverdue,
   isToBeRenewed,
   type NodeCertificate,
 } from './core/node-certificate.ts';
@@ -34,6 +35,23 @@ const CHECK_MS = 30_000;
 const AGAIN_MS = 10_000;
 /** For each member: an issuer gives a certificate in less. */
 const SPREAD_MS = 5;
+
+/** This node's own certificate, as it stands. */
+export interface OwnCertificate {
+  /** Number of the epoch under which it was given. */
+  epoch: number;
+  /** Id of the node that gave it; none: an issuer that is not known here any more. */
+  issuer?: string;
+  /** Unix seconds, by the issuer's clock: when it was given, and until when it is good. */
+  issuedSeconds: number;
+  expiresSeconds: number;
+  /** All to whom this node is linked have heard of it. */
+  heard: boolean;
+  /** It should have been renewed long since. */
+  isOverdue: boolean;
+  /** What was last in the way of another one, while one is asked for. */
+  failure?: ErrorBody;
+}
 
 export interface RenewalOptions {
   peers: Peers;
@@ -89,9 +107,24 @@ export class Renewal {
     return this.#options.standing.certificate(this.#options.peers.self);
   }
 
-  /** All to whom this node is linked have heard of the newest. */
-  get isHeard(): boolean {
-    return this.#unshown.size === 0;
+  /** None: this node is yet to be given one. */
+  get own(): OwnCertificate | undefined {
+    const { certificate } = this;
+    if (certificate === undefined) return undefined;
+    const { standing, peers, clock } = this.#options;
+    const { epoch, issuedSeconds, expiresSeconds } = certificate;
+    const issuer = standing.issuerOf(peers.self);
+    return {
+      epoch,
+      ...(issuer === undefined ? {} : { issuer }),
+      issuedSeconds,
+      expiresSeconds,
+      heard: this.#unshown.size === 0,
+      isOverdue: isOverdue(certificate, clock.nowMs()),
+      ...(this.#failure !== undefined && this.#isDue()
+        ? { failure: errorBody(this.#failure) }
+        : {}),
+    };
   }
 
   onRenewed(renewed: (certificate: NodeCertificate) => void): void {

@@ -23,6 +23,7 @@ import { Reachability } from './io/reachability.ts';
 import { addCounts, type TransportCounts } from './io/transport-counts.ts';
 import { KeyValueStore } from './kv.ts';
 import { type Described, type MemberTrail, type MemberView, MemberViews } from './member-view.ts';
+import type { OwnCertificate } from './renewal.ts';
 import type { Rpc } from './rpc.ts';
 
 /** What the epoch waits for: ids of who comes, who goes, and who is to hold another part of the ring. */
@@ -236,15 +237,9 @@ export class Ring {
     this.#membership.setFacts(this.#facts);
   }
 
-  /**
-   * What this node shows of itself: good until when, by which epoch's issuers, and whether all to whom it is linked have
-   * heard of it. None: it is yet to be given one.
-   */
-  certificate(): { epoch: number; expiresSeconds: number; heard: boolean } | undefined {
-    const { certificate, isHeard } = this.#node.renewal;
-    if (certificate === undefined) return undefined;
-    const { epoch, expiresSeconds } = certificate;
-    return { epoch, expiresSeconds, heard: isHeard };
+  /** What this node shows of itself. None: it is yet to be given one. */
+  certificate(): OwnCertificate | undefined {
+    return this.#node.renewal.own;
   }
 
   /** What the transport has received, refused and dropped, and what is open now. */

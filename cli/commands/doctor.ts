@@ -5,6 +5,8 @@ import { dirname, join, resolve } from 'node:path';
 import { detectTier } from '../../datapath/index.ts';
 import type { Context } from '../context.ts';
 import { parseAddress } from '../daemon/address.ts';
+import { certificateReport } from './certificate.ts';
+import type { LatticeStatus } from './ring.ts';
 import { ApiUnreachableError, type ControlClient } from '../io/control-client.ts';
 import { EXIT } from '../io/exit-code.ts';
 
@@ -35,13 +37,15 @@ export async function doctor(
   { client, out }: Context,
   { data, listen = ['127.0.0.1:0'] }: DoctorOptions,
 ): Promise<number> {
+  const asked = await ask(client);
   const findings = [
     node(process.versions.node, hasJspi()),
     ...dataFolder(resolve(data)),
     disk(resolve(data)),
     ...(await Promise.all(listen.map((address) => port(address)))),
     datapath(),
-    await clock(client),
+    clock(asked),
+    ...certificate(asked),
   ];
   out.result({ findings }, () => {
     const { paint } = out;
@@ -126,26 +130,48 @@ function datapath(): Finding {
   return { check: 'datapath', verdict: 'good', found: `${tier}: ${why.join('; ')}` };
 }
 
-/** Compares this clock with that of the node that was asked, halfway through the request. */
-async function clock(client: ControlClient): Promise<Finding> {
-  const check = 'clock';
+/** What the node that runs here says of itself, and what time it is there, halfway through the request. */
+interface Asked {
+  status: Pick<LatticeStatus, 'members' | 'certificate'>;
+  skewMs: number;
+}
+
+async function ask(client: ControlClient): Promise<Asked | undefined> {
   const before = Date.now();
   try {
-    const { headers } = await client.call('/status');
+    const { headers, body } = await client.call('/status');
     const skewMs = Math.abs(Date.parse(headers['date'] ?? '') + 500 - (before + Date.now()) / 2);
-    if (Number.isNaN(skewMs)) return { check, verdict: 'good', found: 'the node tells no time' };
-    const found = `within ${Math.max(SKEW_MS_POOR, skewMs).toFixed(0)} ms of the node's`;
-    if (skewMs < SKEW_MS_POOR) return { check, verdict: 'good', found };
-    return {
-      check,
-      verdict: 'poor',
-      found,
-      fix: 'let a time service (chrony, timesyncd) set both clocks',
-    };
+    return { status: JSON.parse(new TextDecoder().decode(body)) as Asked['status'], skewMs };
   } catch (error) {
-    if (!(error instanceof ApiUnreachableError)) throw error;
-    return { check, verdict: 'good', found: 'no node runs here to compare with' };
+    if (error instanceof ApiUnreachableError) return undefined;
+    throw error;
   }
+}
+
+/** Compares this clock with that of the node that was asked. */
+function clock(asked: Asked | undefined): Finding {
+  const check = 'clock';
+  if (asked === undefined)
+    return { check, verdict: 'good', found: 'no node runs here to compare with' };
+  const { skewMs } = asked;
+  if (Number.isNaN(skewMs)) return { check, verdict: 'good', found: 'the node tells no time' };
+  const found = `within ${Math.max(SKEW_MS_POOR, skewMs).toFixed(0)} ms of the node's`;
+  if (skewMs < SKEW_MS_POOR) return { check, verdict: 'good', found };
+  const fix = 'let a time service (chrony, timesyncd) set both clocks';
+  return { check, verdict: 'poor', found, fix };
+}
+
+/** Without one that holds, the other nodes do not hear the node that was asked. */
+function certificate(asked: Asked | undefined): Finding[] {
+  if (asked === undefined) return [];
+  const { members, certificate: own } = asked.status;
+  const nameOf = (id: string): string => members.find((each) => each.id === id)?.name ?? id;
+  const { verdict, text: found } = certificateReport(own, nameOf, Date.now());
+  const check = 'certificate';
+  if (verdict === 'good') return [{ check, verdict, found }];
+  const fix =
+    own?.failure?.hint ?? 'a voter renews it: start one that is alive in aether ring status';
+  return [{ check, verdict: verdict === 'expired' ? 'bad' : 'poor', found, fix }];
 }
 
 /** WebAssembly's types belong to the DOM library, which no Node program has. */

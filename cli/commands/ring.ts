@@ -1,7 +1,14 @@
 /** `aether ring`: who is in the lattice, why it is seen so, and who keeps what. */
-import type { MemberTrail, MemberView, PendingChange, VoterStanding } from '../../ring/index.ts';
+import type {
+  MemberTrail,
+  MemberView,
+  OwnCertificate,
+  PendingChange,
+  VoterStanding,
+} from '../../ring/index.ts';
 import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
+import { certificateReport } from './certificate.ts';
 import { table } from '../io/table.ts';
 
 /** `GET /v1/status`, as far as it is shown. */
@@ -13,6 +20,7 @@ export interface LatticeStatus {
   voters: string[];
   tolerates: number;
   standing?: VoterStanding;
+  certificate?: OwnCertificate;
   members: MemberView[];
   datapath: { tier: string; why: string[] };
 }
@@ -63,6 +71,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
       `epoch ${status.epoch} (${pendingText(status, nameOf)})  voters: ${status.voters.map(nameOf).join(', ')} (${toleranceText(status)})`,
       ...standingText(status, nameOf).map(paint.yellow),
       members,
+      certificateText(status, nameOf, paint),
       `datapath: ${tier} (${why.join('; ')})`,
     ].join('\n');
   });
@@ -114,6 +123,16 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
 function toleranceText({ tolerates }: LatticeStatus): string {
   if (tolerates === 0) return 'tolerates no failure';
   return `tolerates ${tolerates} failure${tolerates === 1 ? '' : 's'}`;
+}
+
+/** The asked node's own. */
+function certificateText(
+  { certificate }: LatticeStatus,
+  nameOf: (id: string) => string,
+  paint: Paint,
+): string {
+  const { verdict, text } = certificateReport(certificate, nameOf, Date.now());
+  return `certificate: ${verdict === 'good' ? text : paint.yellow(text)}`;
 }
 
 /** Why this node's vote does not count, if it has one. */

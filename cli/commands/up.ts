@@ -1,21 +1,24 @@
 /** `aether up`: one node in the foreground. */
 import { readFile } from 'node:fs/promises';
+import { durationMs } from '../../spec/duration.ts';
 import { AetherError } from '../../spec/error.ts';
 import type { Context } from '../context.ts';
 import { type UpOptions, runNode } from '../daemon/up.ts';
 
 /** The flags of `aether up`; `token` is a file, or `-` for standard input, so that it is on no command line. */
-export interface UpFlags extends Omit<UpOptions, 'token' | 'roles'> {
+export interface UpFlags extends Omit<UpOptions, 'token' | 'roles' | 'certificateLifeMs'> {
   token?: string;
   role?: UpOptions['roles'];
+  certificateLife?: string;
 }
 
 /** @returns the exit code */
 export async function up(context: Context, flags: UpFlags): Promise<number> {
-  const { token, role, ...options } = flags;
+  const { token, role, certificateLife: life, ...options } = flags;
   return runNode({
     ...options,
     ...(role === undefined ? {} : { roles: role }),
+    ...(life === undefined ? {} : { certificateLifeMs: durationMs(life) }),
     ...(token === undefined ? {} : { token: await readToken(context, token) }),
   });
 }

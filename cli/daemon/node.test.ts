@@ -96,6 +96,12 @@ test('a start that fails at any step leaves nothing open, and the folder of use'
   t.equal(again.id, first.id);
 });
 
+test('a node tells of its certificate, and how long those are good for that it gives', async (t) => {
+  const { certificate } = await (await node(t, { certificateLifeMs: 120_000 })).status();
+  t.match(certificate, { epoch: 1, heard: true, isOverdue: false });
+  t.equal((certificate?.expiresSeconds ?? 0) - (certificate?.issuedSeconds ?? 0), 120);
+});
+
 test('a node is closed to its end, whatever of it fails to close', async (t) => {
   const data = join(folder(t), 'node');
   const first = await startNode({ data });

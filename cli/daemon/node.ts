@@ -22,6 +22,7 @@ import {
 import {
   type KeyValueStore,
   type MemberView,
+  type OwnCertificate,
   type PendingChange,
   Ring,
   type VoterStanding,
@@ -69,6 +70,8 @@ export interface NodeOptions {
    * after a restart of the machine. False of an older folder, it breaks the lattice. Default false.
    */
   trustDisk?: boolean;
+  /** How long the certificates are good for that this node gives while it is a voter. Default 24 h, from 1 min to 7 d. */
+  certificateLifeMs?: number;
   /** Workflow types whose code this process has. */
   workflows?: EngineOptions['workflows'];
   /** Where the node says what it does. Default: warnings and errors on stderr. */
@@ -90,6 +93,8 @@ export interface LatticeStatus {
   tolerates: number;
   /** Whether the vote of this node counts now; none: it is no voter. */
   standing?: VoterStanding;
+  /** What this node shows of itself; none: it is yet to be given one. */
+  certificate?: OwnCertificate;
   members: MemberView[];
   datapath: TierReport;
 }
@@ -158,10 +163,12 @@ async function open(options: NodeOptions, opened: Close[]): Promise<LatticeNode>
     roles,
     weight,
     trustDisk,
+    certificateLifeMs,
   } = options;
   const ring = await Ring.open({
     data: options.data,
-    ...defined({ name, listen, join: peers, mdns, token, zone, region, roles, weight, trustDisk }),
+    ...defined({ name, listen, join: peers, mdns, token, zone, region, roles, weight }),
+    ...defined({ trustDisk, certificateLifeMs }),
     clock,
     log,
   });
@@ -306,6 +313,7 @@ export class LatticeNode {
     const { nodes: voters, tolerated } = this.ring.voters();
     const pending = this.ring.pending();
     const standing = this.ring.standing();
+    const certificate = this.ring.certificate();
     return Promise.resolve({
       lattice: this.ring.lattice,
       self: this.ring.id,
@@ -313,7 +321,7 @@ export class LatticeNode {
       ...defined({ pending }),
       voters,
       tolerates: tolerated,
-      ...defined({ standing }),
+      ...defined({ standing, certificate }),
       members: this.ring.members(),
       datapath: this.#tier,
     });

@@ -66,6 +66,12 @@ export function isToBeRenewed(certificate: NodeCertificate, nowMs: number): bool
   return nowMs / 1_000 >= issuedSeconds + ((expiresSeconds - issuedSeconds) * 2) / 3;
 }
 
+/** It should have been renewed long since: half of the time that there is for it is over. */
+export function isOverdue(certificate: NodeCertificate, nowMs: number): boolean {
+  const { issuedSeconds, expiresSeconds } = certificate;
+  return nowMs / 1_000 >= issuedSeconds + ((expiresSeconds - issuedSeconds) * 5) / 6;
+}
+
 /** From when until when it holds, Unix milliseconds, with what clocks may differ by. */
 export function lifeOf({ issuedSeconds, expiresSeconds }: NodeCertificate): {
   fromMs: number;

@@ -8,6 +8,7 @@ import type { Issuer } from './epoch.ts';
 import {
   decodeNodeCertificate,
   encodeNodeCertificate,
+  isOverdue,
   isToBeRenewed,
   type NodeCertificate,
   nodeCertificateMessage,
@@ -73,6 +74,8 @@ test('a certificate is good in its time, with what clocks may differ by', (t) =>
   const shown = decodeNodeCertificate(certificate('node'));
   t.notOk(isToBeRenewed(shown, NOW_MS + LIFE_SECONDS * 600));
   t.ok(isToBeRenewed(shown, NOW_MS + LIFE_SECONDS * 667));
+  t.notOk(isOverdue(shown, NOW_MS + LIFE_SECONDS * 833));
+  t.ok(isOverdue(shown, NOW_MS + LIFE_SECONDS * 834));
   const peer = standing();
   t.notOk(peer.holds(idOf('node'), NOW_MS));
   t.equal(peer.refusal(idOf('node'), NOW_MS)?.code, 'ERR_RING_CERTIFICATE_NONE');

@@ -128,6 +128,11 @@ export class Standing {
     return this.#shown.get(node)?.certificate;
   }
 
+  /** Id of the node whose key signed that; undefined: it is not known here. */
+  issuerOf(node: string): string | undefined {
+    return this.#shown.get(node)?.issuer?.node;
+  }
+
   /** Whether the issuer with this tag is one of the newest epoch. */
   isListed(issuer: Uint8Array): boolean {
     return this.#issuers.get(base32(issuer))?.untilMs === Number.POSITIVE_INFINITY;
