@@ -28,9 +28,10 @@ import { holdDataFolder } from './io/data-folder.ts';
 import { type DiscoveryOptions, findSeeds, parseSeed } from './io/discovery.ts';
 import { SqliteAcceptorStore } from './io/acceptor-sqlite.ts';
 import { EpochKeeper } from './io/epoch-keeper.ts';
-import { openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
+import { makeKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
 import { SqliteReplicaStore } from './io/kv-sqlite.ts';
 import { Announcer, networkOf } from './io/mdns.ts';
+import { syncFolder } from './io/new-file.ts';
 import { notMember, Peers } from './io/peers.ts';
 import { RingStore } from './io/ring-store.ts';
 import { isOfTheMachine } from './io/membership.ts';
@@ -115,6 +116,9 @@ export class LatticeError extends AetherError {
 const CERTIFICATE_LIFE_MS = 24 * 3_600_000;
 const CERTIFICATE_LIFE_MS_MIN = 60_000;
 const CERTIFICATE_LIFE_MS_MAX = 7 * CERTIFICATE_LIFE_MS;
+const NODE_KEY = 'node.key';
+/** Keys that a node makes, by how it begins. */
+const NEW_KEYS = { found: [NODE_KEY, 'root.key', 'issuer.key'], join: [NODE_KEY], return: [] };
 const FOUNDER_ROLES = ['voter', 'storage', 'compute'];
 
 /** @param held what is opened here, to be closed with it whatever comes. */
@@ -136,8 +140,8 @@ export async function assemble(
     new SqliteReplicaStore(join(data, 'kv.db'), { mustExist: begin === 'return' }),
     (open) => open.close(),
   );
-  const keyFile = join(data, 'node.key');
-  const key = begin === 'return' ? readKeyFile(keyFile) : openKeyFile(keyFile);
+  for (const file of NEW_KEYS[begin]) makeKeyFile(join(data, file));
+  const key = readKeyFile(join(data, NODE_KEY));
   const id = nodeId(key.publicKey);
 
   const acceptors = held.adopt(
@@ -145,6 +149,7 @@ export async function assemble(
     (open) => open.close(),
   );
   const isVouched = options.trustDisk === true || acceptors.isVouched;
+  syncFolder(data); // What was made in it.
 
   const listen =
     options.listen === NO_ADDRESS ? undefined : parseAddress(options.listen ?? '127.0.0.1:0');
@@ -380,8 +385,8 @@ async function foundLattice(
   acceptors: SqliteAcceptorStore,
 ): Promise<{ signed: SignedEpoch; lattice: string }> {
   const node = founder.id;
-  const root = openKeyFile(join(data, 'root.key'));
-  const issuer = openKeyFile(join(data, 'issuer.key')).publicKey;
+  const root = readKeyFile(join(data, 'root.key'));
+  const issuer = readKeyFile(join(data, 'issuer.key')).publicKey;
   const lattice = latticeId(root.publicKey);
   const group = epochGroup(lattice);
   const begun = acceptors.load(group)?.log.snapshot as Snapshot<RegisterValue<Uint8Array>>;

@@ -10,7 +10,8 @@ import { AetherError } from '../spec/error.ts';
 import { equal } from './core/canonical.ts';
 import type { RootKey } from './core/epoch.ts';
 import { type RootSuccession, successor } from './core/root-key.ts';
-import { KeyFileError, openKeyFile, readKeyFile, type SigningKey, syncFolder } from './io/keys.ts';
+import { KeyFileError, openKeyFile, readKeyFile, type SigningKey } from './io/keys.ts';
+import { syncFolder } from './io/new-file.ts';
 
 const ROOT_FILE = 'root.key';
 

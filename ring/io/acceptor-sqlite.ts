@@ -4,13 +4,13 @@
  * Cites A1 to A4 of ring/acceptor-store.ts.
  */
 import { hash } from 'node:crypto';
-import { chmodSync } from 'node:fs';
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import { AetherError } from '../../spec/error.ts';
 import type { AcceptorStore } from '../acceptor-store.ts';
 import type { AcceptorState, AcceptorWrite } from '../core/acceptor-state.ts';
 import { decode, encode } from '../core/codec.ts';
 import type { Entry, Snapshot } from '../core/fenced-log.ts';
+import { makeDatabase, openDatabase } from './database.ts';
 import { drawOpening, type Note, type Witness } from './witness.ts';
 
 /** The store could not do it; `code` says what is left. */
@@ -53,6 +53,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS note (
     id INTEGER PRIMARY KEY, opening TEXT NOT NULL, writes INTEGER NOT NULL
   ) STRICT;`;
+const SET_NOTE = 'INSERT OR REPLACE INTO note VALUES (1, ?, ?)';
 
 export class SqliteAcceptorStore implements AcceptorStore {
   readonly #database: Database.Database;
@@ -76,17 +77,17 @@ export class SqliteAcceptorStore implements AcceptorStore {
   #writes: number;
 
   /**
-   * @param path made with mode 0600 when it is missing.
+   * @param path made when it is missing, and durable once its folder is synced (new-file.ts): before that, nothing is to be
+   *   written.
    * @param witness notes each write before anybody hears of it.
    */
   constructor(path: string, witness?: Witness) {
-    const database = new Database(path);
+    const isNew = makeDatabase(path, (made) => {
+      made.exec(SCHEMA);
+      made.prepare(SET_NOTE).run(this.#opening, 1);
+    });
+    const database = openDatabase(path, SCHEMA);
     this.#database = database;
-    chmodSync(path, 0o600);
-    database.pragma('journal_mode = WAL');
-    // Not the default in WAL mode, and not kept in the file.
-    database.pragma('synchronous = FULL');
-    database.exec(SCHEMA);
     this.#setFact = database.prepare(
       `INSERT INTO fact VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET value = excluded.value, checksum = excluded.checksum`,
@@ -98,7 +99,7 @@ export class SqliteAcceptorStore implements AcceptorStore {
     this.#entries = database.prepare(
       'SELECT at, value, checksum FROM entry WHERE "group" = ? ORDER BY at',
     );
-    this.#setNote = database.prepare('INSERT OR REPLACE INTO note VALUES (1, ?, ?)');
+    this.#setNote = database.prepare(SET_NOTE);
     const kept = database.prepare<[], Note>('SELECT opening, writes FROM note').get();
     const seen = witness?.read();
     // A write that was not noted any more was heard of by nobody either.
@@ -106,7 +107,8 @@ export class SqliteAcceptorStore implements AcceptorStore {
       kept !== undefined && kept.opening === seen?.opening && kept.writes >= seen.writes;
     this.#witness = witness;
     this.#writes = kept?.writes ?? 0;
-    this.#transact(() => {});
+    if (isNew) this.#noteWrites();
+    else this.#transact(() => {});
   }
 
   async create(group: string, { log, ...facts }: AcceptorState<unknown>): Promise<void> {
@@ -192,7 +194,11 @@ export class SqliteAcceptorStore implements AcceptorStore {
       this.#setNote.run(this.#opening, writes);
     })();
     this.#writes = writes;
-    this.#witness?.write({ opening: this.#opening, writes });
+    this.#noteWrites();
+  }
+
+  #noteWrites(): void {
+    this.#witness?.write({ opening: this.#opening, writes: this.#writes });
   }
 
   #perform(group: string, { log, ...facts }: AcceptorWrite<unknown>): void {

@@ -9,6 +9,7 @@ import {
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { AetherError } from '../../spec/error.ts';
+import { makeFile, syncFolder } from './new-file.ts';
 
 export interface SigningKey {
   /** 32 bytes. */
@@ -28,8 +29,21 @@ export class KeyFileError extends AetherError {
  * @throws KeyFileError as readKeyFile.
  */
 export function openKeyFile(path: string): SigningKey {
-  if (!fs.existsSync(path)) createKeyFile(path);
+  if (makeKeyFile(path)) syncFolder(dirname(path));
   return readKeyFile(path);
+}
+
+/**
+ * Makes a new key unless there is a file. It is durable once its folder is synced (new-file.ts).
+ *
+ * @returns whether it was made.
+ */
+export function makeKeyFile(path: string): boolean {
+  if (fs.existsSync(path)) return false;
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const text = privateKey.export({ format: 'pem', type: 'pkcs8' });
+  makeFile(path, (aside) => fs.writeFileSync(aside, text, { flag: 'wx', mode: 0o600 }));
+  return true;
 }
 
 /**
@@ -81,26 +95,4 @@ function signingKey(secret: KeyObject): SigningKey {
     secret,
     sign: (message) => new Uint8Array(sign(null, message, secret)),
   };
-}
-
-/** Whole or not at all: written aside, synced, linked to its name. */
-function createKeyFile(path: string): void {
-  const { privateKey } = generateKeyPairSync('ed25519');
-  const aside = `${path}.${process.pid}.new`;
-  const file = fs.openSync(aside, 'wx', 0o600);
-  try {
-    fs.writeFileSync(file, privateKey.export({ format: 'pem', type: 'pkcs8' }));
-    fs.fsyncSync(file);
-  } finally {
-    fs.closeSync(file);
-  }
-  fs.renameSync(aside, path);
-  syncFolder(dirname(path));
-}
-
-/** What was made, renamed or removed in the folder is durable. */
-export function syncFolder(path: string): void {
-  const folder = fs.openSync(path, 'r');
-  fs.fsyncSync(folder);
-  fs.closeSync(folder);
 }

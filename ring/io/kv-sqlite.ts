@@ -5,8 +5,8 @@
  * not notice bit rot, hence a checksum per row.
  */
 import { hash } from 'node:crypto';
-import { chmodSync, existsSync } from 'node:fs';
-import Database from 'better-sqlite3';
+import { existsSync } from 'node:fs';
+import type Database from 'better-sqlite3';
 import { AetherError } from '../../spec/error.ts';
 import { hashKey } from '../core/hash-ring.ts';
 import {
@@ -19,6 +19,7 @@ import {
 } from '../core/kv-row.ts';
 import type { WriteTerms } from '../core/kv-row.ts';
 import type { ListPage, ListRequest, ReplicaStore, ScanPage, ScanRequest } from '../kv-store.ts';
+import { makeDatabase, openDatabase } from './database.ts';
 
 /** The store could not write or read. Whether the write is there is unknown until it was read. */
 export class StoreFailedError extends AetherError {
@@ -52,6 +53,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS note (
     name TEXT PRIMARY KEY, value TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;`;
+const SET_NOTE = 'INSERT INTO note VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value';
 
 export class SqliteReplicaStore implements ReplicaStore {
   readonly boot: number;
@@ -60,7 +62,8 @@ export class SqliteReplicaStore implements ReplicaStore {
   #waiting: Waiting[] = [];
 
   /**
-   * @param path made with mode 0600 when it is missing.
+   * @param path made when it is missing, and durable once its folder is synced (new-file.ts): before that, nothing is to be
+   *   written.
    * @throws StoreFailedError ERR_KV_STORE_MISSING when `mustExist` and there is none: a node that
    *   lost its rows must not vote as if it had them.
    */
@@ -72,8 +75,12 @@ export class SqliteReplicaStore implements ReplicaStore {
       });
     }
     this.#path = path;
-    this.boot = Number(this.note('boot') ?? 0) + 1;
-    this.setNote('boot', String(this.boot));
+    const isNew = makeDatabase(path, (made) => {
+      made.exec(SCHEMA);
+      made.prepare(SET_NOTE).run('boot', '1');
+    });
+    this.boot = isNew ? 1 : Number(this.note('boot') ?? 0) + 1;
+    if (!isNew) this.setNote('boot', String(this.boot)); // S5
   }
 
   write(rows: readonly Row[], terms: WriteTerms): Promise<Verdict[]> {
@@ -180,12 +187,7 @@ interface Connection {
 }
 
 function connect(path: string): Connection {
-  const database = new Database(path);
-  chmodSync(path, 0o600);
-  database.pragma('journal_mode = WAL');
-  // Not the default in WAL mode, and not kept in the file.
-  database.pragma('synchronous = FULL');
-  database.exec(SCHEMA);
+  const database = openDatabase(path, SCHEMA);
   const read = database.prepare<[string, string], Stored>(
     'SELECT * FROM row WHERE bucket = ? AND key = ?',
   );
@@ -218,9 +220,7 @@ function connect(path: string): Connection {
        ORDER BY token, bucket, key`,
     ),
     note: database.prepare<[string], string>('SELECT value FROM note WHERE name = ?').pluck(),
-    setNote: database.prepare(
-      'INSERT INTO note VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
-    ),
+    setNote: database.prepare(SET_NOTE),
     dropNote: database.prepare('DELETE FROM note WHERE name = ?'),
   };
 }

@@ -4,11 +4,11 @@
  * Every write is on disk (synchronous=FULL, WAL) when the call returns; but where peers are is a hint, which is written with
  * the next of them or a little later, as many nodes that come at once would wait for a disk each time one hears of another.
  */
-import { chmodSync } from 'node:fs';
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import type { SignedEpoch } from '../core/epoch-record.ts';
 import { toSignedEpoch } from '../core/epoch-record.ts';
 import { decode, encode } from '../core/codec.ts';
+import { makeDatabase, openDatabase } from './database.ts';
 
 /** How a folder came to be a node: decided once. */
 export type Origin = 'founded' | 'joined';
@@ -16,6 +16,11 @@ export type Origin = 'founded' | 'joined';
 /** Tables of hints: addresses by node. */
 type Hints = 'peer' | 'swim_peer';
 const HINTS_DELAY_MS = 1_000;
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS swim_peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;`;
 
 export class RingStore {
   readonly #database: Database.Database;
@@ -25,15 +30,13 @@ export class RingStore {
   readonly #waiting: Record<Hints, Map<string, string>> = { peer: new Map(), swim_peer: new Map() };
   #timer: NodeJS.Timeout | undefined;
 
+  /**
+   * @param path made when it is missing, and durable once its folder is synced (new-file.ts): before that, nobody is to be told
+   *   what it keeps.
+   */
   constructor(path: string) {
-    this.#database = new Database(path);
-    chmodSync(path, 0o600);
-    this.#database.pragma('journal_mode = WAL');
-    this.#database.pragma('synchronous = FULL');
-    this.#database.exec(`
-      CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS swim_peer (node TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;`);
+    makeDatabase(path, (made) => made.exec(SCHEMA));
+    this.#database = openDatabase(path, SCHEMA);
     const read = (table: Hints): Map<string, string> =>
       new Map(this.#database.prepare<[], [string, string]>(`SELECT * FROM ${table}`).raw().all());
     this.#addresses = read('peer');

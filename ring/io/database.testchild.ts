@@ -1,0 +1,13 @@
+/** Makes databases in the folder, one after the other, until it is killed; says which. */
+import { join } from 'node:path';
+import { makeDatabase } from './database.ts';
+
+const folder = process.argv[2] as string;
+for (let number = 1; ; number++) {
+  const isMade = makeDatabase(join(folder, `${number}.db`), (made) => {
+    made.exec('CREATE TABLE row (at INTEGER PRIMARY KEY)');
+    const put = made.prepare('INSERT INTO row VALUES (?)');
+    for (let at = 1; at <= 100; at++) put.run(at);
+  });
+  if (isMade) process.stdout.write(`${number}\n`);
+}
