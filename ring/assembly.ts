@@ -203,7 +203,6 @@ export async function assemble(
     const tokens = allocateTokens([], { weight });
     const founder = { id, address, ...facts, roles, weight, tokens };
     const { signed, lattice } = await foundLattice(data, key, founder, acceptors);
-    store.setLattice(lattice);
     keeper.adopt(signed, lattice);
   } else if (begin === 'join') {
     const { roles, weight } = options;
@@ -218,7 +217,6 @@ export async function assemble(
       clock,
       log,
     });
-    store.setLattice(joined.lattice);
     keeper.adopt(joined.signed, joined.lattice);
     if (joined.certificate !== undefined) renewal.accept(joined.certificate);
   }

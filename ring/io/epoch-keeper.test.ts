@@ -31,7 +31,6 @@ const third = withMember(second, 'd');
 function openKeeper(t: Test): EpochKeeper {
   const store = new RingStore(join(t.testdir(), 'ring.db'));
   t.teardown(() => store.close());
-  store.setLattice(lattice);
   const keeper = new EpochKeeper(store, silentLog);
   keeper.adopt(signed(first), lattice);
   return keeper;

@@ -81,7 +81,7 @@ export class EpochKeeper {
   adopt(signed: SignedEpoch, lattice: string): void {
     const epoch = openEpoch(signed, lattice); // I3
     if (epoch.number <= this.number) return; // I2
-    this.#store.setEpoch(signed); // I3
+    this.#store.setEpoch(signed, lattice); // I3
     this.#use(signed, epoch);
     this.#changed(epoch);
   }

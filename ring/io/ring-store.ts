@@ -1,8 +1,9 @@
 /**
  * What a node must not forget of its lattice: DATA/ring.db.
  *
- * Every write is on disk (synchronous=FULL, WAL) when the call returns; but where peers are is a hint, which is written with
- * the next of them or a little later, as many nodes that come at once would wait for a disk each time one hears of another.
+ * A fact is on disk when the call returns. What can be found out or asked for again is a hint: where peers are, the ports of
+ * this node, its certificate. Hints are written with the next fact or a little later, as many nodes that come at once would
+ * wait for a disk each time one hears of another.
  */
 import type Database from 'better-sqlite3';
 import type { SignedEpoch } from '../core/epoch-record.ts';
@@ -13,8 +14,10 @@ import { makeDatabase, openDatabase } from './database.ts';
 /** How a folder came to be a node: decided once. */
 export type Origin = 'founded' | 'joined';
 
-/** Tables of hints: addresses by node. */
-type Hints = 'peer' | 'swim_peer';
+type Value = string | number | Uint8Array;
+type Facts = Readonly<Record<string, Value>>;
+/** Tables: values by name, addresses by node. */
+type Table = 'fact' | 'peer' | 'swim_peer';
 const HINTS_DELAY_MS = 1_000;
 
 const SCHEMA = `
@@ -24,10 +27,17 @@ const SCHEMA = `
 
 export class RingStore {
   readonly #database: Database.Database;
+  readonly #read: Database.Statement<[string]>;
+  /** With the hints that wait, in one transaction. */
+  readonly #write: (facts: Facts) => void;
   readonly #addresses: Map<string, string>;
   readonly #swimAddresses: Map<string, string>;
   /** Hints that are not on disk yet. */
-  readonly #waiting: Record<Hints, Map<string, string>> = { peer: new Map(), swim_peer: new Map() };
+  readonly #waiting: Record<Table, Map<string, Value>> = {
+    fact: new Map(),
+    peer: new Map(),
+    swim_peer: new Map(),
+  };
   #timer: NodeJS.Timeout | undefined;
 
   /**
@@ -36,15 +46,25 @@ export class RingStore {
    */
   constructor(path: string) {
     makeDatabase(path, (made) => made.exec(SCHEMA));
-    this.#database = openDatabase(path, SCHEMA);
-    const read = (table: Hints): Map<string, string> =>
-      new Map(this.#database.prepare<[], [string, string]>(`SELECT * FROM ${table}`).raw().all());
-    this.#addresses = read('peer');
-    this.#swimAddresses = read('swim_peer');
+    const database = openDatabase(path, SCHEMA);
+    this.#database = database;
+    this.#read = database.prepare<[string]>('SELECT value FROM fact WHERE name = ?').pluck();
+    const keep = (table: Table): Database.Statement<[string, Value]> =>
+      database.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?)`);
+    const tables = { fact: keep('fact'), peer: keep('peer'), swim_peer: keep('swim_peer') };
+    this.#write = database.transaction((facts: Facts) => {
+      for (const fact of Object.entries(facts)) tables.fact.run(...fact);
+      for (const [table, statement] of Object.entries(tables))
+        for (const row of this.#waiting[table as Table]) statement.run(...row);
+    });
+    const addresses = (table: Table): Map<string, string> =>
+      new Map(database.prepare<[], [string, string]>(`SELECT * FROM ${table}`).raw().all());
+    this.#addresses = addresses('peer');
+    this.#swimAddresses = addresses('swim_peer');
   }
 
   close(): void {
-    this.#writeHints();
+    this.#keep({});
     this.#database.close();
   }
 
@@ -53,7 +73,7 @@ export class RingStore {
   }
 
   setOrigin(origin: Origin): void {
-    this.#setFact('origin', origin);
+    this.#keep({ origin });
   }
 
   /** Whether this node was ever in a settled epoch. */
@@ -62,15 +82,11 @@ export class RingStore {
   }
 
   setServed(): void {
-    this.#setFact('served', 1);
+    this.#keep({ served: 1 });
   }
 
   lattice(): string | undefined {
     return this.#fact('lattice') as string | undefined;
-  }
-
-  setLattice(lattice: string): void {
-    this.#setFact('lattice', lattice);
   }
 
   /** What this node shows of itself: core/node-certificate.ts. */
@@ -79,17 +95,17 @@ export class RingStore {
   }
 
   setNodeCertificate(certificate: Uint8Array): void {
-    this.#setFact('node-certificate', certificate);
+    this.#hint('fact', 'node-certificate', certificate);
   }
 
   /** The newest epoch this node has used. */
   epoch(): SignedEpoch | undefined {
-    const value = this.#value('epoch');
-    return value === undefined ? undefined : toSignedEpoch(value);
+    const bytes = this.#fact('epoch');
+    return bytes instanceof Uint8Array ? toSignedEpoch(decode(bytes)) : undefined;
   }
 
-  setEpoch(epoch: SignedEpoch): void {
-    this.#setFact('epoch', encode(epoch));
+  setEpoch(epoch: SignedEpoch, lattice: string): void {
+    this.#keep({ epoch: encode(epoch), lattice });
   }
 
   /** This node has had no higher incarnation. */
@@ -98,7 +114,7 @@ export class RingStore {
   }
 
   setIncarnation(incarnation: number): void {
-    this.#setFact('incarnation', incarnation);
+    this.#keep({ incarnation });
   }
 
   /** Where this node listened last. */
@@ -107,7 +123,7 @@ export class RingStore {
   }
 
   setPort(port: number): void {
-    this.#setFact('port', port);
+    if (port !== this.port()) this.#hint('fact', 'port', port);
   }
 
   /** Where the membership of this node listened last. */
@@ -116,7 +132,7 @@ export class RingStore {
   }
 
   setSwimPort(port: number): void {
-    if (port !== this.swimPort()) this.#setFact('swim-port', port);
+    if (port !== this.swimPort()) this.#hint('fact', 'swim-port', port);
   }
 
   /** Where the membership of peers was last dialled. */
@@ -125,7 +141,7 @@ export class RingStore {
   }
 
   setSwimAddress(node: string, address: string): void {
-    this.#hint('swim_peer', this.#swimAddresses, node, address);
+    this.#locate('swim_peer', this.#swimAddresses, node, address);
   }
 
   /** Where peers were last seen. */
@@ -134,46 +150,30 @@ export class RingStore {
   }
 
   setAddresses(peers: readonly { id: string; address: string }[]): void {
-    for (const { id, address } of peers) this.#hint('peer', this.#addresses, id, address);
+    for (const { id, address } of peers) this.#locate('peer', this.#addresses, id, address);
   }
 
-  #hint(table: Hints, known: Map<string, string>, node: string, address: string): void {
+  #locate(table: Table, known: Map<string, string>, node: string, address: string): void {
     if (known.get(node) === address) return;
     known.set(node, address);
-    this.#waiting[table].set(node, address);
-    this.#timer ??= setTimeout(() => this.#writeHints(), HINTS_DELAY_MS).unref();
+    this.#hint(table, node, address);
   }
 
-  #writeHints(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (Object.values(this.#waiting).every(({ size }) => size === 0)) return;
-    this.#database.transaction(() => {
-      for (const [table, moved] of Object.entries(this.#waiting)) {
-        const keep = this.#database.prepare(
-          `INSERT INTO ${table} VALUES (?, ?) ON CONFLICT DO UPDATE SET address = excluded.address`,
-        );
-        for (const [node, address] of moved) keep.run(node, address);
-        moved.clear();
-      }
-    })();
-  }
-
-  #value(name: string): unknown {
-    const bytes = this.#fact(name);
-    return bytes instanceof Uint8Array ? decode(bytes) : undefined;
+  #hint(table: Table, name: string, value: Value): void {
+    this.#waiting[table].set(name, value);
+    this.#timer ??= setTimeout(() => this.#keep({}), HINTS_DELAY_MS).unref();
   }
 
   #fact(name: string): unknown {
-    return this.#database.prepare('SELECT value FROM fact WHERE name = ?').pluck().get(name);
+    return this.#waiting.fact.get(name) ?? this.#read.get(name);
   }
 
-  #setFact(name: string, value: string | number | Uint8Array): void {
-    this.#database.transaction(() => {
-      this.#database
-        .prepare('INSERT INTO fact VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
-        .run(name, value);
-      this.#writeHints();
-    })();
+  /** All of it or nothing, durable when it returns. */
+  #keep(facts: Facts): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const waiting = Object.values(this.#waiting);
+    this.#write(facts);
+    for (const rows of waiting) rows.clear();
   }
 }
