@@ -25,7 +25,7 @@ interface Change {
 }
 
 /** Three members with all keys, and an epoch in which a fourth comes. */
-async function pendingJoin(t: Test, replicas: number): Promise<Change> {
+async function pendingJoin(t: Test, replicas: number, keys = KEYS): Promise<Change> {
   const members: EpochMember[] = [];
   for (const id of ['n1', 'n2', 'n3', 'n4']) {
     const tokens = allocateTokens(members, { weight: 1 });
@@ -59,9 +59,9 @@ async function pendingJoin(t: Test, replicas: number): Promise<Change> {
   };
   const stores = previous.map(({ id }) => start(id, settled));
   const [first] = stores as [KeyValueStore];
-  await first.createBucket('b', { class: 'eventual', replicas });
+  if (keys.length > 0) await first.createBucket('b', { class: 'eventual', replicas });
   const bucket = first.bucket('b');
-  await Promise.all(KEYS.map((key) => bucket.put(key, VALUE, { consistency: 'all' })));
+  await Promise.all(keys.map((key) => bucket.put(key, VALUE, { consistency: 'all' })));
   const joiner = (): KeyValueStore => start('n4', pending);
   return { network, disks, pending, members: stores, scans, joiner };
 }
@@ -121,6 +121,17 @@ test('a restart goes on from the page that was on disk', async (t) => {
     scans.length <= whole.scans.length + 1,
     `${scans.length} pages, ${whole.scans.length} at best`,
   );
+});
+
+test('what is on disk of a source is noted, and nothing of one that has nothing', async (t) => {
+  const change = await pendingJoin(t, 3);
+  await change.joiner().stream(change.pending);
+  t.match(change.disks.get('n4')?.notes.get('stream'), /"done":\["n/);
+
+  const empty = await pendingJoin(t, 3, []);
+  await empty.joiner().stream(empty.pending);
+  t.ok(empty.scans.length > 0);
+  t.equal(empty.disks.get('n4')?.notes.get('stream'), undefined);
 });
 
 test('a row damaged at a source comes from the other owners', async (t) => {

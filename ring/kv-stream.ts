@@ -77,10 +77,12 @@ export async function streamGains(epoch: Epoch, options: StreamOptions): Promise
         tallies.some(({ state }) => state !== 'met'),
     );
     if (open.length === 0) continue;
+    let isWorthNoting: boolean;
     try {
       // A source that counts as done later must have given all its ranges, not the open ones only.
       const all = ranges.filter(({ gain }) => gain.sources.flat().includes(source));
-      await pull(source, merge(all.map(({ gain }) => gain.range)), epoch.number, progress, options);
+      const merged = merge(all.map(({ gain }) => gain.range));
+      isWorthNoting = await pull(source, merged, epoch.number, progress, options);
     } catch (error) {
       reasons.push(`${source.slice(0, 8)}: ${AetherError.is(error) ? error.code : String(error)}`);
       continue;
@@ -88,7 +90,8 @@ export async function streamGains(epoch: Epoch, options: StreamOptions): Promise
     progress.done.push(source);
     progress.source = undefined;
     progress.after = undefined;
-    store.setNote(NOTE, JSON.stringify(progress)); // I2
+    // To ask a source again that had nothing costs less than the disk.
+    if (isWorthNoting) store.setNote(NOTE, JSON.stringify(progress)); // I2
     for (const { tallies } of ranges) accept(tallies, source);
   }
   if (ranges.some(({ tallies }) => tallies.some(({ state }) => state !== 'met'))) {
@@ -112,14 +115,16 @@ function accept(tallies: readonly Tally[], node: string): void {
   for (const tally of tallies) tally.accept(node);
 }
 
+/** @returns whether there was anything. */
 async function pull(
   source: string,
   ranges: TokenRange[],
   epoch: number,
   progress: Progress,
   options: StreamOptions,
-): Promise<void> {
+): Promise<boolean> {
   const { rpc, store } = options;
+  let hasRows = false;
   if (progress.source !== source) {
     progress.source = source;
     progress.after = undefined;
@@ -141,7 +146,8 @@ async function pull(
       const row = await options.read(bucket, key); // I3
       if (row !== undefined) await store.write([row], terms);
     }
-    if (answer.next === undefined) return;
+    hasRows ||= answer.rows.length > 0 || answer.damaged.length > 0;
+    if (answer.next === undefined) return hasRows;
     progress.after = answer.next;
     store.setNote(NOTE, JSON.stringify(progress)); // I2
   }
