@@ -264,6 +264,32 @@ test(
   },
 );
 
+test(
+  'who has a token gets in while strangers are always at the door',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const a = await open('a', { listen: '127.0.0.2:0', limits: { strangerBurst: 1 } });
+    const token = mintJoinToken(join(t.testdirName, 'a'));
+    const hello = await clientHello();
+    let isOver = false;
+    const flood = Array.from({ length: 200 }, async () => {
+      while (!isOver) {
+        await knock(a.address, hello);
+        await pause(20);
+      }
+    });
+    await until(() => a.transport().open.handshakes >= 100);
+    const b = await open('b', { join: [a.address], token });
+    t.ok(a.transport().open.handshakes >= 100, 'they still are');
+    t.equal(a.epoch().members.length, 2);
+    isOver = true;
+    await b.close();
+    await a.close();
+    await Promise.all(flood);
+  },
+);
+
 /** Says what begins a TLS handshake. @returns whether the node answers, `heard` or `not heard`. */
 async function knock(address: string, hello: Uint8Array): Promise<string> {
   const socket = connectTcp(from(address));

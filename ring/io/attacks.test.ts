@@ -113,6 +113,8 @@ test('an address that connects again and again is not heard above its rate', asy
     if (wave === 5) t.equal(await echoes(two.peers, one.peers), 20, 'from elsewhere all is well');
     await until(() => one.peers.counts().refused.overRate === wave * 200 - 50);
   }
+  const [error] = (await once(stranger(t, one.address), 'error')) as [NodeJS.ErrnoException];
+  t.equal(error.code, 'ECONNRESET', 'TCP says no farewell');
   t.match(one.peers.counts(), { refused: { gaveWay: 30 }, open: { handshakes: 20, members: 1 } });
 });
 
