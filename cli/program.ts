@@ -100,7 +100,10 @@ function createProgram(ended: (code: number) => void): Command {
       .option('--listen <host:port>', "peers' address; none: reached through relays")
       .option('--ingress <host:port>', 'HTTP for Particles')
       .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
-      .option('--mdns', 'let this node be found by mdns: on the local network that it listens on')
+      .option(
+        '--mdns',
+        'let this node be found by mdns: on the local IPv4 network that it listens on',
+      )
       .option('--zone <zone>', 'failure zone')
       .option('--region <region>', 'region')
       .option('--role <role>', 'voter, storage, compute or relay; may be repeated', collect)
