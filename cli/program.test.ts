@@ -61,6 +61,25 @@ test('a command line that cannot be meant is exit code 2 and says what can', asy
   t.equal((await aether(t, ['invoke', 'app', 'hit'])).code, EXIT.usage);
 });
 
+test('a group without a command, and a command of another place, say where to look', async (t) => {
+  t.match(await aether(t, ['node']), {
+    code: EXIT.usage,
+    stderr: /ERR_USAGE: aether node: no command was given\nhint: aether node --help/,
+  });
+  t.match(await aether(t, ['join', 'host:1', '--token', 'f']), {
+    code: EXIT.usage,
+    stderr: /hint: aether node join SEED/,
+  });
+  t.match(await aether(t, ['node', 'weigh', 'n2', '-1']), {
+    code: EXIT.usage,
+    stderr: /ERR_USAGE: "-1" is no weight/,
+  });
+  t.match(await aether(t, ['node', 'join', 'host:1', '--data', 'd']), {
+    code: EXIT.usage,
+    stderr: /--token/,
+  });
+});
+
 test('with --json the refusal is a document on stdout', async (t) => {
   const { code, stdout, stderr } = await aether(t, ['ps', '--json', '--frob']);
   t.equal(code, EXIT.usage);

@@ -31,7 +31,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return EXIT.ok;
-    throw asUsageError(error);
+    throw asUsageError(error, argv);
   }
 }
 
@@ -92,39 +92,48 @@ function createProgram(ended: (code: number) => void): Command {
     .option('--check', 'prove the promises of the lattice, then end')
     .option('--data <dir>', 'folder of the lattice');
 
-  add(
-    program,
-    'up',
-    'run one node in the foreground',
-    async (context, options) => (await import('./commands/up.ts')).up(context, options),
-    local,
+  /** The flags of a node that runs here. */
+  const asNode = (command: Command): Command =>
+    command
+      .requiredOption('--data <dir>', 'folder of its key, journal and caches')
+      .option('--name <name>', 'its name for people')
+      .option('--listen <host:port>', "peers' address; none: reached through relays")
+      .option('--ingress <host:port>', 'HTTP for Particles')
+      .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
+      .option(
+        '--mdns',
+        'let this node be found by mdns: on the local IPv4 network that it listens on',
+      )
+      .option('--zone <zone>', 'failure zone')
+      .option('--region <region>', 'region')
+      .option('--role <role>', 'voter, storage, compute or relay; may be repeated', collect)
+      .option('--weight <n>', 'share of the ring; 0 keeps no data', number)
+      .option(
+        '--trust-disk',
+        'your word that the data folder is what this node wrote last: a voter then votes at once after a restart of the machine; if it is a copy put back, the lattice may forget what it has decided, or split',
+      )
+      .option(
+        '--certificate-life <duration>',
+        'how long the certificates are good for that this node gives while it is a voter, 1m to 7d (default: 24h)',
+      )
+      .option('--cache <dir>', 'transpiled components; nodes of one machine may share it')
+      .option('--workflows <module>', 'module whose default export is a list of workflows');
+
+  asNode(
+    add(
+      program,
+      'up',
+      'run one node in the foreground',
+      async (context, options) => (await import('./commands/up.ts')).up(context, options),
+      local,
+    ),
   )
-    .requiredOption('--data <dir>', 'folder of its key, journal and caches')
-    .option('--name <name>', 'its name for people')
-    .option('--listen <host:port>', "peers' address; none: reached through relays")
-    .option('--ingress <host:port>', 'HTTP for Particles')
-    .option('--api <host:port|socket>', 'control API (default: api.sock in the data folder)')
     .option(
       '--join <seed>',
       'where members of the lattice are: HOST:PORT, dns:NAME (SRV records), dns:NAME:PORT, mdns: or mdns:LATTICE; may be repeated',
       collect,
     )
-    .option('--mdns', 'let this node be found by mdns: on the local network that it listens on')
-    .option('--token <file|->', 'file with the join token, - for standard input')
-    .option('--zone <zone>', 'failure zone')
-    .option('--region <region>', 'region')
-    .option('--role <role>', 'voter, storage, compute or relay; may be repeated', collect)
-    .option('--weight <n>', 'share of the ring; 0 keeps no data', number)
-    .option(
-      '--trust-disk',
-      'your word that the data folder is what this node wrote last: a voter then votes at once after a restart of the machine; if it is a copy put back, the lattice may forget what it has decided, or split',
-    )
-    .option(
-      '--certificate-life <duration>',
-      'how long the certificates are good for that this node gives while it is a voter, 1m to 7d (default: 24h)',
-    )
-    .option('--cache <dir>', 'transpiled components; nodes of one machine may share it')
-    .option('--workflows <module>', 'module whose default export is a list of workflows');
+    .option('--token <file|->', 'file with the join token, - for standard input');
 
   add(
     program,
@@ -221,8 +230,9 @@ function createProgram(ended: (code: number) => void): Command {
     ring,
     'owners <key>',
     'nodes that keep a key, the preferred one first',
-    async (context, key) => (await import('./commands/ring.ts')).ringOwners(context, key),
-  );
+    async (context, key, options) =>
+      (await import('./commands/ring.ts')).ringOwners(context, key, options),
+  ).option('--bucket <bucket>', 'the key is one of this bucket (default: of the ring itself)');
 
   const kv = group('kv', 'keys and values');
   const consistency = 'one, quorum, local-quorum or all';
@@ -311,6 +321,16 @@ function createProgram(ended: (code: number) => void): Command {
   );
 
   const nodes = group('node', 'nodes of the lattice');
+  asNode(
+    add(
+      nodes,
+      'join <seed...>',
+      'run one node in the foreground that joins the lattice of the seeds, as `aether up --join`; once it has joined, `aether up` starts it',
+      async (context, seeds, options) =>
+        (await import('./commands/up.ts')).up(context, Object.assign(options, { join: seeds })),
+      local,
+    ),
+  ).requiredOption('--token <file|->', 'file with the join token, - for standard input');
   add(
     nodes,
     'drain <node>',
@@ -323,7 +343,7 @@ function createProgram(ended: (code: number) => void): Command {
     'weigh <node> <weight>',
     'give a node another share of the ring, as after a drain',
     async (context, node, weight, options) =>
-      (await import('./commands/membership.ts')).weigh(context, node, number(weight), options),
+      (await import('./commands/membership.ts')).weigh(context, node, weightOf(weight), options),
   ).option('--detach', 'end once the change is durable (exit code 8)');
   add(
     nodes,
@@ -364,13 +384,19 @@ function createProgram(ended: (code: number) => void): Command {
         });
     }
   }
+  program
+    .command('join', { hidden: true })
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      throw usageError("unknown command 'join'", 'aether node join SEED --data DIR --token FILE');
+    });
   return program;
 }
 
 /** Commands of the design that this release answers with ERR_NOT_AVAILABLE. */
 const LATER = [
   'init',
-  'join',
   'fmt',
   'plan',
   'rollback',
@@ -407,10 +433,19 @@ function number(text: string): number {
   return value;
 }
 
+function weightOf(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0))
+    throw usageError(`${JSON.stringify(text)} is no weight`, 'a weight is a number from 0 on');
+  return value;
+}
+
 /** "error: unknown command 'x'\n(Did you mean y?)" and its like as one of our errors. */
-function asUsageError({ message, code }: CommanderError): AetherError {
-  if (code === 'commander.help')
-    return usageError('no command was given', 'aether --help lists them');
+function asUsageError({ message, code }: CommanderError, argv: readonly string[]): AetherError {
+  if (code === 'commander.help') {
+    const asked = ['aether', ...argv.filter((word) => !word.startsWith('-'))].join(' ');
+    return usageError(`${asked}: no command was given`, `${asked} --help lists them`);
+  }
   const [first = '', suggestion] = message.replace(/^error: /, '').split('\n');
   return usageError(
     first,

@@ -60,7 +60,7 @@ export interface RingOptions {
   join?: string[];
   /** Lets this node be found by `mdns:` on the local network that it listens on. Default false. */
   mdns?: boolean;
-  /** Servers for `dns:`, `address` or `address:port`. Default: the machine's. */
+  /** Servers for `dns:`, `address` or `address:port`. Default: the machine's, and for names of hosts its /etc/hosts. */
   dnsServers?: string[];
   /** Join token in text form; needed once. */
   token?: string;

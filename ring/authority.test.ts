@@ -130,7 +130,10 @@ test(
     const token = mintJoinToken(folder(t, 'a'), { uses: 5, roles: ['compute', 'relay'] });
     const at = { join: [a.address], token };
     const b = await open('b', at);
-    await t.rejects(b.authority.revoke(a.id), { code: 'ERR_RING_NOT_ISSUER', hint: /: a$/ });
+    await t.rejects(b.authority.revoke(a.id), {
+      code: 'ERR_RING_NOT_ISSUER',
+      hint: /--api: a \(127/,
+    });
     t.strictSame(b.epoch().members.find(({ id }) => id === b.id)?.roles, ['compute', 'relay']);
     await a.authority.revokeToken(parseTokenText(token).token.grant.id);
     await t.rejects(open('c', at), { code: 'ERR_RING_TOKEN_REVOKED' });

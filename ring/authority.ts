@@ -156,13 +156,13 @@ export class Authority {
   #checkIssuer(): void {
     const { keeper, certificates } = this.#options;
     if (certificates.key() === undefined)
-      throw notIssuer('this node holds no issuer key of the lattice', keeper.epoch);
+      throw notIssuer('this node is no voter of the lattice', keeper.epoch, '--api');
   }
 
   async #change(make: (epoch: Epoch) => Epoch): Promise<void> {
     await this.#options.proposer.propose((epoch) => {
       if (!epoch.issuers.some(({ node }) => node === this.#options.self))
-        throw notIssuer('this node is no issuer of the lattice any more', epoch); // A1
+        throw notIssuer('this node is no issuer of the lattice any more', epoch, '--api'); // A1
       const next = make(epoch);
       return next === epoch ? 'none' : next;
     });

@@ -82,20 +82,25 @@ function issuerOf(data: string): { epoch: Epoch; issuer: SigningKey } {
   const epoch = existsSync(database) ? newestEpoch(database) : undefined;
   const issuer = epoch === undefined ? undefined : issuerKeyOf(data, epoch);
   if (epoch !== undefined && issuer !== undefined) return { epoch, issuer };
-  throw notIssuer(`the data folder ${data} holds no issuer key`, epoch);
+  throw notIssuer(`the data folder ${data} holds no issuer key`, epoch, '--data');
 }
 
-/** Says at which nodes it would do. */
-export function notIssuer(what: string, epoch: Epoch | undefined): AetherError {
-  const nodes = epoch?.issuers.map(
-    ({ node }) => epoch.members.find(({ id }) => id === node)?.name ?? node,
-  );
+/** Says at which nodes it would do. @param how what makes a command one of that node. */
+export function notIssuer(
+  what: string,
+  epoch: Epoch | undefined,
+  how: '--data' | '--api',
+): AetherError {
+  const nodes = epoch?.issuers.map(({ node }) => {
+    const member = epoch.members.find(({ id }) => id === node);
+    return member === undefined ? node : `${member.name} (${member.address})`;
+  });
   return new AetherError(what, {
     code: 'ERR_RING_NOT_ISSUER',
     hint:
       nodes === undefined
         ? 'name the data folder of a voter with --data'
-        : `do it at a voter, with its --data: ${nodes.join(', ')}`,
+        : `type it on the machine of a voter, with its ${how}: ${nodes.join(', ')}`,
   });
 }
 

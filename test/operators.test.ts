@@ -1,7 +1,7 @@
 /** What an operator types, against real nodes: who is in the lattice, why it is seen so, and moving a node's share. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -75,6 +75,39 @@ test('status has a line for the lattice and one for each node', async (t) => {
     (await aether(single, 'ring', 'why', 'one')).stdout,
     /\n {2}it is the node that was asked\n$/,
   );
+});
+
+test('a node joins by the command line; owners are called by name, also those of a key in a bucket', async (t) => {
+  const place = folder(t);
+  const [data, founder, token] = ['n2', 'n1', 'token'].map((name) => join(place, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const first = await node(t, { data: founder, name: 'n1' });
+  writeFileSync(token, mintJoinToken(founder));
+  const child = spawn(
+    process.execPath,
+    [MAIN, 'node', 'join', first.address, '--data', data, '--name', 'n2', '--token', token],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  t.teardown(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  await first.kv.createBucket('lone', { class: 'eventual', replicas: 1 });
+  const names = new Map(first.ring.members().map(({ id, name }) => [id, name]));
+  const owners = async (...args: string[]): Promise<string[]> => {
+    const { stdout } = await aether(first, 'ring', 'owners', 'key', ...args);
+    return stdout.trimEnd().split('\n').slice(1);
+  };
+  const ofRing = first.ring.owners('key').map((id) => `${names.get(id)}    ${id}  alive`);
+  t.same(await owners(), ofRing);
+  const [keeper = ''] = await first.kv.owners('lone', 'key');
+  t.same(await owners('--bucket', 'lone'), [`${names.get(keeper)}    ${keeper}  alive`]);
+  const unknown = await aether(first, 'ring', 'owners', 'key', '--bucket', 'none');
+  t.match(unknown, { code: EXIT.notFound, stderr: /ERR_KV_BUCKET_UNKNOWN/ });
+  t.equal((await aether(first, 'ring', 'owners', '')).code, EXIT.usage);
+  child.kill('SIGTERM');
+  await once(child, 'exit');
 });
 
 test('why tells what led to a state, by a name or the first letters of an id', async (t) => {

@@ -41,6 +41,11 @@ export async function revoke(context: Context, given: string): Promise<void> {
   const expires = summary === undefined ? {} : { expiresSeconds: summary.expiresSeconds };
   const answer = await client.json<{ revoked: string }>(path, { method: 'POST', json: expires });
   out.result(answer, () => answer.revoked);
+  out.say(
+    isToken
+      ? 'it lets nobody in any more; who came in with it stays'
+      : 'nobody speaks with it any more; the others take over what it kept: aether ring status',
+  );
 }
 
 /** A secret is better not on a command line, where others see it. */

@@ -93,11 +93,31 @@ export async function ringWhy({ client, out }: Context, node: string): Promise<v
   });
 }
 
-export async function ringOwners({ client, out }: Context, key: string): Promise<void> {
+/** The nodes that keep a key of a bucket, or that a program finds by `ring.owners(key)`. */
+export async function ringOwners(
+  { client, out }: Context,
+  key: string,
+  { bucket }: { bucket?: string },
+): Promise<void> {
   const answer = await client.json<{ epoch: number; owners: string[] }>('/ring/owners', {
-    query: { key },
+    query: { key, bucket },
   });
-  out.result(answer, () => answer.owners.join('\n'));
+  const { members } = await client.json<LatticeStatus>('/status');
+  out.result(answer, () => {
+    const rows = answer.owners.map((id) => ({
+      id,
+      member: members.find((each) => each.id === id),
+    }));
+    return table(
+      [
+        { title: 'NODE', cell: ({ member }) => member?.name ?? '' },
+        { title: 'ID', cell: ({ id }) => id },
+        { title: 'STATE', cell: ({ member }) => painted(member?.state ?? 'unknown', out.paint) },
+      ],
+      rows,
+      out.paint.dim,
+    );
+  });
 }
 
 function quiet(isSelf: boolean, incarnation: number): string {

@@ -211,10 +211,13 @@ function parameterError(message: string, hint: string): AetherError {
   return new AetherError(message, { code: 'ERR_API_PARAMETER', hint });
 }
 
-function owners(node: LatticeNode, { query }: Call): Answer {
-  const key = query.get('key');
-  if (key === null) throw parameterError('no key was given', '/v1/ring/owners?key=KEY');
-  return ok({ epoch: node.ring.epoch().number, owners: node.ring.owners(key) });
+/** Of a key of a bucket, or of a key of the ring itself. */
+async function owners({ ring, kv }: LatticeNode, { query }: Call): Promise<Answer> {
+  const [key, bucket] = [query.get('key'), query.get('bucket')];
+  if (key === null || key === '')
+    throw parameterError('no key was given', '/v1/ring/owners?key=KEY');
+  const nodes = bucket === null ? ring.owners(key) : await kv.owners(bucket, key);
+  return ok({ epoch: ring.epoch().number, owners: nodes });
 }
 
 /** The member, and what led to the state in which this node sees it. */

@@ -33,12 +33,13 @@ async function dnsServer(t: Test, zone: DnsRecord[]): Promise<string> {
   return `127.0.0.1:${socket.address().port}`;
 }
 
-async function find(server: string, ...seeds: string[]): Promise<string[]> {
+/** @param server none: as the machine is set up */
+async function find(server: string | undefined, ...seeds: string[]): Promise<string[]> {
   return findSeeds(seeds.map(parseSeed), {
     clock: systemClock,
     random: systemRandom,
     log: silentLog,
-    dnsServers: [server],
+    ...(server === undefined ? {} : { dnsServers: [server] }),
     lattice: new Uint8Array(16),
   });
 }
@@ -107,6 +108,14 @@ test('a name leads to its addresses, or by its service records to those of other
   await t.rejects(find(server, 'dns:other.test', 'dns:other.test:1'), {
     code: 'ERR_RING_SEEDS_NOT_FOUND',
     message: /DNS for other.test: ENODATA/,
+  });
+});
+
+test('without servers of its own a name leads where it does for every program of the machine', async (t) => {
+  t.ok((await find(undefined, 'dns:localhost:7400')).includes('127.0.0.1:7400'), '/etc/hosts');
+  await t.rejects(find(undefined, 'dns:no-such-host.invalid:7400'), {
+    code: 'ERR_RING_SEEDS_NOT_FOUND',
+    message: /DNS for no-such-host\.invalid: E/,
   });
 });
 

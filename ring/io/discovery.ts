@@ -3,11 +3,11 @@
  *
  *     HOST:PORT          as it is
  *     dns:NAME           SRV records of _aether._tcp.NAME
- *     dns:NAME:PORT      addresses of NAME, at this port
+ *     dns:NAME:PORT      addresses of NAME, at this port, as every program of this machine finds them (/etc/hosts too)
  *     mdns:              members of the token's lattice, or the node's own, on the local networks
  *     mdns:LATTICE       of the lattice with this id
  */
-import { Resolver } from 'node:dns/promises';
+import { lookup, Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { AetherError } from '../../spec/error.ts';
 import { latticeTag } from '../core/token.ts';
@@ -97,7 +97,9 @@ async function addressesOf(seed: Seed, options: DiscoveryOptions): Promise<strin
   if (seed.kind === 'mdns') return browse(seed.lattice ?? options.lattice, options);
   const resolver = new Resolver({ timeout: RESOLVE_TIMEOUT_MS, tries: RESOLVE_TRIES });
   if (options.dnsServers !== undefined) resolver.setServers(options.dnsServers);
-  if (seed.kind === 'host') return hostAddresses(resolver, seed.name, seed.port);
+  const hosts = (name: string): Promise<string[]> =>
+    options.dnsServers === undefined ? systemHosts(name) : hostsOf(resolver, name);
+  if (seed.kind === 'host') return atPort(await hosts(seed.name), seed.port);
   const records = await resolver.resolveSrv(`${SERVICE}.${seed.name}`);
   // RFC 2782: lower priorities first; of these the heavier ones.
   const ordered = records
@@ -105,12 +107,17 @@ async function addressesOf(seed: Seed, options: DiscoveryOptions): Promise<strin
     .filter(({ name, port }) => NAME.test(name) && port > 0)
     .slice(0, ADDRESSES_MAX);
   const found = await Promise.all(
-    ordered.map(({ name, port }) => hostAddresses(resolver, name, port).catch(() => [])),
+    ordered.map(async ({ name, port }) => atPort(await hosts(name).catch(() => []), port)),
   );
   return found.flat().slice(0, ADDRESSES_MAX);
 }
 
-async function hostAddresses(resolver: Resolver, name: string, port: number): Promise<string[]> {
+/** By getaddrinfo: /etc/hosts and search domains count, as the system is set up. @throws Error ENOTFOUND */
+async function systemHosts(name: string): Promise<string[]> {
+  return (await lookup(name, { all: true })).map(({ address }) => address);
+}
+
+async function hostsOf(resolver: Resolver, name: string): Promise<string[]> {
   const none = (error: unknown): string[] => {
     if (NO_RECORDS.has((error as NodeJS.ErrnoException).code ?? '')) return [];
     throw error;
@@ -119,7 +126,11 @@ async function hostAddresses(resolver: Resolver, name: string, port: number): Pr
     resolver.resolve4(name).catch(none),
     resolver.resolve6(name).catch(none),
   ]);
-  return [...four, ...six]
+  return [...four, ...six];
+}
+
+function atPort(hosts: readonly string[], port: number): string[] {
+  return hosts
     .filter((host) => isIP(host) !== 0)
     .slice(0, ADDRESSES_MAX)
     .map((host) => formatAddress({ host, port }));
