@@ -15,7 +15,7 @@ import type { SigningKey } from './keys.ts';
 
 /** Who loads this file talks to peers, and has to verify what they say, fast. */
 computeWith(opensslEquation);
-digestWith((message) => hash('sha256', message, 'buffer'));
+digestWith((message) => new Uint8Array(hash('sha256', message, 'buffer')));
 
 /** A peer that is not who its certificate should say. The connection was ended. */
 export class IdentityError extends AetherError {
