@@ -24,5 +24,5 @@ export type SwimEffect =
   | { kind: 'member'; id: string; state: MemberState; before: MemberState | undefined }
   /** The own incarnation is another now: keep it, so that a restart begins above it. */
   | { kind: 'incarnation'; incarnation: number }
-  /** This node has slept: what it held for a time, it may hold no more. */
+  /** This node has slept: what it held for a time, it may hold no more; what follows goes by no old connection. */
   | { kind: 'slept' };

@@ -10,6 +10,8 @@ export class GossipQueue {
   readonly #pieces = new Map<string, Piece>();
   /** Pieces for which messages of their own are sent; the others ride on probes. */
   #urgent = 0;
+  /** Those of them for which none has been sent yet. */
+  #fresh = 0;
 
   get size(): number {
     return this.#pieces.size;
@@ -19,14 +21,19 @@ export class GossipQueue {
     return this.#urgent > 0;
   }
 
+  get isFresh(): boolean {
+    return this.#fresh > 0;
+  }
+
   /** News about a member; what was waiting about it is older and goes. */
   add(told: Told, isUrgent: boolean): void {
     const { id } = told.update;
     const wasUrgent = this.#pieces.get(id)?.isUrgent === true;
     this.forget(id);
-    const piece = { told, isUrgent: isUrgent || wasUrgent, sent: 0 };
-    if (piece.isUrgent) this.#urgent++;
-    this.#pieces.set(id, piece);
+    const isToBeSent = isUrgent || wasUrgent;
+    this.#pieces.set(id, { told, isUrgent: isToBeSent, isFresh: isToBeSent, sent: 0 });
+    this.#urgent += Number(isToBeSent);
+    this.#fresh += Number(isToBeSent);
   }
 
   /** More to the news that may be waiting already: told with it, or along with probes. */
@@ -38,7 +45,15 @@ export class GossipQueue {
     const piece = this.#pieces.get(id);
     if (piece === undefined) return;
     this.#pieces.delete(id);
-    if (piece.isUrgent) this.#urgent--;
+    this.#urgent -= Number(piece.isUrgent);
+    this.#fresh -= Number(piece.isFresh);
+  }
+
+  /** Whether a message of its own to the member would tell it what it did not say itself. */
+  isFreshTo(id: string): boolean {
+    for (const { told, isFresh } of this.#pieces.values())
+      if (isFresh && (told.update.id !== id || told.update.state !== 'alive')) return true;
+    return false;
   }
 
   /**
@@ -61,6 +76,21 @@ export class GossipQueue {
     return chosen;
   }
 
+  /** What so many members are told now in the first messages of its own. */
+  takeFresh(count: number, receivers: number, sendsMax: number): Update[] {
+    const chosen: Update[] = [];
+    for (const piece of this.#pieces.values()) {
+      if (chosen.length >= count) break;
+      if (!piece.isFresh) continue;
+      chosen.push(piece.told.update);
+      piece.isFresh = false;
+      this.#fresh--;
+      piece.sent += receivers;
+      if (piece.sent >= sendsMax) this.forget(piece.told.update.id);
+    }
+    return chosen;
+  }
+
   /** What all neighbours are told now, once: from now on it rides on probes. */
   takeUrgent(count: number): Update[] {
     const chosen: Update[] = [];
@@ -68,8 +98,10 @@ export class GossipQueue {
       if (chosen.length >= count) break;
       if (!piece.isUrgent) continue;
       chosen.push(piece.told.update);
-      piece.isUrgent = false;
       this.#urgent--;
+      this.#fresh -= Number(piece.isFresh);
+      piece.isUrgent = false;
+      piece.isFresh = false;
     }
     return chosen;
   }
@@ -86,5 +118,7 @@ export class GossipQueue {
 interface Piece {
   readonly told: Told;
   isUrgent: boolean;
+  /** Urgent, and no message of its own has been sent. */
+  isFresh: boolean;
   sent: number;
 }

@@ -22,7 +22,10 @@ export interface SwimOptions {
   confirmations: number;
   /** How many times slower than usual a node that is unwell may probe. 1 (never slower) to 16. */
   healthFactorMax: number;
-  /** News is passed on this often while there is any. Milliseconds, 10 to 60,000. */
+  /**
+   * News is repeated this often while there is any; what nobody was told of waits for a tenth of that at most. Milliseconds,
+   * 10 to 60,000.
+   */
   gossipIntervalMs: number;
   /** To how many members at a time. 1 to 16. */
   gossipFanout: number;

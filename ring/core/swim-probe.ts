@@ -129,11 +129,6 @@ export class Prober {
     this.#dueMs = untilMs;
   }
 
-  /** True until the rest is over. */
-  isResting(nowMs: number): boolean {
-    return nowMs < this.#restMs;
-  }
-
   tick(nowMs: number, random: Random): void {
     const probe = this.#probe;
     if (!probe.isDone) this.#watch(probe, nowMs);

@@ -108,32 +108,22 @@ test('I4: once its main loop is blocked for long a node is silent, until it goes
     'what it held for a time, it may hold no more',
   );
   t.ok(sent(over).some(({ message }) => message.kind === 'sync'));
-  const refuted = swim.step(accused, 13_001, random);
-  t.match(refuted, [{ kind: 'incarnation', incarnation: 6 }]);
+  t.ok(
+    over.some((effect) => effect.kind === 'incarnation' && effect.incarnation === 6),
+    'and it refutes what it was called meanwhile',
+  );
   t.end();
 });
 
-test('who finds its links broken after sleep tells of itself anew, and probes nobody yet', (t) => {
+test('who finds its links broken after sleep probes nobody yet', (t) => {
   const swim = nodeA(6);
   const answer = (to: string, message: SwimMessage): MessageEvent[] =>
     message.kind === 'ping' ? [ack(to, message.seq)] : [];
   tickUntil(swim, 5_000, answer);
   const wokenMs = swim.wakeMs + 20_000;
   swim.step({ kind: 'tick' }, wokenMs, random);
-  // It reads that it was given up, and answers on links that nobody reads any more.
-  const effects = ids(6)
-    .slice(1)
-    .flatMap((id) =>
-      swim.step(said(id, { id: 'a', state: 'dead', incarnation: 5 }), wokenMs, random),
-    )
-    .concat(tickUntil(swim, wokenMs + 500));
-  t.ok(sent(effects).some(({ message }) => message.updates.some(({ id }) => id === 'a')));
   for (const id of ids(6).slice(1)) swim.step({ kind: 'link-lost', id }, wokenMs + 501, random);
   const again = sent(tickUntil(swim, wokenMs + 900));
-  const heard = again.filter(({ message }) =>
-    message.updates.some(({ id, incarnation }) => id === 'a' && incarnation === 6),
-  );
-  t.ok(new Set(heard.map(({ to }) => to)).size >= 3, 'several hear it');
   t.notOk(
     again.some(({ message }) => message.kind === 'ping'),
     'a broken link is nothing to look into now',

@@ -59,6 +59,11 @@ export class Roster {
     return mix(hash, facts?.version ?? 0) >>> 0;
   }
 
+  /** Where a member stands on a ring, 0 to 2^32 - 1: on each elsewhere. */
+  placeOn(ring: number, index: number): number {
+    return mix(mix(this.#hashes[index] ?? 0, ring), ring) >>> 0;
+  }
+
   /** In which of so many parts (a power of two) of a digest the member is. */
   partOf(index: number, parts: number): number {
     return (this.#hashes[index] ?? 0) & (parts - 1);

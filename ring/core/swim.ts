@@ -10,7 +10,7 @@
  *     left, and its facts by (incarnation, version). So every order of the same claims ends in one view,
  *     and a replayed claim does nothing. (I7 is the exception.)
  * I2  Only the member itself raises its incarnation; hearing itself called anything but what it is, it
- *     does so at once, unless it is leaving.
+ *     does so at once, unless it is leaving. So does who has slept, before it hears what it was called meanwhile.
  * I3  Nobody dies unheard: death follows a suspicion that lasted the whole suspicion time; and a death that
  *     another tells of counts as a suspicion, unless this node's own has lasted half of the least time. So one
  *     member that lies, or was cut off, buries nobody who can answer.
@@ -27,7 +27,8 @@
  */
 import { type Random, randomInt, shuffled } from '../../spec/random.ts';
 import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
-import { ACTIVE_WANTED, PartialView } from './partial-view.ts';
+import { PartialView } from './partial-view.ts';
+import { Audience } from './swim-audience.ts';
 import { Choice } from './swim-choice.ts';
 import { isNews, toPassOn } from './swim-claim.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
@@ -58,8 +59,10 @@ import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
 const GREETINGS_MAX = 3;
 /** Members that are told directly of a departure. */
 const FAREWELLS_MAX = 16;
-/** Members that are asked for news after sleep. */
+/** Members that are asked for news after sleep, at once. */
 const AWAKENINGS = 3;
+/** News of which nobody was told yet waits for more of it at most so long, as a part of the usual interval. */
+const FRESH_SHARE = 1 / 10;
 const NOTHING: readonly Update[] = [];
 const NOBODY: readonly string[] = [];
 /** The part of the waiting news that one message may take at least, so that a flood of it is over as soon. */
@@ -80,11 +83,10 @@ export class Swim {
   readonly #acquaintances = new Acquaintances();
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
-  #isPartial = false;
-  /** Who has spoken to this node by a link that is not known to have broken. */
-  readonly #contacts = new Set<string>();
+  readonly #audience: Audience;
   readonly #self: Self;
   #gossipDueMs: number;
+  #freshDueMs: number;
   #syncDueMs: number;
   #reconnectDueMs: number;
   #factsDueMs: number;
@@ -110,6 +112,7 @@ export class Swim {
     this.#nowMs = nowMs;
     this.#random = random;
     this.#gossipDueMs = nowMs;
+    this.#freshDueMs = nowMs;
     this.#syncDueMs = nowMs + randomInt(random, options.syncIntervalMs);
     this.#reconnectDueMs = nowMs + randomInt(random, options.reconnectIntervalMs);
     this.#factsDueMs = nowMs;
@@ -118,12 +121,21 @@ export class Swim {
       ping: (to: string, seq: number) =>
         this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }),
       send: (to: string, request: SwimRequest) => this.#send(to, request),
-      others: (count: number, except: string) => this.#helpers(count, except),
+      others: (count: number, except: string) =>
+        this.#audience.helpers(count, except, this.#random),
       silent: (silent: string) => this.#suspect(silent),
     };
     this.#neighbors = new PartialView({
       send: (to, request) => this.#post(to, request, NOTHING),
       someone: (fits) => this.#choice.alive(1, this.#random, fits)[0],
+    });
+    this.#audience = new Audience({
+      self: id,
+      options,
+      view: this.#view,
+      choice: this.#choice,
+      gossip: this.#gossip,
+      neighbors: this.#neighbors,
     });
     const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
     this.#prober = new Prober(options, host, id, this.#view, firstMs);
@@ -152,9 +164,7 @@ export class Swim {
       case 'link-lost':
         this.#prober.lookAt(event.id, nowMs);
         this.#neighbors.lost(event.id, nowMs);
-        this.#contacts.delete(event.id);
-        // After sleep the others have closed their ends: what was told since went nowhere.
-        if (this.#prober.isResting(nowMs)) this.#spread(this.#self);
+        this.#audience.lost(event.id);
         break;
       case 'facts':
         if (this.#self.describe(event.facts)) this.#announce(true);
@@ -184,7 +194,7 @@ export class Swim {
 
   /** Whom news goes to, in a lattice of more than `fullMeshMembersMax`. */
   get neighbors(): readonly string[] {
-    return this.#isPartial ? this.#neighbors.active : [];
+    return this.#audience.isPartial ? this.#neighbors.active : [];
   }
 
   /** This node first, then the others. */
@@ -222,8 +232,9 @@ export class Swim {
   #nextMs(): number {
     let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
+    if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, this.#freshDueMs);
     if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
-    if (this.#isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
+    if (this.#audience.isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
     const deadlineMs = this.#lag.isBlocked ? Infinity : this.#suspicions.deadlineMs;
     return Math.max(this.#nowMs, Math.min(wakeMs, deadlineMs));
   }
@@ -234,17 +245,18 @@ export class Swim {
     if (nowMs >= this.#suspicions.deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
     this.#prober.tick(nowMs, this.#random);
     if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
+    if (this.#gossip.isFresh && nowMs >= this.#freshDueMs) this.#tellFresh();
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
       this.#gossipDueMs = nowMs + gossipIntervalMs;
-      this.#tellNews();
+      this.#tellOn();
     }
     if (nowMs >= this.#syncDueMs) {
       this.#syncDueMs = nowMs + syncIntervalMs;
-      const neighbor = this.#isPartial ? this.#neighbors.affirm() : undefined;
+      const neighbor = this.#audience.isPartial ? this.#neighbors.affirm() : undefined;
       for (const id of neighbor === undefined ? this.#choice.usable(1, this.#random) : [neighbor])
         this.#compare(id);
     }
-    if (this.#isPartial) this.#neighbors.tick(nowMs);
+    if (this.#audience.isPartial) this.#neighbors.tick(nowMs);
     if (nowMs >= this.#reconnectDueMs) {
       this.#reconnectDueMs = nowMs + reconnectIntervalMs;
       const dead = this.#choice.dead(this.#random);
@@ -273,8 +285,19 @@ export class Swim {
       return;
     }
     this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
-    for (const id of this.#choice.usable(AWAKENINGS, this.#random)) this.#compare(id);
     this.#effects.push({ kind: 'slept' });
+    this.#awake();
+  }
+
+  /** Who has slept for so long was given up, or will be: it does not wait to hear that, and asks what else there is. */
+  #awake(): void {
+    if (this.#own.state !== 'left') this.#outbid(this.#own.incarnation);
+    this.#neighbors.affirmAll();
+    this.#audience.lostAll();
+    const hearers = this.#audience.first(AWAKENINGS, this.#random);
+    const updates = this.#takeFresh(hearers.length);
+    const request = comparison(this.#view);
+    for (const id of hearers) this.#post(id, request, updates);
   }
 
   /** Ends the suspicions whose time is over. */
@@ -300,7 +323,7 @@ export class Swim {
   }
 
   #receive(from: string, index: number, message: SwimMessage): void {
-    if (!this.#isPartial) this.#contacts.add(from);
+    this.#audience.heard(from);
     // I7: what one who is cut off concluded about others is not even hearsay.
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
@@ -330,7 +353,7 @@ export class Swim {
         if (load !== undefined) this.#acquaintances.heard(index, load);
         if (rttMs === undefined) break;
         this.#acquaintances.measured(index, rttMs);
-        if (this.#isPartial) this.#neighbors.met(from);
+        if (this.#audience.isPartial) this.#neighbors.met(from);
         if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
         break;
       }
@@ -406,14 +429,18 @@ export class Swim {
     if (isOurs) return;
     if (isAccused) this.#prober.ail(1);
     if (RANK[claim.state] > RANK.suspect) this.#neighbors.affirmAll();
-    const incarnation = Math.max(claim.incarnation, claim.facts?.incarnation ?? 0) + 1; // I2
-    this.#effects.push({ kind: 'incarnation', incarnation });
-    this.#announce(true, incarnation);
+    this.#outbid(Math.max(claim.incarnation, claim.facts?.incarnation ?? 0));
     this.#self.note(
       this.#nowMs,
       isAccused ? `called it ${claim.state}, which it refutes` : 'told what it never said',
       from,
     );
+  }
+
+  /** I2: what others say of this node up to the incarnation counts no more. */
+  #outbid(incarnation: number): void {
+    this.#effects.push({ kind: 'incarnation', incarnation: incarnation + 1 });
+    this.#announce(true, incarnation + 1);
   }
 
   /** Says of itself what is so now. */
@@ -449,7 +476,7 @@ export class Swim {
       else this.#suspicions.end(tracked);
       if (RANK[claim.state] > RANK.suspect) {
         this.#neighbors.lost(claim.id, this.#nowMs);
-        this.#contacts.delete(claim.id);
+        this.#audience.lost(claim.id);
       }
       this.#note(tracked, known, why, by);
     } else {
@@ -514,10 +541,8 @@ export class Swim {
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
     this.#acquaintances.setRoster(roster);
-    this.#isPartial = roster.members.length > this.#options.fullMeshMembersMax;
+    this.#audience.rosterChanged();
     this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
-    for (const id of this.#contacts)
-      if (this.#isPartial || roster.indexOf(id) < 0) this.#contacts.delete(id);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
       if (id !== this.#own.id) this.#gossip.forget(id);
@@ -567,8 +592,9 @@ export class Swim {
 
   #sync(from: string, message: SyncRequest): void {
     this.#yield(message.alive); // I7
+    const accusation = message.step === 'compare' ? this.#accusationOf(from) : undefined;
     for (const { request, updates } of syncAnswers(this.#view, message))
-      this.#post(from, request, updates);
+      this.#post(from, request, accusation === undefined ? updates : [accusation, ...updates]);
   }
 
   /** I7. @param alive members that another sees alive. */
@@ -597,45 +623,31 @@ export class Swim {
     return this.#view.roster.members[index]?.id ?? '';
   }
 
-  get #hasNeighbors(): boolean {
-    return this.#isPartial && this.#neighbors.active.length >= this.#options.gossipFanout;
+  /** What nobody was told of yet. */
+  #tellFresh(): void {
+    this.#freshDueMs = this.#nowMs + this.#options.gossipIntervalMs * FRESH_SHARE;
+    const hearers = this.#audience.first(this.#options.gossipFanout, this.#random);
+    const news = this.#takeFresh(hearers.length);
+    for (const id of hearers) this.#send(id, { kind: 'gossip' }, undefined, news);
   }
 
-  #tellNews(): void {
-    if (this.#hasNeighbors) {
-      const news = this.#gossip.takeUrgent(this.#newsMax);
-      // One more, by chance, so that news reaches circles of neighbours that are among themselves.
-      for (const id of [...this.#neighbors.active, ...this.#choice.usable(1, this.#random)])
-        this.#send(id, { kind: 'gossip' }, undefined, news);
+  /** What some were told of. */
+  #tellOn(): void {
+    if (this.#audience.hasNeighbors) {
+      this.#tellFresh();
       return;
     }
-    for (const id of this.#listeners())
+    for (const id of this.#audience.byChance(this.#options.gossipFanout, this.#random))
       if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
   }
 
-  /**
-   * By chance; of those to whom there are links once these are enough to reach everybody. While many come at once, a link
-   * to each of them would cost more than all news.
-   */
-  #listeners(): string[] {
-    const { gossipFanout } = this.#options;
-    const isWoven = this.#contacts.size >= ACTIVE_WANTED;
-    const fits = (index: number, id: string): boolean =>
-      isWoven ? this.#contacts.has(id) : this.#view.updateOf(index).incarnation > 0;
-    return this.#choice.usable(gossipFanout, this.#random, fits);
-  }
-
-  /** Up to `count` live members to probe another through; neighbours, to whom there are links, where not all are. */
-  #helpers(count: number, except: string): string[] {
-    const near = this.#isPartial
-      ? this.#neighbors.active.filter((id) => id !== except && this.stateOf(id) === 'alive')
-      : [];
-    if (near.length < count) return this.#choice.alive(count, this.#random, (id) => id !== except);
-    return shuffled(this.#random, near).slice(0, count);
+  #takeFresh(hearers: number): readonly Update[] {
+    if (this.#audience.hasNeighbors) return this.#gossip.takeUrgent(this.#newsMax);
+    return this.#gossip.takeFresh(this.#newsMax, hearers, this.#sendsMax);
   }
 
   #spread(told: Told, isUrgent = true): void {
-    if (!this.#gossip.isUrgent) this.#gossipDueMs = Math.max(this.#gossipDueMs, this.#nowMs);
+    if (!this.#gossip.isUrgent) this.#gossipDueMs = this.#nowMs + this.#options.gossipIntervalMs;
     this.#gossip.add(told, isUrgent);
   }
 
@@ -646,21 +658,32 @@ export class Swim {
     index: number = this.#view.roster.indexOf(to),
     news: readonly Update[] = this.#news(),
   ): void {
+    const accusation = this.#accusationOf(to, index);
+    const isTold = accusation !== undefined;
+    this.#post(to, request, isTold ? [accusation, ...news.filter(({ id }) => id !== to)] : news);
+  }
+
+  /** What the member is called, if that is to be refuted and this node may say so. */
+  #accusationOf(
+    member: string,
+    index: number = this.#view.roster.indexOf(member),
+  ): Update | undefined {
     const known = index < 0 ? undefined : this.#view.updateOf(index);
     const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
-    const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
-    this.#post(to, request, isTold ? [known, ...news.filter(({ id }) => id !== to)] : news);
+    return isAccused && this.#options.lifeguard && !this.#isCutOff() ? known : undefined;
   }
 
   /** For one member by chance. */
   #news(): readonly Update[] {
     if (this.#gossip.size === 0) return NOTHING;
+    return this.#gossip.take(this.#newsMax, this.#sendsMax, this.#audience.hasNeighbors);
+  }
+
+  /** Of one piece. */
+  get #sendsMax(): number {
     const { gossipRepeats } = this.#options;
-    const hasNeighbors = this.#hasNeighbors;
-    const sendsMax = hasNeighbors
-      ? gossipRepeats
-      : gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
-    return this.#gossip.take(this.#newsMax, sendsMax, hasNeighbors);
+    if (this.#audience.hasNeighbors) return gossipRepeats;
+    return gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
   }
 
   get #newsMax(): number {

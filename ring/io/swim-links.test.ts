@@ -139,6 +139,29 @@ test('what has no way is handed back: at once where nobody answered before', asy
   t.strictSame(again.heard, [[a.id, 'it is there']]);
 });
 
+test('after sleep old links are given up quietly, and where nobody answered is tried again', async (t) => {
+  const [a, b, c] = [await end(t, 1), await end(t, 2), await end(t, 3)];
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 1);
+  await b.until(() => b.heard.length === 1);
+  await c.links.close();
+  a.links.setAddress(c.id, c.address);
+  a.send(c, 'nobody there');
+  await a.until(() => a.handedBack.length === 1);
+  b.send(a, 'said while it slept');
+  a.links.slept();
+  a.send(b, 2);
+  a.send(c, 'it waits for the outcome');
+  t.strictSame(a.handedBack, ['nobody there']);
+  await b.until(() => b.heard.length === 2);
+  t.equal(b.met.length, 2, 'by another link');
+  while (b.links.counts().open.members > 1) await pause(1);
+  b.send(a, 'back');
+  await a.until(() => a.heard.length === 1);
+  t.strictSame(a.heard, [[b.id, 'back']], 'what came meanwhile is old');
+  t.strictSame(a.lost.concat(b.lost), []);
+});
+
 test('what waits for an address goes once it is told, or is handed back for good', async (t) => {
   const [a, b] = [await end(t, 1), await end(t, 2)];
   a.links.hold(b.id, encodeCast('early'));

@@ -168,6 +168,19 @@ export class SwimLinks {
     this.#way(node).isDoubted = true;
   }
 
+  /** The member is there again: that nobody answered at its address before is no reason to wait. */
+  retry(node: string): void {
+    const way = this.#way(node);
+    way.failures = 0;
+    way.retryMs = 0;
+  }
+
+  /** This node has slept: its links may be dead without showing it, and what came by them meanwhile is old. */
+  slept(): void {
+    for (const node of this.#ways.keys()) this.retry(node);
+    for (const link of this.#openLinks()) link.close(1000, IDLE);
+  }
+
   /** Shows the members to whom there is a link what this node is now; others see it in the hello. */
   show(certificate: Uint8Array): void {
     const cast = encodeMessage({ kind: 'cast', method: CERTIFICATE, body: certificate });

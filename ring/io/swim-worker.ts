@@ -14,6 +14,7 @@ import { systemClock } from '../../spec/system-clock.ts';
 import { systemRandom } from '../../spec/system-random.ts';
 import { Standing } from '../core/standing.ts';
 import type { SwimMember } from '../core/swim-member.ts';
+import type { MemberState } from '../core/swim-message.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import { swimAddressOf, withSwimPort } from '../core/swim-address.ts';
 import type { Hello } from './hello.ts';
@@ -124,10 +125,13 @@ class SwimWorker {
       send: (to, body) => this.#send(to, encodeCast(body)),
       heardEpoch: (number, from) => this.#heardEpoch(number, from),
       changed: (member, before) => {
-        this.#reach(member);
+        this.#reach(member, before);
         this.#post({ kind: 'changed', member: copyOfMember(member), before });
       },
-      slept: () => this.#post({ kind: 'slept' }),
+      slept: () => {
+        this.#links.slept();
+        this.#post({ kind: 'slept' });
+      },
       keepIncarnation: (incarnation) => this.#keepIncarnation(incarnation),
       lagMs: () => {
         const stoodMs = Number(process.hrtime.bigint() - Atomics.load(this.#pulse, 0)) / 1e6;
@@ -244,11 +248,12 @@ class SwimWorker {
   }
 
   /** By its new address, and not by links that may be dead. */
-  #reach(member: SwimMember): void {
+  #reach(member: SwimMember, before: MemberState | undefined): void {
     const { id, state, facts, incarnation } = member;
     if (facts !== undefined) this.#links.setAddress(id, swimAddressOf(facts));
     if (state === 'suspect' && incarnation > 0) this.#links.doubt(id);
     if (state === 'dead') this.#links.drop(id, 'taken for dead');
+    if (state === 'alive' && before === 'dead') this.#links.retry(id);
   }
 
   #heardEpoch(number: number, from: string): void {

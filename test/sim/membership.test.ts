@@ -1,5 +1,6 @@
 import { test } from 'tap';
 import { ACTIVE_MAX, ACTIVE_WANTED } from '../../ring/core/partial-view.ts';
+import { swimOptions } from '../../ring/core/swim-options.ts';
 import { failuresOf } from './membership.ts';
 import { SCENARIOS } from './scenario.ts';
 import { SwimLattice } from './swim-lattice.ts';
@@ -152,6 +153,25 @@ test('a machine that slept suspects nobody, hears that it was given up, and is b
   t.end();
 });
 
+test('what is new is known to all before anybody repeats it, also who woke up', (t) => {
+  const { gossipIntervalMs } = swimOptions();
+  for (let seed = 1; seed <= 10; seed++) {
+    const { lattice, all } = start({ nodes: 25, seed, isSettled: true });
+    lattice.run(20_000);
+    const facts = { addresses: ['10.0.0.9:1'], protocol: [1, 1], certificateEpoch: 9 } as const;
+    lattice.event(2, { kind: 'facts', facts });
+    const others = all.filter((index) => index !== 2);
+    const isTold = (): boolean =>
+      others.every((index) => lattice.view(index, 2)?.facts?.certificateEpoch === 9);
+    const toldMs = lattice.runUntil(isTold, 5_000) ?? Infinity;
+    lattice.sleep(3, 30_000);
+    lattice.run(29_999);
+    const backMs = lattice.runUntil(() => lattice.allSee(all, all, 'alive'), 5_000) ?? Infinity;
+    if (Math.max(toldMs, backMs) >= gossipIntervalMs) t.fail(`${seed}: ${toldMs}, ${backMs} ms`);
+  }
+  t.end();
+});
+
 test('one member that lies about all others buries nobody who answers', (t) => {
   const nodes = 12;
   const { lattice, all, changes } = start({ nodes, seed: 10, isSettled: true });
@@ -205,10 +225,8 @@ test('in a lattice too large for a full mesh news goes along neighbours, and a h
   const neighbors = (): number[] => all.map((index) => lattice.neighbors(index).length);
   t.ok(neighbors().every((count) => count <= ACTIVE_MAX));
   // Who gives one up for another has one less for a moment.
-  t.ok(
-    lattice.runUntil(() => neighbors().every((count) => count >= ACTIVE_WANTED), 5_000),
-    neighbors().join(' '),
-  );
+  const isWhole = (): boolean => neighbors().every((count) => count >= ACTIVE_WANTED);
+  t.not(lattice.runUntil(isWhole, 5_000), undefined, neighbors().join(' '));
   const received = new Map<number, number>();
   lattice.kill(1);
   const rest = all.filter((index) => index !== 1);

@@ -1,0 +1,97 @@
+/**
+ * Whom a node speaks to beside whom it probes. News goes to its neighbours, in a lattice that has them; else, first of all, to
+ * whoever is next on rings that all share, and then to members by chance.
+ */
+import { type Random, shuffled } from '../../spec/random.ts';
+import { ACTIVE_WANTED, type PartialView } from './partial-view.ts';
+import type { Choice } from './swim-choice.ts';
+import type { GossipQueue } from './swim-gossip.ts';
+import type { SwimOptions } from './swim-options.ts';
+import { successors } from './swim-successors.ts';
+import type { View } from './swim-view.ts';
+
+export interface AudienceOptions {
+  self: string;
+  options: SwimOptions;
+  view: View;
+  choice: Choice;
+  gossip: GossipQueue;
+  neighbors: PartialView;
+}
+
+export class Audience {
+  readonly #of: AudienceOptions;
+  /** Who has spoken to this node by a link that is not known to have broken. */
+  readonly #contacts = new Set<string>();
+  /** There are too many members for links to all. */
+  isPartial = false;
+
+  constructor(of: AudienceOptions) {
+    this.#of = of;
+  }
+
+  get hasNeighbors(): boolean {
+    const { neighbors, options } = this.#of;
+    return this.isPartial && neighbors.active.length >= options.gossipFanout;
+  }
+
+  /** The member has spoken. */
+  heard(id: string): void {
+    if (!this.isPartial) this.#contacts.add(id);
+  }
+
+  /** The link to the member is gone. */
+  lost(id: string): void {
+    this.#contacts.delete(id);
+  }
+
+  /** All links are. */
+  lostAll(): void {
+    this.#contacts.clear();
+  }
+
+  rosterChanged(): void {
+    const { view, options } = this.#of;
+    this.isPartial = view.size > options.fullMeshMembersMax;
+    for (const id of this.#contacts)
+      if (this.isPartial || view.roster.indexOf(id) < 0) this.#contacts.delete(id);
+  }
+
+  /** Who is told what nobody was told of yet: neighbours, where there are, else `count`. */
+  first(count: number, random: Random): readonly string[] {
+    const { self, view, choice, gossip, neighbors } = this.#of;
+    // One more, by chance, so that news reaches circles of neighbours that are among themselves.
+    if (this.hasNeighbors) return [...neighbors.active, ...choice.usable(1, random)];
+    const own = view.roster.indexOf(self);
+    // In a lattice too large for links to all, rings are too much to look at.
+    if (this.isPartial || own < 0) return this.byChance(count, random);
+    const idOf = (index: number): string => view.roster.members[index]?.id ?? '';
+    const isHearer = (index: number): boolean =>
+      view.isUsable(index) && this.#isNear(index, idOf(index)) && gossip.isFreshTo(idOf(index));
+    return successors(view, own, count, isHearer).map(idOf);
+  }
+
+  byChance(count: number, random: Random): string[] {
+    return this.#of.choice.usable(count, random, (index, id) => this.#isNear(index, id));
+  }
+
+  /** Up to `count` live members to probe another through; neighbours, to whom there are links, where not all are. */
+  helpers(count: number, except: string, random: Random): string[] {
+    const { view, choice, neighbors } = this.#of;
+    const isAlive = (id: string): boolean => view.stateOf(view.roster.indexOf(id)) === 'alive';
+    const near = this.isPartial
+      ? neighbors.active.filter((id) => id !== except && isAlive(id))
+      : [];
+    if (near.length < count) return choice.alive(count, random, (id) => id !== except);
+    return shuffled(random, near).slice(0, count);
+  }
+
+  /**
+   * There is a link to it, once there are enough to reach everybody. While many come at once, a link to each of them would cost
+   * more than all news.
+   */
+  #isNear(index: number, id: string): boolean {
+    const isWoven = this.#contacts.size >= ACTIVE_WANTED;
+    return isWoven ? this.#contacts.has(id) : this.#of.view.updateOf(index).incarnation > 0;
+  }
+}
