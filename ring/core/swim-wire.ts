@@ -101,8 +101,9 @@ function ofStep(message: SyncRequest): unknown[] {
     case 'ask':
       return [7, 0, message.alive, message.parts, message.differing];
     case 'tell':
-      return [8, 0, message.alive];
+      break;
   }
+  return [8, 0, message.alive];
 }
 
 function updateToWire({ id, state, incarnation, facts, accusers }: Update): unknown[] {
