@@ -120,6 +120,9 @@ test(
       code: 'ERR_RING_TOKEN_MALFORMED',
     });
     const b = await open('b', { join: [a.address], token });
+    // The join is followed by changes: that it is settled, and that both vote.
+    const bothVote = (ring: Ring): boolean => isWhole(ring, 2) && ring.epoch().issuers.length === 2;
+    await Promise.all([a, b].map((ring) => until(ring, () => bothVote(ring))));
     const epoch = b.epoch();
     await a.close();
     await b.close();

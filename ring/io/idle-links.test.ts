@@ -2,12 +2,15 @@ import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import type { WebSocket } from 'ws';
+import type { Clock } from '../../spec/clock.ts';
 import { systemClock } from '../../spec/system-clock.ts';
+import { FULL_MESH } from '../core/link-cache.ts';
 import { KEEP } from './peers.ts';
-import { frame, open, type Opened, raw, TIMEOUT } from './peers.testkit.ts';
+import { frame, idOf, open, type Opened, raw, TIMEOUT } from './peers.testkit.ts';
 
 const LINKS_MAX = 16;
 const FIRST = 10;
+const IDLE_MS = 3_000_000;
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await pause(1);
@@ -19,13 +22,32 @@ interface Crowded extends Opened {
   /** Ends of links that were closed for being idle, in order. */
   closed: number[];
   down: string[];
+  /** Lets time go by at once. */
+  wait(ms: number): void;
+  /** The look that is due at a later time; none: undefined. */
+  later(): (() => void) | undefined;
 }
 
 /** A node whose clock goes on by a millisecond with each look at it: no two links were used at once. */
-async function crowded(t: Test): Promise<Crowded> {
+async function crowded(t: Test, linksMax = LINKS_MAX): Promise<Crowded> {
   let nowMs = 0;
-  const clock = { ...systemClock, monotonicMs: () => ++nowMs };
-  const limits = { linksMax: LINKS_MAX, strangerBurst: 1_000, castsPerSecond: 1_000_000 };
+  let look: (() => void) | undefined;
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => ++nowMs,
+    after: (delayMs, wake) => {
+      if (delayMs !== IDLE_MS / 4) return systemClock.after(delayMs, wake);
+      look = wake;
+      return () => (look = undefined);
+    },
+  };
+  const limits = {
+    linksMax,
+    linkIdleMs: IDLE_MS,
+    strangerBurst: 1_000,
+    handshakeBurstPerIp: 1_000,
+    castsPerSecond: 1_000_000,
+  };
   const opened = await open(t, 1, { clock, limits, isMember: () => true });
   const down: string[] = [];
   opened.peers.onLinkDown((node) => down.push(node));
@@ -41,7 +63,12 @@ async function crowded(t: Test): Promise<Crowded> {
     await once(socket, 'open');
     return socket;
   };
-  return { ...opened, more, closed, down };
+  const later = (): (() => void) | undefined => {
+    const due = look;
+    look = undefined;
+    return due;
+  };
+  return { ...opened, more, closed, down, wait: (ms) => void (nowMs += ms), later };
 }
 
 test('above the limit the least recently used link is closed, and opened again when it is needed', async (t) => {
@@ -86,4 +113,37 @@ test('a link that carries a call, or keeps a node within reach, is not closed', 
   await until(() => one.closed.length === LINKS_MAX + 2);
   t.notOk(one.closed.includes(FIRST + 1), 'it is kept');
   t.ok(one.closed.includes(FIRST), 'this one has done its work');
+  one.wait(60_000);
+  await one.more();
+  await until(() => one.closed.includes(FIRST + 1));
+  t.pass('and it is not kept for ever');
+});
+
+test('a link on which something waits to be written is not closed', async (t) => {
+  const one = await crowded(t);
+  const deaf = await one.more();
+  deaf.pause();
+  const full = new Uint8Array(1 << 20);
+  while (one.peers.counts().queuedBytes === 0) {
+    for (let i = 0; i < 4; i++) one.peers.cast(idOf(FIRST), 'any', full);
+    await pause(20);
+  }
+  for (let i = 0; i < LINKS_MAX; i++) await one.more();
+  await until(() => one.closed.length === 1);
+  t.strictSame(one.closed, [FIRST + 1]);
+  deaf.terminate();
+});
+
+test('above a full mesh links are looked at from time to time, and go when they are idle', async (t) => {
+  const one = await crowded(t, FULL_MESH * 2);
+  for (let i = 0; i < FULL_MESH + 2; i++) await one.more();
+  one.later()?.();
+  t.strictSame(one.closed, [], 'none is idle yet');
+  one.wait(IDLE_MS);
+  one.later()?.();
+  await until(() => one.closed.length === 2);
+  t.strictSame(new Set(one.closed), new Set([FIRST, FIRST + 1]));
+  t.equal(one.peers.counts().open.members, FULL_MESH);
+  one.later()?.();
+  t.equal(one.later(), undefined, 'then there is nothing to look at any more');
 });

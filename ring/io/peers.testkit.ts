@@ -14,7 +14,10 @@ import { createCertificate } from './certificate.ts';
 import { keyFromSeed, type SigningKey } from './keys.ts';
 import { Peers, type PeersOptions } from './peers.ts';
 
-export const key = (number: number): SigningKey => keyFromSeed(new Uint8Array(32).fill(number));
+export function key(number: number): SigningKey {
+  const seed = new Uint8Array(32).fill(number);
+  return keyFromSeed(number < 256 ? seed : seed.with(0, 128 + (number >> 8)));
+}
 export const idOf = (number: number): string => nodeId(key(number).publicKey);
 export const pem = (signer: SigningKey): string =>
   signer.secret.export({ format: 'pem', type: 'pkcs8' });

@@ -136,14 +136,19 @@ export class Reachability {
   /** Without an answer it stays as it was. */
   async #check(address: string): Promise<void> {
     const { peers, clock, random, candidates } = this.#options;
+    this.#checkDueMs = Infinity; // Unless it is to be asked anew meanwhile.
     const asked = shuffled(random, candidates()).slice(0, ASKED);
     const answers = await Promise.allSettled(
       asked.map(({ id }) => peers.call(id, REACH, address, { timeoutMs: REACH_TIMEOUT_MS })),
     );
     const said = answers.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-    if (said.length === 0) return;
+    if (said.length === 0) {
+      this.#checkDueMs = 0;
+      return;
+    }
     this.#isDialled = said.includes(true);
     this.#isMissed = said.includes(false);
+    if (this.#checkDueMs !== Infinity) return;
     this.#checkDueMs = clock.monotonicMs() + (this.#isMissed ? CHECK_MISSED_MS : CHECK_DIALLED_MS);
   }
 
