@@ -57,6 +57,9 @@ export type Changed = (
   before: MemberState | undefined,
 ) => void;
 
+/** Later than any run; a small integer, as all times here, so that V8 keeps them in the object itself. */
+const NEVER_MS = 2 ** 30;
+
 class Node {
   swim: Swim;
   /** As kept on its disk. */
@@ -64,8 +67,10 @@ class Node {
   isRunning = true;
   /** Until then it stands still: what reaches it waits. */
   stalledUntilMs = 0;
-  /** The tick that is in the wheel; Infinity: none. */
-  armedMs = Infinity;
+  /** When its core is due. */
+  wakeMs = 0;
+  /** The tick that is in the wheel; NEVER_MS: none. */
+  armedMs = NEVER_MS;
   /** Its own clock: origin and speed. */
   originMs = 0;
   speed = 1;
@@ -78,12 +83,15 @@ class Node {
     return this.originMs + this.speed * nowMs;
   }
 
-  wakeMs(): number {
-    return (this.swim.wakeMs - this.originMs) / this.speed;
+  /** To be called when the core or the clock is another. */
+  lookAhead(): void {
+    this.wakeMs = Math.ceil((this.swim.wakeMs - this.originMs) / this.speed);
   }
 }
 
-const [TICK, DELIVER, CALL] = [0, 1, 2];
+/** `AGAIN` delivers what was lost and sent again. */
+const [TICK, DELIVER, AGAIN, CALL] = [0, 1, 2, 3];
+const TICKED: SwimEvent = { kind: 'tick' };
 /** TCP's first retransmission comes after this, each further one after twice as long (RFC 6298; Linux' minimum). */
 const RETRANSMIT_MS = 200;
 const RETRANSMITS_MAX = 6;
@@ -164,7 +172,7 @@ export class SwimLattice {
     node.swim = this.#core(index, node.incarnation, node.localMs(this.nowMs));
     node.isRunning = true;
     node.stalledUntilMs = 0;
-    node.armedMs = Infinity;
+    node.armedMs = NEVER_MS;
     this.#step(index, { kind: 'roster', roster: this.#roster });
   }
 
@@ -185,7 +193,7 @@ export class SwimLattice {
     this.after(forMs, () => {
       node.isRunning = true;
       node.originMs -= forMs * node.speed;
-      node.armedMs = Infinity;
+      node.armedMs = NEVER_MS;
       this.#step(index, { kind: 'slept' });
     });
   }
@@ -195,6 +203,7 @@ export class SwimLattice {
     const node = this.#node(index);
     node.originMs += (node.speed - speed) * this.nowMs;
     node.speed = speed;
+    node.lookAhead();
   }
 
   event(index: number, event: SwimEvent): void {
@@ -209,6 +218,7 @@ export class SwimLattice {
     this.#wheel.run(this.nowMs + forMs, (kind, a, b, payload) => {
       if (kind === TICK) this.#tick(a, b);
       else if (kind === DELIVER) this.#deliver(a, b, payload as SwimMessage);
+      else if (kind === AGAIN) this.#deliverAgain(a, b, payload as SwimMessage);
       else (payload as () => void)();
     });
   }
@@ -278,7 +288,8 @@ export class SwimLattice {
           break;
       }
     }
-    const wakeMs = Math.max(nowMs + 1, Math.ceil(node.wakeMs()));
+    node.lookAhead();
+    const wakeMs = Math.max(nowMs + 1, node.wakeMs);
     if (wakeMs < node.armedMs) this.#arm(index, node, wakeMs);
   }
 
@@ -292,13 +303,13 @@ export class SwimLattice {
     if (!node.isRunning || node.armedMs !== armedMs) return;
     const { nowMs } = this;
     // Its timers fire first when it moves again, before it reads what came meanwhile.
-    const dueMs = Math.max(node.stalledUntilMs, Math.ceil(node.wakeMs()));
+    const dueMs = Math.max(node.stalledUntilMs, node.wakeMs);
     if (dueMs > nowMs) {
       this.#arm(index, node, dueMs);
       return;
     }
-    node.armedMs = Infinity;
-    this.#step(index, { kind: 'tick' });
+    node.armedMs = NEVER_MS;
+    this.#step(index, TICKED);
   }
 
   #send(from: number, to: number, message: SwimMessage): void {
@@ -308,6 +319,7 @@ export class SwimLattice {
     const isSampled = this.messages % this.#sampleEvery === 0;
     const sent = isSampled ? this.#throughCodec(from, to, message) : message;
     const [least, most] = network.delayMs;
+    let kind = DELIVER;
     let delayMs = least + randomInt(this.#random, most - least + 1);
     if (network.loss > 0 && this.#random.next() < network.loss) {
       if (!network.isStream) return;
@@ -317,6 +329,7 @@ export class SwimLattice {
         if (this.#random.next() >= network.loss) break;
         waitMs *= 2;
       }
+      kind = AGAIN;
       this.#blocked.set(from * this.size + to, this.nowMs + delayMs);
     } else if (this.#blocked.size > 0) {
       const untilMs = this.#blocked.get(from * this.size + to) ?? 0;
@@ -325,7 +338,7 @@ export class SwimLattice {
     }
     if (network.reordering > 0 && this.#random.next() < network.reordering)
       delayMs += randomInt(this.#random, 100);
-    this.#wheel.add(this.nowMs + delayMs, DELIVER, from, to, sent);
+    this.#wheel.add(this.nowMs + delayMs, kind, from, to, sent);
     if (network.duplication > 0 && this.#random.next() < network.duplication)
       this.#wheel.add(this.nowMs + delayMs + randomInt(this.#random, 500), DELIVER, from, to, sent);
   }
@@ -342,6 +355,13 @@ export class SwimLattice {
     const received = fromWire(this.#release?.read(to, heard) ?? heard);
     if (received === undefined) throw new Error(`not read again: ${JSON.stringify(body)}`);
     return received.message;
+  }
+
+  /** What waited for it on its way waits no longer. */
+  #deliverAgain(from: number, to: number, message: SwimMessage): void {
+    const way = from * this.size + to;
+    if ((this.#blocked.get(way) ?? Infinity) <= this.nowMs) this.#blocked.delete(way);
+    this.#deliver(from, to, message);
   }
 
   #deliver(from: number, to: number, message: SwimMessage): void {
