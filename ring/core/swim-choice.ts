@@ -31,6 +31,7 @@ export class Choice {
   }
 
   dead(random: Random): string | undefined {
+    if (this.#view.usable === this.#view.size) return undefined;
     let seen = 0;
     let chosen: string | undefined;
     for (const [, { update }] of this.#view.tracked())

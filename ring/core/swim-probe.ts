@@ -11,7 +11,8 @@ import type { View } from './swim-view.ts';
 
 /** What the prober is built into. */
 export interface ProbeHost {
-  ping(to: string, seq: number): void;
+  /** @param index of the member in the roster. */
+  ping(to: string, index: number, seq: number): void;
   send(to: string, request: SwimRequest): void;
   /** Up to `count` live members, by chance. */
   others(count: number, except: string): string[];
@@ -54,6 +55,8 @@ export class Prober {
   readonly #options: SwimOptions;
   readonly #host: ProbeHost;
   readonly #self: string;
+  /** Its index in the roster. */
+  #selfIndex = -1;
   readonly #view: View;
   /** Members to be probed before the next of the round, last one first. */
   #urgent: string[] = [];
@@ -105,6 +108,7 @@ export class Prober {
   /** The round begins anew: it was of another roster. */
   rosterChanged(): void {
     this.#order = undefined;
+    this.#selfIndex = this.#view.roster.indexOf(this.#self);
   }
 
   lookAt(id: string, nowMs: number): void {
@@ -140,7 +144,8 @@ export class Prober {
     if (this.#relays.length > 0) this.#watchRelays(nowMs);
     if (nowMs < this.#dueMs || !probe.isDone) return;
     this.#dueMs = nowMs + this.#options.probeIntervalMs * this.factor;
-    const id = this.#next(random);
+    const index = this.#next(random);
+    const id = this.#view.roster.members[index]?.id;
     if (id === undefined) return;
     probe.id = id;
     probe.seq = ++this.#seq;
@@ -151,7 +156,7 @@ export class Prober {
     probe.isIndirect = false;
     probe.asked = 0;
     probe.nacks = 0;
-    this.#host.ping(id, this.#seq);
+    this.#host.ping(id, index, this.#seq);
   }
 
   /** @returns the round trip in milliseconds, when it is one of a direct probe. */
@@ -175,13 +180,14 @@ export class Prober {
     if (this.#probe.seq === seq) this.#probe.nacks++;
   }
 
-  relay(origin: string, originSeq: number, target: string, nowMs: number): void {
+  /** @param index of the target in the roster. */
+  relay(origin: string, originSeq: number, target: string, index: number, nowMs: number): void {
     if (this.#relays.length >= RELAYS_MAX) return;
     const { ackTimeoutMs, probeIntervalMs } = this.#options;
     const seq = ++this.#seq;
     const nackMs = nowMs + Math.floor(ackTimeoutMs * NACK_SHARE);
     this.#relays.push({ origin, originSeq, seq, target, nackMs, endMs: nowMs + probeIntervalMs });
-    this.#host.ping(target, seq);
+    this.#host.ping(target, index, seq);
   }
 
   #watch(probe: Probe, nowMs: number): void {
@@ -212,11 +218,12 @@ export class Prober {
     this.#relays = this.#relays.filter(({ endMs }) => nowMs < endMs);
   }
 
-  #next(random: Random): string | undefined {
+  /** @returns the member's index, or -1 when there is nobody. */
+  #next(random: Random): number {
     const { roster } = this.#view;
     for (let id = this.#urgent.pop(); id !== undefined; id = this.#urgent.pop()) {
       const index = roster.indexOf(id);
-      if (index >= 0 && this.#view.isUsable(index)) return id;
+      if (index >= 0 && this.#view.isUsable(index)) return index;
     }
     for (let left = this.#view.size * 2; left > 0; left--) {
       if (this.#order === undefined || this.#place >= this.#order.size) {
@@ -224,9 +231,8 @@ export class Prober {
         this.#place = 0;
       }
       const index = this.#order.at(this.#place++);
-      const id = roster.members[index]?.id;
-      if (id !== undefined && id !== this.#self && this.#view.isUsable(index)) return id;
+      if (index !== this.#selfIndex && this.#view.isUsable(index)) return index;
     }
-    return undefined;
+    return -1;
   }
 }

@@ -115,8 +115,8 @@ export class Swim {
     this.#factsDueMs = nowMs;
     this.#wakeMs = nowMs;
     const host = {
-      ping: (to: string, seq: number) =>
-        this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }),
+      ping: (to: string, index: number, seq: number) =>
+        this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }, index),
       send: (to: string, request: SwimRequest) => this.#send(to, request),
       others: (count: number, except: string) => this.#helpers(count, except),
       silent: (silent: string) => this.#suspect(silent),
@@ -320,10 +320,11 @@ export class Swim {
           index,
         );
         break;
-      case 'ping-req':
-        if (this.#view.roster.indexOf(message.target) >= 0)
-          this.#prober.relay(from, message.seq, message.target, this.#nowMs);
+      case 'ping-req': {
+        const target = this.#view.roster.indexOf(message.target);
+        if (target >= 0) this.#prober.relay(from, message.seq, message.target, target, this.#nowMs);
         break;
+      }
       case 'ack': {
         const { seq, target = from, coordinate, load } = message;
         const rttMs = this.#prober.acked(from, seq, target, this.#nowMs);
@@ -353,9 +354,8 @@ export class Swim {
   /** The sender knows more of itself than we do, or is not what we take it for: tell and ask. */
   #lookInto(from: string, index: number, message: SwimMessage): void {
     if (message.kind === 'sync') return;
-    const { incarnation, state } = this.#view.updateOf(index);
-    if (message.incarnation > incarnation) this.#compare(from);
-    else if (state !== 'alive' && message.kind !== 'ping') {
+    if (message.incarnation > this.#view.incarnationOf(index)) this.#compare(from);
+    else if (this.#view.stateOf(index) !== 'alive' && message.kind !== 'ping') {
       // I7: before it tells others that they are dead, who may have been cut off asks.
       if (this.#isCutOff()) this.#compare(from);
       else this.#send(from, { kind: 'gossip' });
@@ -646,10 +646,12 @@ export class Swim {
     index: number = this.#view.roster.indexOf(to),
     news: readonly Update[] = this.#news(),
   ): void {
-    const known = index < 0 ? undefined : this.#view.updateOf(index);
-    const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
+    const view = this.#view;
+    const isAccused =
+      index >= 0 && view.stateOf(index) !== 'alive' && view.incarnationOf(index) > 0;
     const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
-    this.#post(to, request, isTold ? [known, ...news.filter(({ id }) => id !== to)] : news);
+    const toTell = isTold ? [view.updateOf(index), ...news.filter(({ id }) => id !== to)] : news;
+    this.#post(to, request, toTell);
   }
 
   /** For one member by chance. */

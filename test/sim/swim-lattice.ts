@@ -130,7 +130,7 @@ export class SwimLattice {
     this.#sampleEvery = sampleEvery;
     this.#factsOf = (index) => ({ ...factsOf(index), ...options.facts?.(index) });
     this.#release = options.release;
-    this.ids = Array.from({ length: nodes }, (_, index) => nodeName(index));
+    this.ids = internalized(Array.from({ length: nodes }, (_, index) => nodeName(index)));
     this.#roster = new Roster(
       this.ids.map((id, index) => ({
         id,
@@ -388,6 +388,11 @@ export class SwimLattice {
 /** As long as a node's real id. */
 function nodeName(index: number): string {
   return `n${index.toString(32)}`.padEnd(53, 'z');
+}
+
+/** The same texts as V8 keeps names of properties: one object each, so that two are compared without being read. */
+function internalized(texts: readonly string[]): string[] {
+  return Object.keys(Object.fromEntries(texts.map((text) => [text, true])));
 }
 
 function addressOf(index: number): string {
