@@ -60,7 +60,7 @@ export class Acquaintances {
     }
   }
 
-  #known(index: number, what: typeof RTT_MS | typeof LOAD): number | undefined {
+  #known(index: number, what: number): number | undefined {
     const at = this.#placeOf(index);
     const value = this.#numbers[at + MEMBER] === index ? this.#numbers[at + what] : undefined;
     return value === undefined || Number.isNaN(value) ? undefined : value;

@@ -47,7 +47,7 @@ export class Choice {
   }
 
   #idOf(index: number): string {
-    return this.#view.roster.members[index]?.id ?? '';
+    return this.#view.roster.idOf(index) ?? '';
   }
 }
 

@@ -76,6 +76,8 @@ export class Prober {
   #relays: Relay[] = [];
   #seq = 0;
   #dueMs: number;
+  /** See `#plan`. */
+  #wakeMs: number;
   #restMs = -Infinity;
   #ails = 0;
 
@@ -85,6 +87,7 @@ export class Prober {
     this.#self = self;
     this.#view = view;
     this.#dueMs = firstMs;
+    this.#wakeMs = firstMs;
   }
 
   /** How many times slower than usual this node probes; 1 = it is well. */
@@ -93,9 +96,7 @@ export class Prober {
   }
 
   get wakeMs(): number {
-    let wakeMs = this.#probe.isDone ? this.#dueMs : this.#probe.endMs;
-    for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
-    return wakeMs;
+    return this.#wakeMs;
   }
 
   /** Signs that this node is slow (above 0) or well (below). */
@@ -114,6 +115,7 @@ export class Prober {
   lookAt(id: string, nowMs: number): void {
     if (!this.#urgent.includes(id)) this.#urgent.push(id);
     if (this.#probe.isDone) this.#dueMs = Math.max(nowMs, this.#restMs);
+    this.#plan();
   }
 
   /** What was sent before this node stood still may lie here answered and unread: only a new probe tells. */
@@ -131,6 +133,7 @@ export class Prober {
     this.#urgent = [];
     this.#restMs = untilMs;
     this.#dueMs = untilMs;
+    this.#plan();
   }
 
   /** True until the rest is over. */
@@ -142,10 +145,15 @@ export class Prober {
     const probe = this.#probe;
     if (!probe.isDone) this.#watch(probe, nowMs);
     if (this.#relays.length > 0) this.#watchRelays(nowMs);
-    if (nowMs < this.#dueMs || !probe.isDone) return;
+    if (nowMs >= this.#dueMs && probe.isDone) this.#begin(probe, nowMs, random);
+    this.#plan();
+  }
+
+  /** The next probe. */
+  #begin(probe: Probe, nowMs: number, random: Random): void {
     this.#dueMs = nowMs + this.#options.probeIntervalMs * this.factor;
     const index = this.#next(random);
-    const id = this.#view.roster.members[index]?.id;
+    const id = this.#view.roster.idOf(index);
     if (id === undefined) return;
     probe.id = id;
     probe.seq = ++this.#seq;
@@ -165,6 +173,7 @@ export class Prober {
     if (probe.seq === seq && probe.id === target) {
       if (probe.isDone) return undefined;
       probe.isDone = true;
+      this.#plan();
       this.ail(-1);
       return from === target && !probe.isIndirect ? nowMs - probe.sentMs : undefined;
     }
@@ -172,6 +181,7 @@ export class Prober {
     const relay = this.#relays[at];
     if (relay === undefined || relay.target !== from || target !== from) return undefined;
     this.#relays.splice(at, 1);
+    this.#plan();
     this.#host.send(relay.origin, { kind: 'ack', seq: relay.originSeq, target });
     return undefined;
   }
@@ -187,7 +197,15 @@ export class Prober {
     const seq = ++this.#seq;
     const nackMs = nowMs + Math.floor(ackTimeoutMs * NACK_SHARE);
     this.#relays.push({ origin, originSeq, seq, target, nackMs, endMs: nowMs + probeIntervalMs });
+    this.#plan();
     this.#host.ping(target, index, seq);
+  }
+
+  /** To be called when something is due at another time: reckoned here once, and not whenever it is asked. */
+  #plan(): void {
+    let wakeMs = this.#probe.isDone ? this.#dueMs : this.#probe.endMs;
+    for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
+    this.#wakeMs = wakeMs;
   }
 
   #watch(probe: Probe, nowMs: number): void {

@@ -18,6 +18,7 @@ export interface RosterMember {
 /** Who may be a member. Does not change; another roster is another object. */
 export class Roster {
   readonly members: readonly RosterMember[];
+  readonly #ids: readonly string[];
   readonly #indexes: Map<string, number>;
   readonly #hashes: Uint32Array;
   /** Of what is known of the members; 0: nothing. */
@@ -30,7 +31,8 @@ export class Roster {
 
   constructor(members: readonly RosterMember[]) {
     this.members = members;
-    this.#indexes = new Map(members.map(({ id }, index) => [id, index]));
+    this.#ids = members.map(({ id }) => id);
+    this.#indexes = new Map(this.#ids.map((id, index) => [id, index]));
     this.#hashes = Uint32Array.from(members, ({ id }) => textHash(id));
     this.#incarnations = Float64Array.from(members, ({ known }) => known?.incarnation ?? 0);
     let [first, second] = [0, 0];
@@ -46,6 +48,10 @@ export class Roster {
     });
     this.digest = [first >>> 0, second];
     this.strangers = strangers;
+  }
+
+  idOf(index: number): string | undefined {
+    return this.#ids[index];
   }
 
   /** @returns -1 for a stranger. */

@@ -48,7 +48,8 @@ import { Prober } from './swim-probe.ts';
 import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
 import { Suspicions } from './swim-suspicion.ts';
 import { comparison, syncAnswers } from './swim-sync.ts';
-import { marked, textsOf } from './swim-trail.ts';
+import { note } from './swim-note.ts';
+import { textsOf } from './swim-trail.ts';
 import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
 
 /**
@@ -69,14 +70,32 @@ const FACTS_MEMBERS = 25;
 /** More refutations and restarts than a member has between two times that one hears of it. */
 const INCARNATION_JUMP_MAX = 2 ** 20;
 
+/**
+ * Of the step that is being made; none between steps. No core keeps them: what an old object holds the garbage collector
+ * must note at each step, and carries along until the next.
+ */
+let effects: SwimEffect[] | undefined;
+
+/** An array made for one, as most steps have, is a tenth as large as one that grows. */
+function cause(effect: SwimEffect): void {
+  if (effects === undefined) effects = [effect];
+  else effects.push(effect);
+}
+
 export class Swim {
+  readonly #id: string;
   readonly #options: SwimOptions;
   readonly #view = new View(new Roster([]));
   readonly #choice: Choice;
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
+  /** False: nobody is suspect, and nothing need be asked of `#suspicions`. */
+  #hasSuspects = false;
   readonly #lag: LoopLag;
+  /** Of `#lag`: asked with each message, so they are kept at hand. */
+  #isBlocked = false;
+  #isSilent = false;
   readonly #acquaintances = new Acquaintances();
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
@@ -89,7 +108,6 @@ export class Swim {
   #reconnectDueMs: number;
   #factsDueMs: number;
   #wakeMs: number;
-  #effects: SwimEffect[] = [];
   /** Of the step that is being made. */
   #nowMs: number;
   #random: Random;
@@ -102,6 +120,7 @@ export class Swim {
     random: Random,
   ) {
     const { id, incarnation, facts } = self;
+    this.#id = id;
     this.#options = options;
     this.#suspicions = new Suspicions(options, this.#view);
     this.#lag = new LoopLag(options.silenceMs);
@@ -116,7 +135,7 @@ export class Swim {
     this.#wakeMs = nowMs;
     const host = {
       ping: (to: string, index: number, seq: number) =>
-        this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }, index),
+        this.#send(to, { kind: 'ping', seq, load: this.#self.load }, index),
       send: (to: string, request: SwimRequest) => this.#send(to, request),
       others: (count: number, except: string) => this.#helpers(count, except),
       silent: (silent: string) => this.#suspect(silent),
@@ -131,7 +150,7 @@ export class Swim {
 
   /** The state is this object's; it is another afterwards. */
   step(event: SwimEvent, nowMs: number, random: Random): SwimEffect[] {
-    this.#effects = [];
+    effects = undefined;
     this.#nowMs = nowMs;
     this.#random = random;
     const lateMs = nowMs - this.#wakeMs;
@@ -142,8 +161,8 @@ export class Swim {
         this.#tick();
         break;
       case 'message': {
-        const index = this.#view.roster.indexOf(event.from);
-        if (index >= 0 && !this.#lag.isSilent) this.#receive(event.from, index, event.message);
+        const { from, index = this.#view.roster.indexOf(from) } = event;
+        if (index >= 0 && !this.#isSilent) this.#receive(from, index, event.message);
         break;
       }
       case 'roster':
@@ -169,7 +188,9 @@ export class Swim {
         break;
     }
     this.#wakeMs = this.#nextMs();
-    return this.#effects;
+    const caused = effects ?? [];
+    effects = undefined;
+    return caused;
   }
 
   /** When the next tick is due. */
@@ -189,12 +210,12 @@ export class Swim {
 
   /** This node first, then the others. */
   members(): SwimMember[] {
-    const others = this.#view.roster.members.filter(({ id }) => id !== this.#own.id);
+    const others = this.#view.roster.members.filter(({ id }) => id !== this.#id);
     return [this.#selfView(), ...others.map(({ id }) => this.member(id) as SwimMember)];
   }
 
   member(id: string): SwimMember | undefined {
-    if (id === this.#own.id) return this.#selfView();
+    if (id === this.#id) return this.#selfView();
     const index = this.#view.roster.indexOf(id);
     if (index < 0) return undefined;
     const known = this.#acquaintances;
@@ -204,7 +225,7 @@ export class Swim {
 
   /** As `member(id).state`, without the rest. */
   stateOf(id: string): MemberState | undefined {
-    if (id === this.#own.id) return this.#own.state;
+    if (id === this.#id) return this.#own.state;
     const index = this.#view.roster.indexOf(id);
     return index < 0 ? undefined : this.#view.stateOf(index);
   }
@@ -224,14 +245,18 @@ export class Swim {
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
     if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
     if (this.#isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
-    const deadlineMs = this.#lag.isBlocked ? Infinity : this.#suspicions.deadlineMs;
-    return Math.max(this.#nowMs, Math.min(wakeMs, deadlineMs));
+    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
+  }
+
+  /** When a suspicion is over; not while what this node sees counts for nothing (I4). */
+  get #deadlineMs(): number {
+    return this.#hasSuspects && !this.#isBlocked ? this.#suspicions.deadlineMs : Infinity;
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
     const { gossipIntervalMs, syncIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#suspicions.deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
+    if (nowMs >= this.#deadlineMs) this.#judge();
     this.#prober.tick(nowMs, this.#random);
     if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
@@ -255,6 +280,8 @@ export class Swim {
   #lagged(lagMs: number): void {
     if (!this.#options.lifeguard) return;
     const { ails, lostMs } = this.#lag.note(lagMs);
+    this.#isBlocked = this.#lag.isBlocked;
+    this.#isSilent = this.#lag.isSilent;
     this.#prober.ail(ails);
     if (lostMs > 0) this.#stoodStill(lostMs);
   }
@@ -265,6 +292,7 @@ export class Swim {
     const why = hasSlept ? 'this node slept' : `this node stood still for ${Math.round(lateMs)} ms`;
     const then = hasSlept ? 'begins anew' : 'lasts as much longer';
     this.#self.note(this.#nowMs, why);
+    this.#hasSuspects = true;
     for (const suspect of this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs))
       this.#note(suspect, suspect.update, `${why}, the suspicion ${then}`);
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
@@ -274,7 +302,7 @@ export class Swim {
     }
     this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
     for (const id of this.#choice.usable(AWAKENINGS, this.#random)) this.#compare(id);
-    this.#effects.push({ kind: 'slept' });
+    cause({ kind: 'slept' });
   }
 
   /** Ends the suspicions whose time is over. */
@@ -283,19 +311,25 @@ export class Swim {
       const { id, incarnation } = update;
       this.#claim({ id, state: 'dead', incarnation }, 'it did not refute the suspicion');
     }
+    this.#hasSuspects = this.#suspicions.deadlineMs < Infinity;
+  }
+
+  #beginSuspicion(suspect: Tracked): void {
+    this.#suspicions.begin(suspect, this.#nowMs);
+    this.#hasSuspects = true;
   }
 
   #suspect(id: string): void {
     const index = this.#view.roster.indexOf(id);
-    if (index < 0 || !this.#view.isUsable(index) || this.#lag.isBlocked) return; // I4
+    if (index < 0 || !this.#view.isUsable(index) || this.#isBlocked) return; // I4
     const { incarnation, state } = this.#view.updateOf(index);
     if (state === 'suspect' && incarnation === 0) {
       // Known from the roster alone, it was suspect from the start; now the clock runs.
       const tracked = this.#view.track(index);
-      if (tracked.deadlineMs === Infinity) this.#suspicions.begin(tracked, this.#nowMs);
+      if (tracked.deadlineMs === Infinity) this.#beginSuspicion(tracked);
       return;
     }
-    const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#own.id] };
+    const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#id] };
     this.#claim(claim, 'it answered neither a probe nor one through others');
   }
 
@@ -304,22 +338,15 @@ export class Swim {
     // I7: what one who is cut off concluded about others is not even hearsay.
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
-      !isCutOff || state === 'alive' || id === from || id === this.#own.id;
+      !isCutOff || state === 'alive' || id === from || id === this.#id;
     for (const each of message.updates) if (counts(each)) this.#hear(each, from);
     switch (message.kind) {
-      case 'ping':
+      case 'ping': {
         if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
-        this.#send(
-          from,
-          {
-            kind: 'ack',
-            seq: message.seq,
-            coordinate: this.#self.coordinate,
-            ...this.#self.busyness,
-          },
-          index,
-        );
+        const { coordinate, load } = this.#self;
+        this.#send(from, { kind: 'ack', seq: message.seq, coordinate, load }, index);
         break;
+      }
       case 'ping-req': {
         const target = this.#view.roster.indexOf(message.target);
         if (target >= 0) this.#prober.relay(from, message.seq, message.target, target, this.#nowMs);
@@ -365,7 +392,7 @@ export class Swim {
   #hear(told: Update, from: string): void {
     const claim = this.#withoutSelf(told);
     if (claim.id !== from && this.#isTooFar(claim)) return; // I8
-    if (claim.id === this.#own.id) this.#hearOfSelf(claim, from);
+    if (claim.id === this.#id) this.#hearOfSelf(claim, from);
     else if (claim.id === from) this.#claim(claim, 'it says so itself');
     else if (claim.state === 'dead' && !this.#isRipe(claim))
       this.#claim({ ...claim, state: 'suspect', accusers: [from] }, 'says that it is dead', from);
@@ -385,8 +412,8 @@ export class Swim {
 
   /** Whom this node found silent it knows itself. */
   #withoutSelf(claim: Update): Update {
-    if (claim.accusers?.includes(this.#own.id) !== true) return claim;
-    return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#own.id) };
+    if (claim.accusers?.includes(this.#id) !== true) return claim;
+    return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#id) };
   }
 
   #isTooFar({ id, incarnation, facts }: Update): boolean {
@@ -394,7 +421,7 @@ export class Swim {
     if (highest <= INCARNATION_JUMP_MAX) return false;
     const index = this.#view.roster.indexOf(id);
     const known = index < 0 ? 0 : this.#view.updateOf(index).incarnation;
-    return highest > (id === this.#own.id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
+    return highest > (id === this.#id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
   }
 
   #hearOfSelf(claim: Update, from: string): void {
@@ -407,7 +434,7 @@ export class Swim {
     if (isAccused) this.#prober.ail(1);
     if (RANK[claim.state] > RANK.suspect) this.#neighbors.affirmAll();
     const incarnation = Math.max(claim.incarnation, claim.facts?.incarnation ?? 0) + 1; // I2
-    this.#effects.push({ kind: 'incarnation', incarnation });
+    cause({ kind: 'incarnation', incarnation });
     this.#announce(true, incarnation);
     this.#self.note(
       this.#nowMs,
@@ -445,7 +472,7 @@ export class Swim {
     if (isNews(claim, known)) {
       // I1
       const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
-      if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
+      if (claim.state === 'suspect') this.#beginSuspicion(tracked);
       else this.#suspicions.end(tracked);
       if (RANK[claim.state] > RANK.suspect) {
         this.#neighbors.lost(claim.id, this.#nowMs);
@@ -456,8 +483,7 @@ export class Swim {
       const isConfirmed = this.#confirm(index, claim, known, by);
       if (isConfirmed) this.#gossip.addTo(this.#view.track(index));
       if (facts === knownFacts) {
-        if (isConfirmed)
-          this.#effects.push({ kind: 'member', id: claim.id, state: before, before });
+        if (isConfirmed) cause({ kind: 'member', id: claim.id, state: before, before });
         return;
       }
       const confirmed = this.#view.updateOf(index);
@@ -467,7 +493,7 @@ export class Swim {
     const told = this.#view.track(index);
     const { incarnation, state } = told.update;
     if (incarnation > 0) this.#spread(told, isUrgent); // I6
-    this.#effects.push({ kind: 'member', id: claim.id, state, before });
+    cause({ kind: 'member', id: claim.id, state, before });
   }
 
   /** More accusers shorten the suspicion. @returns false when the claim names no new one that counts. */
@@ -488,24 +514,8 @@ export class Swim {
   }
 
   /** What is known of a member now, and how it came. */
-  #note(tracked: Tracked, { incarnation: before, state }: Update, why: string, by?: string): void {
-    const { update } = tracked;
-    if (update.state === 'alive') {
-      // It is heard of, and nobody has accused it yet.
-      if (before === 0 && (tracked.trail?.length ?? 0) <= 1) tracked.trail = undefined;
-      if (tracked.trail === undefined) return;
-    }
-    const isRefuted = update.state === 'alive' && state !== 'alive';
-    const text = !isRefuted ? why : by === undefined ? 'it refutes that' : 'has its refutation';
-    const { incarnation, accusers } = update;
-    tracked.trail = marked(tracked.trail, {
-      atMs: this.#nowMs,
-      state: update.state,
-      incarnation,
-      why: text,
-      ...(by === undefined ? {} : { by }),
-      ...(accusers === undefined ? {} : { accusers }),
-    });
+  #note(tracked: Tracked, before: Update, why: string, by?: string): void {
+    note(tracked, before, this.#nowMs, why, by);
   }
 
   #setRoster(roster: Roster, near: readonly string[]): void {
@@ -520,19 +530,19 @@ export class Swim {
       if (this.#isPartial || roster.indexOf(id) < 0) this.#contacts.delete(id);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
-      if (id !== this.#own.id) this.#gossip.forget(id);
+      if (id !== this.#id) this.#gossip.forget(id);
     }
     this.#suspicions.rosterChanged();
-    const self = roster.indexOf(this.#own.id);
+    const self = roster.indexOf(this.#id);
     const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
     this.#know();
     if (!isKnown) this.#spread(this.#self);
-    const others = strangers.filter((index) => this.#idOf(index) !== this.#own.id);
+    const others = strangers.filter((index) => this.#idOf(index) !== this.#id);
     for (const index of others) {
       const tracked = this.#view.track(index);
       this.#note(tracked, tracked.update, 'not heard of yet');
       const { id } = tracked.update;
-      this.#effects.push({ kind: 'member', id, state: 'suspect', before: undefined });
+      cause({ kind: 'member', id, state: 'suspect', before: undefined });
     }
     this.#greet(
       others.map((index) => this.#idOf(index)),
@@ -549,7 +559,7 @@ export class Swim {
 
   /** The own claim has its place in the view, as the others see it there. */
   #know(): void {
-    const index = this.#view.roster.indexOf(this.#own.id);
+    const index = this.#view.roster.indexOf(this.#id);
     if (index >= 0) this.#view.set(index, this.#own, this.#own.facts);
   }
 
@@ -582,19 +592,18 @@ export class Swim {
       this.#suspicions.end(tracked);
       this.#gossip.forget(id);
       this.#note(tracked, update, 'this node was cut off');
-      if (state !== 'suspect')
-        this.#effects.push({ kind: 'member', id, state: 'suspect', before: state });
+      if (state !== 'suspect') cause({ kind: 'member', id, state: 'suspect', before: state });
     }
   }
 
   /** No more than half of the members are alive as this node sees it; what others alone say of suspects is no evidence. */
   #isCutOff(): boolean {
     const { alive, size } = this.#view;
-    return alive * 2 <= size && (alive + this.#suspicions.hearsay(this.#own.id)) * 2 <= size;
+    return alive * 2 <= size && (alive + this.#suspicions.hearsay(this.#id)) * 2 <= size;
   }
 
   #idOf(index: number): string {
-    return this.#view.roster.members[index]?.id ?? '';
+    return this.#view.roster.idOf(index) ?? '';
   }
 
   get #hasNeighbors(): boolean {
@@ -651,7 +660,7 @@ export class Swim {
       index >= 0 && view.stateOf(index) !== 'alive' && view.incarnationOf(index) > 0;
     const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
     const toTell = isTold ? [view.updateOf(index), ...news.filter(({ id }) => id !== to)] : news;
-    this.#post(to, request, toTell);
+    this.#post(to, request, toTell, index);
   }
 
   /** For one member by chance. */
@@ -669,9 +678,14 @@ export class Swim {
     return Math.max(this.#options.gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
   }
 
-  #post(to: string, request: SwimRequest, updates: readonly Update[]): void {
-    if (this.#lag.isSilent) return;
+  #post(
+    to: string,
+    request: SwimRequest,
+    updates: readonly Update[],
+    index: number = this.#view.roster.indexOf(to),
+  ): void {
+    if (this.#isSilent) return;
     const message = { ...request, incarnation: this.#own.incarnation, updates };
-    this.#effects.push({ kind: 'send', to, message });
+    cause({ kind: 'send', to, index, message });
   }
 }
