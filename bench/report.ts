@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 
 export interface Figure {
   readonly bench: string;
@@ -106,16 +107,22 @@ export function exitCodeOf({ bounds }: BenchResult): 0 | 1 | 2 {
   return verdicts.has(false) ? 1 : verdicts.has(undefined) ? 2 : 0;
 }
 
-/** Appends the figures with where they come from: they compare only within one run. */
-export function record({ figures }: BenchResult): void {
+/**
+ * Appends the figures with where they come from: they compare only within one run.
+ *
+ * @param how the run was made, beside that: its seed, where there is one.
+ */
+export function record({ figures }: BenchResult, how: Readonly<Record<string, number>> = {}): void {
   const run = {
     at: new Date().toISOString(),
     commit: commit(),
     node: process.version,
     cpu: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`,
+    ...how,
   };
   const lines = figures.map((figure) => `${JSON.stringify({ ...figure, run })}\n`);
-  appendFileSync(new URL('history.jsonl', import.meta.url), lines.join(''));
+  const file = process.env['AETHER_BENCH_HISTORY'] ?? join(import.meta.dirname, 'history.jsonl');
+  appendFileSync(file, lines.join(''));
 }
 
 /** The short hash of the checked-out commit, or `unknown`. */

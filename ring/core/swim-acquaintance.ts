@@ -10,69 +10,73 @@ import type { Roster } from './swim-view.ts';
 export const ACQUAINTANCES_MAX = 512;
 /** How much one round trip moves the mean. */
 const GAIN = 0.2;
-const NOBODY = -1;
-const UNKNOWN = 255;
+const UNKNOWN = Number.NaN;
 /** Loads are kept and told in hundredths. */
 const LOAD_STEPS = 100;
+/** Of the three numbers of a place: the member's index, exact below 2^24, the round trip and the load. */
+const [MEMBER, RTT_MS, LOAD, WIDTH] = [0, 1, 2, 3];
 
 export class Acquaintances {
-  #members = new Int32Array();
-  #rttsMs = new Float32Array();
-  #loads = new Uint8Array();
+  /** Side by side, so that one place is one look into memory. */
+  #numbers = new Float32Array();
+  #places = 0;
   #roster: Roster | undefined;
 
   /** @param load 0 to 1. */
   heard(index: number, load: number): void {
-    this.#loads[this.#place(index)] = Math.round(load * LOAD_STEPS);
+    this.#numbers[this.#take(index) + LOAD] = Math.round(load * LOAD_STEPS);
   }
 
   measured(index: number, rttMs: number): void {
-    const at = this.#place(index);
-    const before = this.#rttsMs[at] ?? Number.NaN;
-    this.#rttsMs[at] = Number.isNaN(before) ? rttMs : before * (1 - GAIN) + rttMs * GAIN;
+    const at = this.#take(index) + RTT_MS;
+    const before = this.#numbers[at] as number;
+    this.#numbers[at] = Number.isNaN(before) ? rttMs : before * (1 - GAIN) + rttMs * GAIN;
   }
 
   /** Round trip to the member, smoothed. */
   rttMs(index: number): number | undefined {
-    const rttMs = this.#isOf(index) ? this.#rttsMs[index % this.#members.length] : undefined;
-    return rttMs === undefined || Number.isNaN(rttMs) ? undefined : rttMs;
+    return this.#known(index, RTT_MS);
   }
 
   /** What the member said last, 0 to 1. */
   load(index: number): number | undefined {
-    const load = this.#isOf(index) ? this.#loads[index % this.#members.length] : undefined;
-    return load === undefined || load === UNKNOWN ? undefined : load / LOAD_STEPS;
+    const load = this.#known(index, LOAD);
+    return load === undefined ? undefined : load / LOAD_STEPS;
   }
 
   /** Goes over to another roster: what is known of those who stay is kept. */
   setRoster(roster: Roster): void {
     const before = this.#roster;
-    const [members, rttsMs, loads] = [this.#members, this.#rttsMs, this.#loads];
-    const places = Math.min(roster.members.length, ACQUAINTANCES_MAX);
+    const numbers = this.#numbers;
     this.#roster = roster;
-    this.#members = new Int32Array(places).fill(NOBODY);
-    this.#rttsMs = new Float32Array(places).fill(Number.NaN);
-    this.#loads = new Uint8Array(places).fill(UNKNOWN);
-    members.forEach((member, at) => {
-      const index = roster.indexOf(before?.members[member]?.id ?? '');
-      if (index < 0) return;
-      const place = this.#place(index);
-      this.#rttsMs[place] = rttsMs[at] ?? Number.NaN;
-      this.#loads[place] = loads[at] ?? UNKNOWN;
-    });
+    this.#places = Math.min(roster.members.length, ACQUAINTANCES_MAX);
+    this.#numbers = new Float32Array(this.#places * WIDTH).fill(UNKNOWN);
+    for (let at = 0; at < numbers.length; at += WIDTH) {
+      const index = roster.indexOf(before?.members[numbers[at + MEMBER] as number]?.id ?? '');
+      if (index < 0) continue;
+      const place = this.#take(index);
+      this.#numbers[place + RTT_MS] = numbers[at + RTT_MS] as number;
+      this.#numbers[place + LOAD] = numbers[at + LOAD] as number;
+    }
   }
 
-  #isOf(index: number): boolean {
-    return this.#members[index % this.#members.length] === index;
+  #known(index: number, what: number): number | undefined {
+    const at = this.#placeOf(index);
+    const value = this.#numbers[at + MEMBER] === index ? this.#numbers[at + what] : undefined;
+    return value === undefined || Number.isNaN(value) ? undefined : value;
+  }
+
+  #placeOf(index: number): number {
+    return (index % this.#places) * WIDTH;
   }
 
   /** The member's place; whoever had it is forgotten. */
-  #place(index: number): number {
-    const at = index % this.#members.length;
-    if (this.#members[at] !== index) {
-      this.#members[at] = index;
-      this.#rttsMs[at] = Number.NaN;
-      this.#loads[at] = UNKNOWN;
+  #take(index: number): number {
+    const at = this.#placeOf(index);
+    if (this.#numbers[at + MEMBER] !== index) {
+      this.#numbers[at + MEMBER] = index;
+      this.#numbers[at + RTT_MS] = UNKNOWN;
+      this.#numbers[at + LOAD] = UNKNOWN;
     }
     return at;
   }

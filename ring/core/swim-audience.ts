@@ -10,6 +10,9 @@ import type { SwimOptions } from './swim-options.ts';
 import { successors } from './swim-successors.ts';
 import type { View } from './swim-view.ts';
 
+/** New members that are asked for their view at once. */
+const GREETINGS_MAX = 3;
+
 export interface AudienceOptions {
   self: string;
   options: SwimOptions;
@@ -69,6 +72,21 @@ export class Audience {
     const isHearer = (index: number): boolean =>
       view.isUsable(index) && this.#isNear(index, idOf(index)) && gossip.isFreshTo(idOf(index));
     return successors(view, own, count, isHearer).map(idOf);
+  }
+
+  /**
+   * Who is asked for its view when the roster names strangers: those `near`, to whom a way is open, or any when a node that
+   * begins has none. Of the others gossip brings word: who comes into a large lattice is not called by all of it.
+   */
+  greeted(
+    strangers: readonly string[],
+    near: readonly string[],
+    isFirst: boolean,
+    random: Random,
+  ): string[] {
+    const known = strangers.filter((id) => near.includes(id));
+    const asked = known.length === 0 && isFirst ? strangers : known;
+    return shuffled(random, asked).slice(0, GREETINGS_MAX);
   }
 
   byChance(count: number, random: Random): string[] {

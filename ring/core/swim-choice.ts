@@ -31,6 +31,7 @@ export class Choice {
   }
 
   dead(random: Random): string | undefined {
+    if (this.#view.usable === this.#view.size) return undefined;
     let seen = 0;
     let chosen: string | undefined;
     for (const [, { update }] of this.#view.tracked())
@@ -46,7 +47,7 @@ export class Choice {
   }
 
   #idOf(index: number): string {
-    return this.#view.roster.members[index]?.id ?? '';
+    return this.#view.roster.idOf(index) ?? '';
   }
 }
 

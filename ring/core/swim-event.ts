@@ -5,7 +5,8 @@ import type { Roster } from './swim-view.ts';
 
 export type SwimEvent =
   | { kind: 'tick' }
-  | { kind: 'message'; from: string; message: SwimMessage }
+  /** `index`: of the sender in the roster, where that is known already. */
+  | { kind: 'message'; from: string; index?: number; message: SwimMessage }
   /** Who may be a member; others are forgotten. `near`: those to whom a way is open, who are asked for news first. */
   | { kind: 'roster'; roster: Roster; near?: readonly string[] }
   /** The connection to a member broke: look at once, believe nothing yet. */
@@ -19,7 +20,8 @@ export type SwimEvent =
   | { kind: 'leave' };
 
 export type SwimEffect =
-  | { kind: 'send'; to: string; message: SwimMessage }
+  /** `index`: of the receiver in the roster. */
+  | { kind: 'send'; to: string; index: number; message: SwimMessage }
   /** A member's state, incarnation or facts are others now. `before`: none, it is new. */
   | { kind: 'member'; id: string; state: MemberState; before: MemberState | undefined }
   /** The own incarnation is another now: keep it, so that a restart begins above it. */

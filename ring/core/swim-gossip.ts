@@ -8,13 +8,15 @@ export interface Told {
 /** News that is being spread: each piece is sent a bounded number of times, the least sent first. */
 export class GossipQueue {
   readonly #pieces = new Map<string, Piece>();
+  /** Of `#pieces`: asked for each message, so it is kept at hand. */
+  #size = 0;
   /** Pieces for which messages of their own are sent; the others ride on probes. */
   #urgent = 0;
   /** Those of them for which none has been sent yet. */
   #fresh = 0;
 
   get size(): number {
-    return this.#pieces.size;
+    return this.#size;
   }
 
   get isUrgent(): boolean {
@@ -34,6 +36,7 @@ export class GossipQueue {
     this.#pieces.set(id, { told, isUrgent: isToBeSent, isFresh: isToBeSent, sent: 0 });
     this.#urgent += Number(isToBeSent);
     this.#fresh += Number(isToBeSent);
+    this.#size++;
   }
 
   /** More to the news that may be waiting already: told with it, or along with probes. */
@@ -45,6 +48,7 @@ export class GossipQueue {
     const piece = this.#pieces.get(id);
     if (piece === undefined) return;
     this.#pieces.delete(id);
+    this.#size--;
     this.#urgent -= Number(piece.isUrgent);
     this.#fresh -= Number(piece.isFresh);
   }
@@ -64,7 +68,7 @@ export class GossipQueue {
     const chosen: Update[] = [];
     // All that were sent less often go, and of those that were sent as often, so many.
     let [often, left] = [sendsMax, 0];
-    if (this.#pieces.size > count) [often, left] = this.#threshold(count, sendsMax);
+    if (this.#size > count) [often, left] = this.#threshold(count, sendsMax);
     for (const piece of this.#pieces.values()) {
       if (piece.sent < often || (piece.sent === often && left-- > 0)) {
         chosen.push(piece.told.update);

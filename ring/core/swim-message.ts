@@ -42,7 +42,7 @@ export interface Update {
 
 export type SwimRequest =
   /** `load`: of the sender. */
-  | { readonly kind: 'ping'; readonly seq: number; readonly load?: number }
+  | { readonly kind: 'ping'; readonly seq: number; readonly load?: number | undefined }
   | { readonly kind: 'ping-req'; readonly seq: number; readonly target: string }
   /** `target` was reached through the sender; none: the sender itself, of which the rest is. */
   | {
@@ -50,7 +50,7 @@ export type SwimRequest =
       readonly seq: number;
       readonly target?: string;
       readonly coordinate?: Readonly<Coordinate>;
-      readonly load?: number;
+      readonly load?: number | undefined;
     }
   /** The sender is well, and whom it was asked to probe has not answered it yet. */
   | { readonly kind: 'nack'; readonly seq: number }

@@ -11,7 +11,8 @@ import type { View } from './swim-view.ts';
 
 /** What the prober is built into. */
 export interface ProbeHost {
-  ping(to: string, seq: number): void;
+  /** @param index of the member in the roster. */
+  ping(to: string, index: number, seq: number): void;
   send(to: string, request: SwimRequest): void;
   /** Up to `count` live members, by chance. */
   others(count: number, except: string): string[];
@@ -54,6 +55,8 @@ export class Prober {
   readonly #options: SwimOptions;
   readonly #host: ProbeHost;
   readonly #self: string;
+  /** Its index in the roster. */
+  #selfIndex = -1;
   readonly #view: View;
   /** Members to be probed before the next of the round, last one first. */
   #urgent: string[] = [];
@@ -73,6 +76,8 @@ export class Prober {
   #relays: Relay[] = [];
   #seq = 0;
   #dueMs: number;
+  /** See `#plan`. */
+  #wakeMs: number;
   #restMs = -Infinity;
   #ails = 0;
 
@@ -82,6 +87,7 @@ export class Prober {
     this.#self = self;
     this.#view = view;
     this.#dueMs = firstMs;
+    this.#wakeMs = firstMs;
   }
 
   /** How many times slower than usual this node probes; 1 = it is well. */
@@ -90,9 +96,7 @@ export class Prober {
   }
 
   get wakeMs(): number {
-    let wakeMs = this.#probe.isDone ? this.#dueMs : this.#probe.endMs;
-    for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
-    return wakeMs;
+    return this.#wakeMs;
   }
 
   /** Signs that this node is slow (above 0) or well (below). */
@@ -105,11 +109,13 @@ export class Prober {
   /** The round begins anew: it was of another roster. */
   rosterChanged(): void {
     this.#order = undefined;
+    this.#selfIndex = this.#view.roster.indexOf(this.#self);
   }
 
   lookAt(id: string, nowMs: number): void {
     if (!this.#urgent.includes(id)) this.#urgent.push(id);
     if (this.#probe.isDone) this.#dueMs = Math.max(nowMs, this.#restMs);
+    this.#plan();
   }
 
   /** What was sent before this node stood still may lie here answered and unread: only a new probe tells. */
@@ -127,15 +133,22 @@ export class Prober {
     this.#urgent = [];
     this.#restMs = untilMs;
     this.#dueMs = untilMs;
+    this.#plan();
   }
 
   tick(nowMs: number, random: Random): void {
     const probe = this.#probe;
     if (!probe.isDone) this.#watch(probe, nowMs);
     if (this.#relays.length > 0) this.#watchRelays(nowMs);
-    if (nowMs < this.#dueMs || !probe.isDone) return;
+    if (nowMs >= this.#dueMs && probe.isDone) this.#begin(probe, nowMs, random);
+    this.#plan();
+  }
+
+  /** The next probe. */
+  #begin(probe: Probe, nowMs: number, random: Random): void {
     this.#dueMs = nowMs + this.#options.probeIntervalMs * this.factor;
-    const id = this.#next(random);
+    const index = this.#next(random);
+    const id = this.#view.roster.idOf(index);
     if (id === undefined) return;
     probe.id = id;
     probe.seq = ++this.#seq;
@@ -146,7 +159,7 @@ export class Prober {
     probe.isIndirect = false;
     probe.asked = 0;
     probe.nacks = 0;
-    this.#host.ping(id, this.#seq);
+    this.#host.ping(id, index, this.#seq);
   }
 
   /** @returns the round trip in milliseconds, when it is one of a direct probe. */
@@ -155,6 +168,7 @@ export class Prober {
     if (probe.seq === seq && probe.id === target) {
       if (probe.isDone) return undefined;
       probe.isDone = true;
+      this.#plan();
       this.ail(-1);
       return from === target && !probe.isIndirect ? nowMs - probe.sentMs : undefined;
     }
@@ -162,6 +176,7 @@ export class Prober {
     const relay = this.#relays[at];
     if (relay === undefined || relay.target !== from || target !== from) return undefined;
     this.#relays.splice(at, 1);
+    this.#plan();
     this.#host.send(relay.origin, { kind: 'ack', seq: relay.originSeq, target });
     return undefined;
   }
@@ -170,13 +185,22 @@ export class Prober {
     if (this.#probe.seq === seq) this.#probe.nacks++;
   }
 
-  relay(origin: string, originSeq: number, target: string, nowMs: number): void {
+  /** @param index of the target in the roster. */
+  relay(origin: string, originSeq: number, target: string, index: number, nowMs: number): void {
     if (this.#relays.length >= RELAYS_MAX) return;
     const { ackTimeoutMs, probeIntervalMs } = this.#options;
     const seq = ++this.#seq;
     const nackMs = nowMs + Math.floor(ackTimeoutMs * NACK_SHARE);
     this.#relays.push({ origin, originSeq, seq, target, nackMs, endMs: nowMs + probeIntervalMs });
-    this.#host.ping(target, seq);
+    this.#plan();
+    this.#host.ping(target, index, seq);
+  }
+
+  /** To be called when something is due at another time: reckoned here once, and not whenever it is asked. */
+  #plan(): void {
+    let wakeMs = this.#probe.isDone ? this.#dueMs : this.#probe.endMs;
+    for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
+    this.#wakeMs = wakeMs;
   }
 
   #watch(probe: Probe, nowMs: number): void {
@@ -207,11 +231,12 @@ export class Prober {
     this.#relays = this.#relays.filter(({ endMs }) => nowMs < endMs);
   }
 
-  #next(random: Random): string | undefined {
+  /** @returns the member's index, or -1 when there is nobody. */
+  #next(random: Random): number {
     const { roster } = this.#view;
     for (let id = this.#urgent.pop(); id !== undefined; id = this.#urgent.pop()) {
       const index = roster.indexOf(id);
-      if (index >= 0 && this.#view.isUsable(index)) return id;
+      if (index >= 0 && this.#view.isUsable(index)) return index;
     }
     for (let left = this.#view.size * 2; left > 0; left--) {
       if (this.#order === undefined || this.#place >= this.#order.size) {
@@ -219,9 +244,8 @@ export class Prober {
         this.#place = 0;
       }
       const index = this.#order.at(this.#place++);
-      const id = roster.members[index]?.id;
-      if (id !== undefined && id !== this.#self && this.#view.isUsable(index)) return id;
+      if (index !== this.#selfIndex && this.#view.isUsable(index)) return index;
     }
-    return undefined;
+    return -1;
   }
 }

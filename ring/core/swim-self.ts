@@ -34,9 +34,8 @@ export class Self {
   }
 
   /** How busy it is now, if it is known. */
-  get busyness(): { load?: number } {
-    const { load } = this.#facts;
-    return load === undefined ? {} : { load };
+  get load(): number | undefined {
+    return this.#facts.load;
   }
 
   /** A round trip to a node that says where it is. */

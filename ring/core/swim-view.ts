@@ -18,8 +18,11 @@ export interface RosterMember {
 /** Who may be a member. Does not change; another roster is another object. */
 export class Roster {
   readonly members: readonly RosterMember[];
+  readonly #ids: readonly string[];
   readonly #indexes: Map<string, number>;
   readonly #hashes: Uint32Array;
+  /** Of what is known of the members; 0: nothing. */
+  readonly #incarnations: Float64Array;
   readonly #partitions = new Map<number, Partition>();
   /** Of the members of which something is known. */
   readonly digest: Digest;
@@ -28,8 +31,10 @@ export class Roster {
 
   constructor(members: readonly RosterMember[]) {
     this.members = members;
-    this.#indexes = new Map(members.map(({ id }, index) => [id, index]));
+    this.#ids = members.map(({ id }) => id);
+    this.#indexes = new Map(this.#ids.map((id, index) => [id, index]));
     this.#hashes = Uint32Array.from(members, ({ id }) => textHash(id));
+    this.#incarnations = Float64Array.from(members, ({ known }) => known?.incarnation ?? 0);
     let [first, second] = [0, 0];
     const strangers: number[] = [];
     members.forEach(({ known: update }, index) => {
@@ -45,9 +50,18 @@ export class Roster {
     this.strangers = strangers;
   }
 
+  idOf(index: number): string | undefined {
+    return this.#ids[index];
+  }
+
   /** @returns -1 for a stranger. */
   indexOf(id: string): number {
     return this.#indexes.get(id) ?? -1;
+  }
+
+  /** Of what is known of a member, which is alive then; 0 when nothing is. */
+  incarnationOf(index: number): number {
+    return this.#incarnations[index] ?? 0;
   }
 
   /** Of what is known of a member; 0 when nothing is. */
@@ -113,6 +127,8 @@ export interface Tracked {
 export class View {
   #roster: Roster;
   #tracked = new Map<number, Tracked>();
+  /** Bit i: somebody is tracked whose index is i modulo 32. Where few are, it saves most of the looks into the map. */
+  #trackedBits = 0;
   #first: number;
   #second: number;
   #alive: number;
@@ -148,7 +164,7 @@ export class View {
   }
 
   get(index: number): Tracked | undefined {
-    return this.#tracked.get(index);
+    return (this.#trackedBits & (1 << index)) === 0 ? undefined : this.#tracked.get(index);
   }
 
   tracked(): IterableIterator<[number, Tracked]> {
@@ -156,17 +172,21 @@ export class View {
   }
 
   updateOf(index: number): Update {
-    return this.#tracked.get(index)?.update ?? this.#baseline(index);
+    return this.get(index)?.update ?? this.#baseline(index);
   }
 
   stateOf(index: number): MemberState {
-    const tracked = this.#tracked.get(index);
+    const tracked = this.get(index);
     if (tracked !== undefined) return tracked.update.state;
-    return this.#roster.members[index]?.known === undefined ? 'suspect' : 'alive';
+    return this.#roster.incarnationOf(index) === 0 ? 'suspect' : 'alive';
+  }
+
+  incarnationOf(index: number): number {
+    return this.get(index)?.update.incarnation ?? this.#roster.incarnationOf(index);
   }
 
   factsOf(index: number): Facts | undefined {
-    const tracked = this.#tracked.get(index);
+    const tracked = this.get(index);
     return tracked === undefined ? this.#roster.members[index]?.known?.facts : tracked.facts;
   }
 
@@ -187,22 +207,29 @@ export class View {
 
   /** The member with memory of its own. */
   track(index: number): Tracked {
-    let tracked = this.#tracked.get(index);
+    let tracked = this.get(index);
     if (tracked === undefined) {
       const update = this.#baseline(index);
       const { facts } = update;
       tracked = { update, facts, suspectedMs: 0, deadlineMs: Infinity, trail: undefined };
-      this.#tracked.set(index, tracked);
+      this.#keep(index, tracked);
     }
     return tracked;
+  }
+
+  #keep(index: number, tracked: Tracked): void {
+    this.#tracked.set(index, tracked);
+    this.#trackedBits |= 1 << index;
   }
 
   /** Goes over to another roster. @returns who of the new one is not known yet, and who was in the old one only. */
   setRoster(roster: Roster): { strangers: readonly number[]; gone: string[] } {
     const before = new View(this.#roster);
     before.#tracked = this.#tracked;
+    before.#trackedBits = this.#trackedBits;
     this.#roster = roster;
     this.#tracked = new Map();
+    this.#trackedBits = 0;
     [this.#first, this.#second] = roster.digest;
     this.#alive = roster.members.length - roster.strangers.length;
     this.#usable = roster.members.length;
@@ -218,7 +245,7 @@ export class View {
       const update = before.updateOf(old);
       if (tracked === undefined && update.incarnation === 0) return;
       this.set(index, update, before.factsOf(old));
-      if (tracked !== undefined) this.#tracked.set(index, tracked);
+      if (tracked !== undefined) this.#keep(index, tracked);
     });
     const gone = before.roster.members.map(({ id }) => id).filter((id) => roster.indexOf(id) < 0);
     return { strangers, gone };

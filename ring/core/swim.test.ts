@@ -240,7 +240,7 @@ test('two views that differ in one member tell each other of its part alone', (t
   const slept = (): SwimEffect[] =>
     sent(pair.get('m0')?.step({ kind: 'slept' }, 5, random) ?? [])
       .slice(0, 1)
-      .map(({ message }) => ({ kind: 'send', to: 'm1', message }));
+      .map(({ message }) => ({ kind: 'send', to: 'm1', index: 1, message }));
   // Each is of an incarnation with facts of which the roster knows nothing.
   talk('m0', slept());
   for (const swim of pair.values()) tickUntil(swim, 5);

@@ -25,7 +25,7 @@
  * I8  What others say of a member may be ahead of what is known of it, but not so far that a few claims use up
  *     the numbers with which it could refute them.
  */
-import { type Random, randomInt, shuffled } from '../../spec/random.ts';
+import { type Random, randomInt } from '../../spec/random.ts';
 import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
 import { PartialView } from './partial-view.ts';
 import { Audience } from './swim-audience.ts';
@@ -49,14 +49,10 @@ import { Prober } from './swim-probe.ts';
 import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
 import { Suspicions } from './swim-suspicion.ts';
 import { comparison, syncAnswers } from './swim-sync.ts';
-import { marked, textsOf } from './swim-trail.ts';
+import { note } from './swim-note.ts';
+import { textsOf } from './swim-trail.ts';
 import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
 
-/**
- * New members that are asked for their view at once: those to whom ways are open, or any when a node that begins has none.
- * Of the others gossip brings word: who comes into a large lattice is not called by all of it.
- */
-const GREETINGS_MAX = 3;
 /** Members that are told directly of a departure. */
 const FAREWELLS_MAX = 16;
 /** Members that are asked for news after sleep, at once. */
@@ -72,14 +68,32 @@ const FACTS_MEMBERS = 25;
 /** More refutations and restarts than a member has between two times that one hears of it. */
 const INCARNATION_JUMP_MAX = 2 ** 20;
 
+/**
+ * Of the step that is being made; none between steps. No core keeps them: what an old object holds the garbage collector
+ * must note at each step, and carries along until the next.
+ */
+let effects: SwimEffect[] | undefined;
+
+/** An array made for one, as most steps have, is a tenth as large as one that grows. */
+function cause(effect: SwimEffect): void {
+  if (effects === undefined) effects = [effect];
+  else effects.push(effect);
+}
+
 export class Swim {
+  readonly #id: string;
   readonly #options: SwimOptions;
   readonly #view = new View(new Roster([]));
   readonly #choice: Choice;
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
+  /** False: nobody is suspect, and nothing need be asked of `#suspicions`. */
+  #hasSuspects = false;
   readonly #lag: LoopLag;
+  /** Of `#lag`: asked with each message, so they are kept at hand. */
+  #isBlocked = false;
+  #isSilent = false;
   readonly #acquaintances = new Acquaintances();
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
@@ -91,7 +105,6 @@ export class Swim {
   #reconnectDueMs: number;
   #factsDueMs: number;
   #wakeMs: number;
-  #effects: SwimEffect[] = [];
   /** Of the step that is being made. */
   #nowMs: number;
   #random: Random;
@@ -104,6 +117,7 @@ export class Swim {
     random: Random,
   ) {
     const { id, incarnation, facts } = self;
+    this.#id = id;
     this.#options = options;
     this.#suspicions = new Suspicions(options, this.#view);
     this.#lag = new LoopLag(options.silenceMs);
@@ -118,8 +132,8 @@ export class Swim {
     this.#factsDueMs = nowMs;
     this.#wakeMs = nowMs;
     const host = {
-      ping: (to: string, seq: number) =>
-        this.#send(to, { kind: 'ping', seq, ...this.#self.busyness }),
+      ping: (to: string, index: number, seq: number) =>
+        this.#send(to, { kind: 'ping', seq, load: this.#self.load }, index),
       send: (to: string, request: SwimRequest) => this.#send(to, request),
       others: (count: number, except: string) =>
         this.#audience.helpers(count, except, this.#random),
@@ -143,7 +157,7 @@ export class Swim {
 
   /** The state is this object's; it is another afterwards. */
   step(event: SwimEvent, nowMs: number, random: Random): SwimEffect[] {
-    this.#effects = [];
+    effects = undefined;
     this.#nowMs = nowMs;
     this.#random = random;
     const lateMs = nowMs - this.#wakeMs;
@@ -154,8 +168,8 @@ export class Swim {
         this.#tick();
         break;
       case 'message': {
-        const index = this.#view.roster.indexOf(event.from);
-        if (index >= 0 && !this.#lag.isSilent) this.#receive(event.from, index, event.message);
+        const { from, index = this.#view.roster.indexOf(from) } = event;
+        if (index >= 0 && !this.#isSilent) this.#receive(from, index, event.message);
         break;
       }
       case 'roster':
@@ -179,7 +193,9 @@ export class Swim {
         break;
     }
     this.#wakeMs = this.#nextMs();
-    return this.#effects;
+    const caused = effects ?? [];
+    effects = undefined;
+    return caused;
   }
 
   /** When the next tick is due. */
@@ -199,12 +215,12 @@ export class Swim {
 
   /** This node first, then the others. */
   members(): SwimMember[] {
-    const others = this.#view.roster.members.filter(({ id }) => id !== this.#own.id);
+    const others = this.#view.roster.members.filter(({ id }) => id !== this.#id);
     return [this.#selfView(), ...others.map(({ id }) => this.member(id) as SwimMember)];
   }
 
   member(id: string): SwimMember | undefined {
-    if (id === this.#own.id) return this.#selfView();
+    if (id === this.#id) return this.#selfView();
     const index = this.#view.roster.indexOf(id);
     if (index < 0) return undefined;
     const known = this.#acquaintances;
@@ -214,7 +230,7 @@ export class Swim {
 
   /** As `member(id).state`, without the rest. */
   stateOf(id: string): MemberState | undefined {
-    if (id === this.#own.id) return this.#own.state;
+    if (id === this.#id) return this.#own.state;
     const index = this.#view.roster.indexOf(id);
     return index < 0 ? undefined : this.#view.stateOf(index);
   }
@@ -235,14 +251,18 @@ export class Swim {
     if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, this.#freshDueMs);
     if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
     if (this.#audience.isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
-    const deadlineMs = this.#lag.isBlocked ? Infinity : this.#suspicions.deadlineMs;
-    return Math.max(this.#nowMs, Math.min(wakeMs, deadlineMs));
+    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
+  }
+
+  /** When a suspicion is over; not while what this node sees counts for nothing (I4). */
+  get #deadlineMs(): number {
+    return this.#hasSuspects && !this.#isBlocked ? this.#suspicions.deadlineMs : Infinity;
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
     const { gossipIntervalMs, syncIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#suspicions.deadlineMs && !this.#lag.isBlocked) this.#judge(); // I4
+    if (nowMs >= this.#deadlineMs) this.#judge();
     this.#prober.tick(nowMs, this.#random);
     if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
     if (this.#gossip.isFresh && nowMs >= this.#freshDueMs) this.#tellFresh();
@@ -267,6 +287,8 @@ export class Swim {
   #lagged(lagMs: number): void {
     if (!this.#options.lifeguard) return;
     const { ails, lostMs } = this.#lag.note(lagMs);
+    this.#isBlocked = this.#lag.isBlocked;
+    this.#isSilent = this.#lag.isSilent;
     this.#prober.ail(ails);
     if (lostMs > 0) this.#stoodStill(lostMs);
   }
@@ -277,15 +299,16 @@ export class Swim {
     const why = hasSlept ? 'this node slept' : `this node stood still for ${Math.round(lateMs)} ms`;
     const then = hasSlept ? 'begins anew' : 'lasts as much longer';
     this.#self.note(this.#nowMs, why);
+    this.#hasSuspects = true;
     for (const suspect of this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs))
-      this.#note(suspect, suspect.update, `${why}, the suspicion ${then}`);
+      note(suspect, suspect.update, this.#nowMs, `${why}, the suspicion ${then}`);
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
     if (!hasSlept) {
       this.#prober.startOver(this.#nowMs);
       return;
     }
     this.#prober.rest(this.#nowMs + probeIntervalMs * 2);
-    this.#effects.push({ kind: 'slept' });
+    cause({ kind: 'slept' });
     this.#awake();
   }
 
@@ -306,19 +329,25 @@ export class Swim {
       const { id, incarnation } = update;
       this.#claim({ id, state: 'dead', incarnation }, 'it did not refute the suspicion');
     }
+    this.#hasSuspects = this.#suspicions.deadlineMs < Infinity;
+  }
+
+  #beginSuspicion(suspect: Tracked): void {
+    this.#suspicions.begin(suspect, this.#nowMs);
+    this.#hasSuspects = true;
   }
 
   #suspect(id: string): void {
     const index = this.#view.roster.indexOf(id);
-    if (index < 0 || !this.#view.isUsable(index) || this.#lag.isBlocked) return; // I4
+    if (index < 0 || !this.#view.isUsable(index) || this.#isBlocked) return; // I4
     const { incarnation, state } = this.#view.updateOf(index);
     if (state === 'suspect' && incarnation === 0) {
       // Known from the roster alone, it was suspect from the start; now the clock runs.
       const tracked = this.#view.track(index);
-      if (tracked.deadlineMs === Infinity) this.#suspicions.begin(tracked, this.#nowMs);
+      if (tracked.deadlineMs === Infinity) this.#beginSuspicion(tracked);
       return;
     }
-    const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#own.id] };
+    const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#id] };
     this.#claim(claim, 'it answered neither a probe nor one through others');
   }
 
@@ -327,26 +356,20 @@ export class Swim {
     // I7: what one who is cut off concluded about others is not even hearsay.
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
-      !isCutOff || state === 'alive' || id === from || id === this.#own.id;
+      !isCutOff || state === 'alive' || id === from || id === this.#id;
     for (const each of message.updates) if (counts(each)) this.#hear(each, from);
     switch (message.kind) {
-      case 'ping':
+      case 'ping': {
         if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
-        this.#send(
-          from,
-          {
-            kind: 'ack',
-            seq: message.seq,
-            coordinate: this.#self.coordinate,
-            ...this.#self.busyness,
-          },
-          index,
-        );
+        const { coordinate, load } = this.#self;
+        this.#send(from, { kind: 'ack', seq: message.seq, coordinate, load }, index);
         break;
-      case 'ping-req':
-        if (this.#view.roster.indexOf(message.target) >= 0)
-          this.#prober.relay(from, message.seq, message.target, this.#nowMs);
+      }
+      case 'ping-req': {
+        const target = this.#view.roster.indexOf(message.target);
+        if (target >= 0) this.#prober.relay(from, message.seq, message.target, target, this.#nowMs);
         break;
+      }
       case 'ack': {
         const { seq, target = from, coordinate, load } = message;
         const rttMs = this.#prober.acked(from, seq, target, this.#nowMs);
@@ -376,9 +399,8 @@ export class Swim {
   /** The sender knows more of itself than we do, or is not what we take it for: tell and ask. */
   #lookInto(from: string, index: number, message: SwimMessage): void {
     if (message.kind === 'sync') return;
-    const { incarnation, state } = this.#view.updateOf(index);
-    if (message.incarnation > incarnation) this.#compare(from);
-    else if (state !== 'alive' && message.kind !== 'ping') {
+    if (message.incarnation > this.#view.incarnationOf(index)) this.#compare(from);
+    else if (this.#view.stateOf(index) !== 'alive' && message.kind !== 'ping') {
       // I7: before it tells others that they are dead, who may have been cut off asks.
       if (this.#isCutOff()) this.#compare(from);
       else this.#send(from, { kind: 'gossip' });
@@ -388,7 +410,7 @@ export class Swim {
   #hear(told: Update, from: string): void {
     const claim = this.#withoutSelf(told);
     if (claim.id !== from && this.#isTooFar(claim)) return; // I8
-    if (claim.id === this.#own.id) this.#hearOfSelf(claim, from);
+    if (claim.id === this.#id) this.#hearOfSelf(claim, from);
     else if (claim.id === from) this.#claim(claim, 'it says so itself');
     else if (claim.state === 'dead' && !this.#isRipe(claim))
       this.#claim({ ...claim, state: 'suspect', accusers: [from] }, 'says that it is dead', from);
@@ -408,8 +430,8 @@ export class Swim {
 
   /** Whom this node found silent it knows itself. */
   #withoutSelf(claim: Update): Update {
-    if (claim.accusers?.includes(this.#own.id) !== true) return claim;
-    return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#own.id) };
+    if (claim.accusers?.includes(this.#id) !== true) return claim;
+    return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#id) };
   }
 
   #isTooFar({ id, incarnation, facts }: Update): boolean {
@@ -417,7 +439,7 @@ export class Swim {
     if (highest <= INCARNATION_JUMP_MAX) return false;
     const index = this.#view.roster.indexOf(id);
     const known = index < 0 ? 0 : this.#view.updateOf(index).incarnation;
-    return highest > (id === this.#own.id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
+    return highest > (id === this.#id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
   }
 
   #hearOfSelf(claim: Update, from: string): void {
@@ -439,7 +461,7 @@ export class Swim {
 
   /** I2: what others say of this node up to the incarnation counts no more. */
   #outbid(incarnation: number): void {
-    this.#effects.push({ kind: 'incarnation', incarnation: incarnation + 1 });
+    cause({ kind: 'incarnation', incarnation: incarnation + 1 });
     this.#announce(true, incarnation + 1);
   }
 
@@ -472,19 +494,18 @@ export class Swim {
     if (isNews(claim, known)) {
       // I1
       const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
-      if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
+      if (claim.state === 'suspect') this.#beginSuspicion(tracked);
       else this.#suspicions.end(tracked);
       if (RANK[claim.state] > RANK.suspect) {
         this.#neighbors.lost(claim.id, this.#nowMs);
         this.#audience.lost(claim.id);
       }
-      this.#note(tracked, known, why, by);
+      note(tracked, known, this.#nowMs, why, by);
     } else {
       const isConfirmed = this.#confirm(index, claim, known, by);
       if (isConfirmed) this.#gossip.addTo(this.#view.track(index));
       if (facts === knownFacts) {
-        if (isConfirmed)
-          this.#effects.push({ kind: 'member', id: claim.id, state: before, before });
+        if (isConfirmed) cause({ kind: 'member', id: claim.id, state: before, before });
         return;
       }
       const confirmed = this.#view.updateOf(index);
@@ -494,7 +515,7 @@ export class Swim {
     const told = this.#view.track(index);
     const { incarnation, state } = told.update;
     if (incarnation > 0) this.#spread(told, isUrgent); // I6
-    this.#effects.push({ kind: 'member', id: claim.id, state, before });
+    cause({ kind: 'member', id: claim.id, state, before });
   }
 
   /** More accusers shorten the suspicion. @returns false when the claim names no new one that counts. */
@@ -510,29 +531,8 @@ export class Swim {
     const tracked = this.#view.track(index);
     tracked.update = { ...known, accusers: all };
     this.#suspicions.limit(tracked, this.#nowMs);
-    this.#note(tracked, known, 'is not alone to say so', by);
+    note(tracked, known, this.#nowMs, 'is not alone to say so', by);
     return true;
-  }
-
-  /** What is known of a member now, and how it came. */
-  #note(tracked: Tracked, { incarnation: before, state }: Update, why: string, by?: string): void {
-    const { update } = tracked;
-    if (update.state === 'alive') {
-      // It is heard of, and nobody has accused it yet.
-      if (before === 0 && (tracked.trail?.length ?? 0) <= 1) tracked.trail = undefined;
-      if (tracked.trail === undefined) return;
-    }
-    const isRefuted = update.state === 'alive' && state !== 'alive';
-    const text = !isRefuted ? why : by === undefined ? 'it refutes that' : 'has its refutation';
-    const { incarnation, accusers } = update;
-    tracked.trail = marked(tracked.trail, {
-      atMs: this.#nowMs,
-      state: update.state,
-      incarnation,
-      why: text,
-      ...(by === undefined ? {} : { by }),
-      ...(accusers === undefined ? {} : { accusers }),
-    });
   }
 
   #setRoster(roster: Roster, near: readonly string[]): void {
@@ -545,36 +545,27 @@ export class Swim {
     this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
     this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
-      if (id !== this.#own.id) this.#gossip.forget(id);
+      if (id !== this.#id) this.#gossip.forget(id);
     }
     this.#suspicions.rosterChanged();
-    const self = roster.indexOf(this.#own.id);
+    const self = roster.indexOf(this.#id);
     const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
     this.#know();
     if (!isKnown) this.#spread(this.#self);
-    const others = strangers.filter((index) => this.#idOf(index) !== this.#own.id);
+    const others = strangers.filter((index) => this.#idOf(index) !== this.#id);
     for (const index of others) {
       const tracked = this.#view.track(index);
-      this.#note(tracked, tracked.update, 'not heard of yet');
+      note(tracked, tracked.update, this.#nowMs, 'not heard of yet');
       const { id } = tracked.update;
-      this.#effects.push({ kind: 'member', id, state: 'suspect', before: undefined });
+      cause({ kind: 'member', id, state: 'suspect', before: undefined });
     }
-    this.#greet(
-      others.map((index) => this.#idOf(index)),
-      near,
-      isFirst,
-    );
-  }
-
-  #greet(strangers: readonly string[], near: readonly string[], isFirst: boolean): void {
-    const known = strangers.filter((id) => near.includes(id));
-    const asked = known.length === 0 && isFirst ? strangers : known;
-    for (const id of shuffled(this.#random, asked).slice(0, GREETINGS_MAX)) this.#compare(id);
+    const ids = others.map((index) => this.#idOf(index));
+    for (const id of this.#audience.greeted(ids, near, isFirst, this.#random)) this.#compare(id);
   }
 
   /** The own claim has its place in the view, as the others see it there. */
   #know(): void {
-    const index = this.#view.roster.indexOf(this.#own.id);
+    const index = this.#view.roster.indexOf(this.#id);
     if (index >= 0) this.#view.set(index, this.#own, this.#own.facts);
   }
 
@@ -592,7 +583,8 @@ export class Swim {
 
   #sync(from: string, message: SyncRequest): void {
     this.#yield(message.alive); // I7
-    const accusation = message.step === 'compare' ? this.#accusationOf(from) : undefined;
+    const index = this.#view.roster.indexOf(from);
+    const accusation = message.step === 'compare' ? this.#accusationOf(index) : undefined;
     for (const { request, updates } of syncAnswers(this.#view, message))
       this.#post(from, request, accusation === undefined ? updates : [accusation, ...updates]);
   }
@@ -607,20 +599,19 @@ export class Swim {
       const tracked = this.#view.set(index, { id, state: 'suspect', incarnation: 0 }, facts);
       this.#suspicions.end(tracked);
       this.#gossip.forget(id);
-      this.#note(tracked, update, 'this node was cut off');
-      if (state !== 'suspect')
-        this.#effects.push({ kind: 'member', id, state: 'suspect', before: state });
+      note(tracked, update, this.#nowMs, 'this node was cut off');
+      if (state !== 'suspect') cause({ kind: 'member', id, state: 'suspect', before: state });
     }
   }
 
   /** No more than half of the members are alive as this node sees it; what others alone say of suspects is no evidence. */
   #isCutOff(): boolean {
     const { alive, size } = this.#view;
-    return alive * 2 <= size && (alive + this.#suspicions.hearsay(this.#own.id)) * 2 <= size;
+    return alive * 2 <= size && (alive + this.#suspicions.hearsay(this.#id)) * 2 <= size;
   }
 
   #idOf(index: number): string {
-    return this.#view.roster.members[index]?.id ?? '';
+    return this.#view.roster.idOf(index) ?? '';
   }
 
   /** What nobody was told of yet. */
@@ -658,19 +649,19 @@ export class Swim {
     index: number = this.#view.roster.indexOf(to),
     news: readonly Update[] = this.#news(),
   ): void {
-    const accusation = this.#accusationOf(to, index);
+    const accusation = this.#accusationOf(index);
     const isTold = accusation !== undefined;
-    this.#post(to, request, isTold ? [accusation, ...news.filter(({ id }) => id !== to)] : news);
+    const toTell = isTold ? [accusation, ...news.filter(({ id }) => id !== to)] : news;
+    this.#post(to, request, toTell, index);
   }
 
   /** What the member is called, if that is to be refuted and this node may say so. */
-  #accusationOf(
-    member: string,
-    index: number = this.#view.roster.indexOf(member),
-  ): Update | undefined {
-    const known = index < 0 ? undefined : this.#view.updateOf(index);
-    const isAccused = known !== undefined && known.state !== 'alive' && known.incarnation > 0;
-    return isAccused && this.#options.lifeguard && !this.#isCutOff() ? known : undefined;
+  #accusationOf(index: number): Update | undefined {
+    const view = this.#view;
+    const isAccused =
+      index >= 0 && view.stateOf(index) !== 'alive' && view.incarnationOf(index) > 0;
+    const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
+    return isTold ? view.updateOf(index) : undefined;
   }
 
   /** For one member by chance. */
@@ -690,9 +681,14 @@ export class Swim {
     return Math.max(this.#options.gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
   }
 
-  #post(to: string, request: SwimRequest, updates: readonly Update[]): void {
-    if (this.#lag.isSilent) return;
+  #post(
+    to: string,
+    request: SwimRequest,
+    updates: readonly Update[],
+    index: number = this.#view.roster.indexOf(to),
+  ): void {
+    if (this.#isSilent) return;
     const message = { ...request, incarnation: this.#own.incarnation, updates };
-    this.#effects.push({ kind: 'send', to, message });
+    cause({ kind: 'send', to, index, message });
   }
 }

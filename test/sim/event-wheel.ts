@@ -1,9 +1,11 @@
 /**
  * What is due when, on a virtual clock of whole milliseconds: a hashed timer wheel (Varghese and Lauck, 1987) whose
- * entries are numbers in typed arrays, so that millions of events cost no objects.
+ * entries are numbers in one typed array, so that millions of events cost no objects and each lies in one cache line.
  */
 const SLOTS = 8_192;
 const NONE = -1;
+/** Places of an entry's numbers; of eight, so that no entry lies in two cache lines. */
+const [AT_MS, NEXT, KIND, A, B, WIDTH] = [0, 1, 2, 3, 4, 8];
 
 /** What an entry stands for: `kind` and two numbers are the caller's, as is the payload. */
 export type Due = (kind: number, a: number, b: number, payload: unknown) => void;
@@ -12,12 +14,7 @@ export class EventWheel {
   nowMs = 0;
   readonly #heads = new Int32Array(SLOTS).fill(NONE);
   readonly #tails = new Int32Array(SLOTS).fill(NONE);
-  #capacity = 1_024;
-  #atMs = new Int32Array(this.#capacity);
-  #kinds = new Uint8Array(this.#capacity);
-  #as = new Int32Array(this.#capacity);
-  #bs = new Int32Array(this.#capacity);
-  #nexts = new Int32Array(this.#capacity);
+  #entries = new Int32Array(1_024 * WIDTH);
   readonly #payloads: unknown[] = [];
   #free = NONE;
   #used = 0;
@@ -25,10 +22,12 @@ export class EventWheel {
   /** @param atMs not before the next millisecond: an earlier one is put off until then. */
   add(atMs: number, kind: number, a: number, b: number, payload: unknown): void {
     const entry = this.#take();
-    this.#atMs[entry] = Math.max(this.nowMs + 1, Math.ceil(atMs));
-    this.#kinds[entry] = kind;
-    this.#as[entry] = a;
-    this.#bs[entry] = b;
+    const entries = this.#entries;
+    const place = entry * WIDTH;
+    entries[place + AT_MS] = Math.max(this.nowMs + 1, Math.ceil(atMs));
+    entries[place + KIND] = kind;
+    entries[place + A] = a;
+    entries[place + B] = b;
     this.#payloads[entry] = payload;
     this.#append(entry);
   }
@@ -43,17 +42,19 @@ export class EventWheel {
       this.#heads[slot] = NONE;
       this.#tails[slot] = NONE;
       while (entry !== NONE) {
-        const next = this.#nexts[entry] as number;
-        if ((this.#atMs[entry] as number) > this.nowMs) this.#append(entry);
+        const entries = this.#entries;
+        const place = entry * WIDTH;
+        const next = entries[place + NEXT] as number;
+        if ((entries[place + AT_MS] as number) > this.nowMs) this.#append(entry);
         else {
           const payload = this.#payloads[entry];
           this.#payloads[entry] = undefined;
-          this.#nexts[entry] = this.#free;
+          entries[place + NEXT] = this.#free;
           this.#free = entry;
           due(
-            this.#kinds[entry] as number,
-            this.#as[entry] as number,
-            this.#bs[entry] as number,
+            entries[place + KIND] as number,
+            entries[place + A] as number,
+            entries[place + B] as number,
             payload,
           );
         }
@@ -63,34 +64,26 @@ export class EventWheel {
   }
 
   #append(entry: number): void {
-    const slot = (this.#atMs[entry] as number) % SLOTS;
-    this.#nexts[entry] = NONE;
+    const entries = this.#entries;
+    const slot = (entries[entry * WIDTH + AT_MS] as number) % SLOTS;
+    entries[entry * WIDTH + NEXT] = NONE;
     const tail = this.#tails[slot] as number;
     if (tail === NONE) this.#heads[slot] = entry;
-    else this.#nexts[tail] = entry;
+    else entries[tail * WIDTH + NEXT] = entry;
     this.#tails[slot] = entry;
   }
 
   #take(): number {
     if (this.#free !== NONE) {
       const entry = this.#free;
-      this.#free = this.#nexts[entry] as number;
+      this.#free = this.#entries[entry * WIDTH + NEXT] as number;
       return entry;
     }
-    if (this.#used === this.#capacity) this.#grow();
+    if (this.#used * WIDTH === this.#entries.length) {
+      const entries = new Int32Array(this.#entries.length * 2);
+      entries.set(this.#entries);
+      this.#entries = entries;
+    }
     return this.#used++;
-  }
-
-  #grow(): void {
-    this.#capacity *= 2;
-    const grown = <T extends Int32Array | Uint8Array>(old: T, larger: T): T => {
-      larger.set(old);
-      return larger;
-    };
-    this.#atMs = grown(this.#atMs, new Int32Array(this.#capacity));
-    this.#kinds = grown(this.#kinds, new Uint8Array(this.#capacity));
-    this.#as = grown(this.#as, new Int32Array(this.#capacity));
-    this.#bs = grown(this.#bs, new Int32Array(this.#capacity));
-    this.#nexts = grown(this.#nexts, new Int32Array(this.#capacity));
   }
 }

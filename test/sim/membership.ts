@@ -317,6 +317,7 @@ class Findings implements BenchResult {
       metric,
       value: exact,
       unit,
+      nodes: size,
     });
   }
 

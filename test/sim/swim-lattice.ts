@@ -15,6 +15,7 @@ import { Roster } from '../../ring/core/swim-view.ts';
 import { fromWire, SWIM_VERSION, toWire } from '../../ring/core/swim-wire.ts';
 import { type Random, randomInt, seededRandom } from '../../spec/random.ts';
 import { EventWheel } from './event-wheel.ts';
+import { NumberTable } from './number-table.ts';
 
 export interface LatticeOptions {
   nodes: number;
@@ -57,33 +58,19 @@ export type Changed = (
   before: MemberState | undefined,
 ) => void;
 
-class Node {
-  swim: Swim;
-  /** As kept on its disk. */
-  incarnation = 1;
-  isRunning = true;
-  /** Until then it stands still: what reaches it waits. */
-  stalledUntilMs = 0;
-  /** The tick that is in the wheel; Infinity: none. */
-  armedMs = Infinity;
-  /** Its own clock: origin and speed. */
-  originMs = 0;
-  speed = 1;
+/**
+ * What is kept of a node beside its core: whether it runs (1); until when it stands still, and what reaches it waits;
+ * when its core is due; the tick that is in the wheel (Infinity: none); origin and speed of its own clock; its
+ * incarnation, as on its disk.
+ */
+const [RUNNING, STALLED_UNTIL_MS, WAKE_MS, ARMED_MS, ORIGIN_MS, SPEED, INCARNATION] = [
+  0, 1, 2, 3, 4, 5, 6,
+];
+const NEW_NODE = [1, 0, 0, Infinity, 0, 1, 1];
 
-  constructor(swim: Swim) {
-    this.swim = swim;
-  }
-
-  localMs(nowMs: number): number {
-    return this.originMs + this.speed * nowMs;
-  }
-
-  wakeMs(): number {
-    return (this.swim.wakeMs - this.originMs) / this.speed;
-  }
-}
-
-const [TICK, DELIVER, CALL] = [0, 1, 2];
+/** `AGAIN` delivers what was lost and sent again. */
+const [TICK, DELIVER, AGAIN, CALL] = [0, 1, 2, 3];
+const TICKED: SwimEvent = { kind: 'tick' };
 /** TCP's first retransmission comes after this, each further one after twice as long (RFC 6298; Linux' minimum). */
 const RETRANSMIT_MS = 200;
 const RETRANSMITS_MAX = 6;
@@ -106,7 +93,8 @@ export class SwimLattice {
   readonly #options: SwimOptions;
   readonly #random: Random;
   readonly #roster: Roster;
-  readonly #nodes: Node[] = [];
+  readonly #swims: Swim[] = [];
+  readonly #nodes: NumberTable;
   readonly #wheel = new EventWheel();
   readonly #sampleEvery: number;
   readonly #factsOf: (index: number) => OwnFacts;
@@ -122,7 +110,7 @@ export class SwimLattice {
     this.#sampleEvery = sampleEvery;
     this.#factsOf = (index) => ({ ...factsOf(index), ...options.facts?.(index) });
     this.#release = options.release;
-    this.ids = Array.from({ length: nodes }, (_, index) => nodeName(index));
+    this.ids = internalized(Array.from({ length: nodes }, (_, index) => nodeName(index)));
     this.#roster = new Roster(
       this.ids.map((id, index) => ({
         id,
@@ -130,14 +118,15 @@ export class SwimLattice {
         ...(isSettled ? { known: settled(id, this.#factsOf(index)) } : {}),
       })),
     );
+    this.#nodes = new NumberTable(nodes, NEW_NODE);
     for (let index = 0; index < nodes; index++) {
-      this.#nodes.push(new Node(this.#core(index, 1, 0)));
+      this.#swims.push(this.#core(index, 1, 0));
       this.#step(index, { kind: 'roster', roster: this.#roster });
     }
   }
 
   get size(): number {
-    return this.#nodes.length;
+    return this.ids.length;
   }
 
   get nowMs(): number {
@@ -150,51 +139,54 @@ export class SwimLattice {
   }
 
   isRunning(index: number): boolean {
-    return this.#node(index).isRunning;
+    return this.#nodes.get(index, RUNNING) === 1;
   }
 
   kill(index: number): void {
-    this.#node(index).isRunning = false;
+    this.#nodes.set(index, RUNNING, 0);
   }
 
   /** Starts a node again. @param hasDisk false: it does not know the incarnation that it had. */
   start(index: number, hasDisk = true): void {
-    const node = this.#node(index);
-    node.incarnation = hasDisk ? node.incarnation + 1 : 1;
-    node.swim = this.#core(index, node.incarnation, node.localMs(this.nowMs));
-    node.isRunning = true;
-    node.stalledUntilMs = 0;
-    node.armedMs = Infinity;
+    const nodes = this.#nodes;
+    const incarnation = hasDisk ? nodes.get(index, INCARNATION) + 1 : 1;
+    nodes.set(index, INCARNATION, incarnation);
+    nodes.set(index, RUNNING, 1);
+    nodes.set(index, STALLED_UNTIL_MS, 0);
+    nodes.set(index, ARMED_MS, Infinity);
+    this.#swims[index] = this.#core(index, incarnation, this.#localMs(index));
     this.#step(index, { kind: 'roster', roster: this.#roster });
   }
 
   leave(index: number): void {
     this.#step(index, { kind: 'leave' });
-    this.#node(index).isRunning = false;
+    this.#nodes.set(index, RUNNING, 0);
   }
 
   /** The node does nothing for so long; what reaches it waits. */
   stall(index: number, forMs: number): void {
-    this.#node(index).stalledUntilMs = this.nowMs + forMs;
+    this.#nodes.set(index, STALLED_UNTIL_MS, this.nowMs + forMs);
   }
 
   /** A machine that sleeps: as a stall, but its clock stands still too, and what reaches it is lost. */
   sleep(index: number, forMs: number): void {
-    const node = this.#node(index);
-    node.isRunning = false;
+    const nodes = this.#nodes;
+    nodes.set(index, RUNNING, 0);
     this.after(forMs, () => {
-      node.isRunning = true;
-      node.originMs -= forMs * node.speed;
-      node.armedMs = Infinity;
+      nodes.set(index, RUNNING, 1);
+      nodes.set(index, ORIGIN_MS, nodes.get(index, ORIGIN_MS) - forMs * nodes.get(index, SPEED));
+      nodes.set(index, ARMED_MS, Infinity);
       this.#step(index, { kind: 'slept' });
     });
   }
 
   /** From now on its clock goes at another speed. */
   skew(index: number, speed: number): void {
-    const node = this.#node(index);
-    node.originMs += (node.speed - speed) * this.nowMs;
-    node.speed = speed;
+    const nodes = this.#nodes;
+    const change = (nodes.get(index, SPEED) - speed) * this.nowMs;
+    nodes.set(index, ORIGIN_MS, nodes.get(index, ORIGIN_MS) + change);
+    nodes.set(index, SPEED, speed);
+    this.#lookAhead(index);
   }
 
   event(index: number, event: SwimEvent): void {
@@ -209,6 +201,7 @@ export class SwimLattice {
     this.#wheel.run(this.nowMs + forMs, (kind, a, b, payload) => {
       if (kind === TICK) this.#tick(a, b);
       else if (kind === DELIVER) this.#deliver(a, b, payload as SwimMessage);
+      else if (kind === AGAIN) this.#deliverAgain(a, b, payload as SwimMessage);
       else (payload as () => void)();
     });
   }
@@ -224,20 +217,20 @@ export class SwimLattice {
   }
 
   view(observer: number, member: number): SwimMember | undefined {
-    return this.#node(observer).swim.member(this.ids[member] ?? '');
+    return this.#swim(observer).member(this.ids[member] ?? '');
   }
 
   state(observer: number, member: number): MemberState | undefined {
-    return this.#node(observer).swim.stateOf(this.ids[member] ?? '');
+    return this.#swim(observer).stateOf(this.ids[member] ?? '');
   }
 
   /** Whom the node counts among its neighbours; none in a small lattice. */
   neighbors(index: number): number[] {
-    return this.#node(index).swim.neighbors.map((id) => this.#roster.indexOf(id));
+    return this.#swim(index).neighbors.map((id) => this.#roster.indexOf(id));
   }
 
   healthFactor(index: number): number {
-    return this.#node(index).swim.healthFactor;
+    return this.#swim(index).healthFactor;
   }
 
   /** True when all `observers` see all `members` in the state. */
@@ -252,20 +245,33 @@ export class SwimLattice {
     return new Swim(self, this.#options, nowMs, this.#random);
   }
 
-  #node(index: number): Node {
-    return this.#nodes[index] as Node;
+  #swim(index: number): Swim {
+    return this.#swims[index] as Swim;
+  }
+
+  /** What the node's own clock shows. */
+  #localMs(index: number): number {
+    return this.#nodes.get(index, ORIGIN_MS) + this.#nodes.get(index, SPEED) * this.nowMs;
+  }
+
+  /** When the core is due; to be called when it or the clock is another. */
+  #lookAhead(index: number): number {
+    const { wakeMs } = this.#swim(index);
+    const nodes = this.#nodes;
+    const dueMs = Math.ceil((wakeMs - nodes.get(index, ORIGIN_MS)) / nodes.get(index, SPEED));
+    nodes.set(index, WAKE_MS, dueMs);
+    return dueMs;
   }
 
   #step(index: number, event: SwimEvent): void {
-    const node = this.#node(index);
     const { nowMs } = this;
-    for (const effect of node.swim.step(event, node.localMs(nowMs), this.#random)) {
+    for (const effect of this.#swim(index).step(event, this.#localMs(index), this.#random)) {
       switch (effect.kind) {
         case 'send':
-          this.#send(index, this.#roster.indexOf(effect.to), effect.message);
+          this.#send(index, effect.index, effect.message);
           break;
         case 'incarnation':
-          node.incarnation = effect.incarnation;
+          this.#nodes.set(index, INCARNATION, effect.incarnation);
           break;
         case 'member': {
           const member = this.#roster.indexOf(effect.id);
@@ -278,27 +284,27 @@ export class SwimLattice {
           break;
       }
     }
-    const wakeMs = Math.max(nowMs + 1, Math.ceil(node.wakeMs()));
-    if (wakeMs < node.armedMs) this.#arm(index, node, wakeMs);
+    const wakeMs = Math.max(nowMs + 1, this.#lookAhead(index));
+    if (wakeMs < this.#nodes.get(index, ARMED_MS)) this.#arm(index, wakeMs);
   }
 
-  #arm(index: number, node: Node, atMs: number): void {
-    node.armedMs = atMs;
+  #arm(index: number, atMs: number): void {
+    this.#nodes.set(index, ARMED_MS, atMs);
     this.#wheel.add(atMs, TICK, index, atMs, undefined);
   }
 
   #tick(index: number, armedMs: number): void {
-    const node = this.#node(index);
-    if (!node.isRunning || node.armedMs !== armedMs) return;
+    const nodes = this.#nodes;
+    if (!this.isRunning(index) || nodes.get(index, ARMED_MS) !== armedMs) return;
     const { nowMs } = this;
     // Its timers fire first when it moves again, before it reads what came meanwhile.
-    const dueMs = Math.max(node.stalledUntilMs, Math.ceil(node.wakeMs()));
+    const dueMs = Math.max(nodes.get(index, STALLED_UNTIL_MS), nodes.get(index, WAKE_MS));
     if (dueMs > nowMs) {
-      this.#arm(index, node, dueMs);
+      this.#arm(index, dueMs);
       return;
     }
-    node.armedMs = Infinity;
-    this.#step(index, { kind: 'tick' });
+    nodes.set(index, ARMED_MS, Infinity);
+    this.#step(index, TICKED);
   }
 
   #send(from: number, to: number, message: SwimMessage): void {
@@ -308,6 +314,7 @@ export class SwimLattice {
     const isSampled = this.messages % this.#sampleEvery === 0;
     const sent = isSampled ? this.#throughCodec(from, to, message) : message;
     const [least, most] = network.delayMs;
+    let kind = DELIVER;
     let delayMs = least + randomInt(this.#random, most - least + 1);
     if (network.loss > 0 && this.#random.next() < network.loss) {
       if (!network.isStream) return;
@@ -317,6 +324,7 @@ export class SwimLattice {
         if (this.#random.next() >= network.loss) break;
         waitMs *= 2;
       }
+      kind = AGAIN;
       this.#blocked.set(from * this.size + to, this.nowMs + delayMs);
     } else if (this.#blocked.size > 0) {
       const untilMs = this.#blocked.get(from * this.size + to) ?? 0;
@@ -325,7 +333,7 @@ export class SwimLattice {
     }
     if (network.reordering > 0 && this.#random.next() < network.reordering)
       delayMs += randomInt(this.#random, 100);
-    this.#wheel.add(this.nowMs + delayMs, DELIVER, from, to, sent);
+    this.#wheel.add(this.nowMs + delayMs, kind, from, to, sent);
     if (network.duplication > 0 && this.#random.next() < network.duplication)
       this.#wheel.add(this.nowMs + delayMs + randomInt(this.#random, 500), DELIVER, from, to, sent);
   }
@@ -344,15 +352,22 @@ export class SwimLattice {
     return received.message;
   }
 
+  /** What waited for it on its way waits no longer. */
+  #deliverAgain(from: number, to: number, message: SwimMessage): void {
+    const way = from * this.size + to;
+    if ((this.#blocked.get(way) ?? Infinity) <= this.nowMs) this.#blocked.delete(way);
+    this.#deliver(from, to, message);
+  }
+
   #deliver(from: number, to: number, message: SwimMessage): void {
-    const node = this.#node(to);
-    if (!node.isRunning || !this.network.canReach(from, to)) return;
-    if (this.nowMs < node.stalledUntilMs) {
-      this.#wheel.add(node.stalledUntilMs + 1, DELIVER, from, to, message);
+    if (!this.isRunning(to) || !this.network.canReach(from, to)) return;
+    const stalledUntilMs = this.#nodes.get(to, STALLED_UNTIL_MS);
+    if (this.nowMs < stalledUntilMs) {
+      this.#wheel.add(stalledUntilMs + 1, DELIVER, from, to, message);
       return;
     }
     this.#mix(this.nowMs, from, to, message.updates.length);
-    this.#step(to, { kind: 'message', from: this.ids[from] ?? '', message });
+    this.#step(to, { kind: 'message', from: this.ids[from] ?? '', index: from, message });
   }
 
   #mix(a: number, b: number, c: number, d: number): void {
@@ -368,6 +383,11 @@ export class SwimLattice {
 /** As long as a node's real id. */
 function nodeName(index: number): string {
   return `n${index.toString(32)}`.padEnd(53, 'z');
+}
+
+/** The same texts as V8 keeps names of properties: one object each, so that two are compared without being read. */
+function internalized(texts: readonly string[]): string[] {
+  return Object.keys(Object.fromEntries(texts.map((text) => [text, true])));
 }
 
 function addressOf(index: number): string {
