@@ -272,9 +272,9 @@ test(
     const a = await open('a', { listen: '127.0.0.2:0', limits: { strangerBurst: 1 } });
     const token = mintJoinToken(join(t.testdirName, 'a'));
     const hello = await clientHello();
-    let isOver = false;
+    const over = new AbortController();
     const flood = Array.from({ length: 200 }, async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         await knock(a.address, hello);
         await pause(20);
       }
@@ -283,7 +283,7 @@ test(
     const b = await open('b', { join: [a.address], token });
     t.ok(a.transport().open.handshakes >= 100, 'they still are');
     t.equal(a.epoch().members.length, 2);
-    isOver = true;
+    over.abort();
     await b.close();
     await a.close();
     await Promise.all(flood);
