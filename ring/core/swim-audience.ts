@@ -70,7 +70,7 @@ export class Audience {
     if (this.isPartial || own < 0) return this.byChance(count, random);
     const idOf = (index: number): string => view.roster.members[index]?.id ?? '';
     const isHearer = (index: number): boolean =>
-      view.isUsable(index) && this.#isNear(index, idOf(index)) && gossip.isFreshTo(idOf(index));
+      view.isUsable(index) && isHeardOf(view, index) && gossip.isFreshTo(idOf(index));
     return successors(view, own, count, isHearer).map(idOf);
   }
 
@@ -110,6 +110,11 @@ export class Audience {
    */
   #isNear(index: number, id: string): boolean {
     const isWoven = this.#contacts.size >= ACTIVE_WANTED;
-    return isWoven ? this.#contacts.has(id) : this.#of.view.updateOf(index).incarnation > 0;
+    return isWoven ? this.#contacts.has(id) : isHeardOf(this.#of.view, index);
   }
+}
+
+/** Only of these an address for membership is known. */
+function isHeardOf(view: View, index: number): boolean {
+  return view.incarnationOf(index) > 0;
 }
