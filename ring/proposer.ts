@@ -38,6 +38,8 @@ const ATTEMPT_MS = 5_000;
 export const CHANGE_TIMEOUT_MS = 60_000;
 /** Nodes that come with one change. */
 const NEWCOMERS_MAX = 256;
+/** After a change that let nodes in the next one waits so long for company: each is work for every node. */
+const COMPANY_MS = 150;
 
 export interface ProposerOptions {
   register: RegisterNode<Uint8Array>;
@@ -74,6 +76,8 @@ export class Proposer {
   readonly #options: ProposerOptions;
   #waiting: Waiting[] = [];
   #isAdmitting = false;
+  /** When the last of them were let in. */
+  #admittedMs = -Infinity;
   readonly #wakeOnChange = new Set<() => void>();
   readonly #stopping = new AbortController();
 
@@ -186,14 +190,17 @@ export class Proposer {
   async #admit(): Promise<void> {
     if (this.#isAdmitting) return;
     this.#isAdmitting = true;
+    const { clock } = this.#options;
     while (this.#waiting.length > 0) {
       let admitted: Waiting[] = [];
+      await this.#pause(this.#admittedMs + COMPANY_MS - clock.monotonicMs());
       try {
         await this.propose((epoch) => {
           admitted = [];
           return this.#withNewcomers(epoch, admitted);
         });
         this.#answer(admitted, (waiting) => waiting.resolve());
+        this.#admittedMs = clock.monotonicMs();
       } catch (error) {
         this.#answer([...this.#waiting], (waiting) => waiting.reject(error));
       }
@@ -251,6 +258,20 @@ export class Proposer {
 
   #epoch(): Epoch {
     return decodeEpoch(this.#options.register.known.state?.record as Uint8Array);
+  }
+
+  async #pause(restMs: number): Promise<void> {
+    const { signal } = this.#stopping;
+    if (restMs <= 0 || signal.aborted) return;
+    await new Promise<void>((done) => {
+      const over = (): void => {
+        signal.removeEventListener('abort', over);
+        cancel();
+        done();
+      };
+      const cancel = this.#options.clock.after(restMs, over);
+      signal.addEventListener('abort', over);
+    });
   }
 
   async #changed(timeoutMs: number): Promise<void> {

@@ -3,7 +3,7 @@
  * whoever is next on rings that all share, and then to members by chance.
  */
 import { type Random, shuffled } from '../../spec/random.ts';
-import { ACTIVE_WANTED, type PartialView } from './partial-view.ts';
+import type { PartialView } from './partial-view.ts';
 import type { Choice } from './swim-choice.ts';
 import type { GossipQueue } from './swim-gossip.ts';
 import type { SwimOptions } from './swim-options.ts';
@@ -67,7 +67,7 @@ export class Audience {
     if (this.hasNeighbors) return [...neighbors.active, ...choice.usable(1, random)];
     const own = view.roster.indexOf(self);
     // In a lattice too large for links to all, rings are too much to look at.
-    if (this.isPartial || own < 0) return this.byChance(count, random);
+    if (this.isPartial || own < 0) return this.usable(count, random);
     const idOf = (index: number): string => view.roster.members[index]?.id ?? '';
     const isHearer = (index: number): boolean =>
       view.isUsable(index) && isHeardOf(view, index) && gossip.isFreshTo(idOf(index));
@@ -89,7 +89,7 @@ export class Audience {
     return shuffled(random, asked).slice(0, GREETINGS_MAX);
   }
 
-  byChance(count: number, random: Random): string[] {
+  usable(count: number, random: Random): string[] {
     return this.#of.choice.usable(count, random, (index, id) => this.#isNear(index, id));
   }
 
@@ -104,13 +104,9 @@ export class Audience {
     return shuffled(random, near).slice(0, count);
   }
 
-  /**
-   * There is a link to it, once there are enough to reach everybody. While many come at once, a link to each of them would cost
-   * more than all news.
-   */
+  /** There is a link to it, where there are any. While many come at once, a link to each of them would cost more than all news. */
   #isNear(index: number, id: string): boolean {
-    const isWoven = this.#contacts.size >= ACTIVE_WANTED;
-    return isWoven ? this.#contacts.has(id) : isHeardOf(this.#of.view, index);
+    return this.#contacts.size > 0 ? this.#contacts.has(id) : isHeardOf(this.#of.view, index);
   }
 }
 

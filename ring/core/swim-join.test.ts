@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { Swim } from './swim.ts';
 import { swimOptions } from './swim-options.ts';
-import { facts, ids, nodeA, random, rosterOf, sent, tickUntil } from './swim.testkit.ts';
+import { facts, ids, nodeA, random, rosterOf, said, sent, tickUntil } from './swim.testkit.ts';
 
 const newcomer = (): Swim => new Swim({ id: 'a', incarnation: 1, facts }, swimOptions(), 0, random);
 
@@ -24,8 +24,8 @@ test('who comes into a lattice is asked only by those to whom a way is open', (t
   t.end();
 });
 
-test('news goes by the links that are there, once these are enough', (t) => {
-  const linked = ids(8).slice(1);
+test('news goes by the links that are there, and to whoever is next on the rings', (t) => {
+  const linked = new Set(ids(8).slice(1));
   const listeners = (lost: string[]): string[] => {
     const swim = nodeA(20);
     tickUntil(swim, 3_000);
@@ -35,11 +35,34 @@ test('news goes by the links that are there, once these are enough', (t) => {
     const news = messages.filter(({ message: { kind } }) => kind === 'gossip');
     return [...new Set(news.map(({ to }) => to))].toSorted();
   };
-  const isLinked = (id: string): boolean => linked.includes(id);
+  const isOther = (id: string): boolean => !linked.has(id);
   const others = ids(20).slice(8);
   const told = listeners(others);
-  t.ok(told.length > 3 && told.every(isLinked), told.join());
-  const rest = [...others, ...linked.slice(2)];
-  t.notOk(listeners(rest).every(isLinked), 'two are not enough');
+  const { gossipFanout } = swimOptions();
+  t.ok(told.length > gossipFanout, told.join());
+  t.ok(told.filter(isOther).length <= gossipFanout, 'others are the next on the rings');
+  t.ok(listeners(ids(20).slice(1)).length > gossipFanout, 'without links, by chance');
+  t.end();
+});
+
+test('while members are unheard of, others are asked soon, and then more and more seldom', (t) => {
+  const { gossipIntervalMs, syncIntervalMs } = swimOptions();
+  const asksMs = (hears: boolean): number[] => {
+    const swim = newcomer();
+    swim.step({ kind: 'roster', roster: rosterOf(20), near: ['b'] }, 0, random);
+    const heard = hears ? ids(20).slice(1) : ['b', 'c'];
+    for (const id of heard) swim.step(said(id, { id, state: 'alive', incarnation: 1 }), 1, random);
+    const compared = tickUntil(swim, syncIntervalMs / 2).filter(
+      (effect) =>
+        effect.kind === 'send' && effect.message.kind === 'sync' && heard.includes(effect.to),
+    );
+    return compared.map(({ atMs }) => atMs);
+  };
+  const soon = asksMs(false);
+  t.strictSame(
+    soon.slice(0, 4),
+    [1, 3, 7, 15].map((times) => times * gossipIntervalMs),
+  );
+  t.ok(asksMs(true).length <= 2, 'once, and as usual');
   t.end();
 });

@@ -149,6 +149,13 @@ export class View {
     return this.#roster.members.length;
   }
 
+  /** Of some members no more is known than the roster says. */
+  get hasUnheard(): boolean {
+    for (let index = 0; index < this.size; index++)
+      if (this.incarnationOf(index) === 0) return true;
+    return false;
+  }
+
   /** Members that are alive, this node among them. */
   get alive(): number {
     return this.#alive;

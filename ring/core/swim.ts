@@ -45,6 +45,7 @@ import {
   type Update,
 } from './swim-message.ts';
 import type { SwimOptions } from './swim-options.ts';
+import { SwimPace } from './swim-pace.ts';
 import { Prober } from './swim-probe.ts';
 import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
 import { Suspicions } from './swim-suspicion.ts';
@@ -101,7 +102,7 @@ export class Swim {
   readonly #self: Self;
   #gossipDueMs: number;
   #freshDueMs: number;
-  #syncDueMs: number;
+  readonly #pace: SwimPace;
   #reconnectDueMs: number;
   #factsDueMs: number;
   #wakeMs: number;
@@ -127,7 +128,7 @@ export class Swim {
     this.#random = random;
     this.#gossipDueMs = nowMs;
     this.#freshDueMs = nowMs;
-    this.#syncDueMs = nowMs + randomInt(random, options.syncIntervalMs);
+    this.#pace = new SwimPace(options, nowMs, random);
     this.#reconnectDueMs = nowMs + randomInt(random, options.reconnectIntervalMs);
     this.#factsDueMs = nowMs;
     this.#wakeMs = nowMs;
@@ -246,7 +247,7 @@ export class Swim {
   }
 
   #nextMs(): number {
-    let wakeMs = Math.min(this.#prober.wakeMs, this.#syncDueMs, this.#reconnectDueMs);
+    let wakeMs = Math.min(this.#prober.wakeMs, this.#pace.dueMs, this.#reconnectDueMs);
     if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
     if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, this.#freshDueMs);
     if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
@@ -261,7 +262,7 @@ export class Swim {
 
   #tick(): void {
     const nowMs = this.#nowMs;
-    const { gossipIntervalMs, syncIntervalMs, reconnectIntervalMs } = this.#options;
+    const { gossipIntervalMs, reconnectIntervalMs } = this.#options;
     if (nowMs >= this.#deadlineMs) this.#judge();
     this.#prober.tick(nowMs, this.#random);
     if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
@@ -270,10 +271,11 @@ export class Swim {
       this.#gossipDueMs = nowMs + gossipIntervalMs;
       this.#tellOn();
     }
-    if (nowMs >= this.#syncDueMs) {
-      this.#syncDueMs = nowMs + syncIntervalMs;
+    if (nowMs >= this.#pace.dueMs) {
+      const isCatchingUp = this.#pace.next(nowMs, this.#view.hasUnheard);
       const neighbor = this.#audience.isPartial ? this.#neighbors.affirm() : undefined;
-      for (const id of neighbor === undefined ? this.#choice.usable(1, this.#random) : [neighbor])
+      const others = isCatchingUp ? this.#audience : this.#choice;
+      for (const id of neighbor === undefined ? others.usable(1, this.#random) : [neighbor])
         this.#compare(id);
     }
     if (this.#audience.isPartial) this.#neighbors.tick(nowMs);
@@ -317,7 +319,8 @@ export class Swim {
     if (this.#own.state !== 'left') this.#outbid(this.#own.incarnation);
     this.#neighbors.affirmAll();
     this.#audience.lostAll();
-    const hearers = this.#audience.first(AWAKENINGS, this.#random);
+    const known = this.#audience.first(AWAKENINGS, this.#random);
+    const hearers = known.length > 0 ? known : this.#choice.usable(AWAKENINGS, this.#random);
     const updates = this.#takeFresh(hearers.length);
     const request = comparison(this.#view);
     for (const id of hearers) this.#post(id, request, updates);
@@ -559,6 +562,7 @@ export class Swim {
       const { id } = tracked.update;
       cause({ kind: 'member', id, state: 'suspect', before: undefined });
     }
+    if (others.length > 0) this.#pace.hurry(this.#nowMs);
     const ids = others.map((index) => this.#idOf(index));
     for (const id of this.#audience.greeted(ids, near, isFirst, this.#random)) this.#compare(id);
   }
@@ -628,7 +632,7 @@ export class Swim {
       this.#tellFresh();
       return;
     }
-    for (const id of this.#audience.byChance(this.#options.gossipFanout, this.#random))
+    for (const id of this.#audience.usable(this.#options.gossipFanout, this.#random))
       if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
   }
 
