@@ -18,11 +18,12 @@ import { checkFacts, defaultWeight } from './core/member-facts.ts';
 import { type SwimOptions, swimOptions } from './core/swim-options.ts';
 import { type TransportLimits, transportLimits } from './core/transport-limits.ts';
 import type { CertificateError } from './core/node-certificate.ts';
-import { revokedError } from './core/revocation.ts';
+import { REVOKED, revokedError } from './core/revocation.ts';
 import { Standing } from './core/standing.ts';
 import { latticeTag, parseTokenText, tokenMissing } from './core/token.ts';
 import { NO_ADDRESS } from './core/ways.ts';
 import { dialableHost, formatAddress, type HostPort, parseAddress } from './io/address.ts';
+import { Exclusion } from './core/exclusion.ts';
 import { createCertificate } from './io/certificate.ts';
 import { holdDataFolder } from './io/data-folder.ts';
 import { type DiscoveryOptions, findSeeds, parseSeed } from './io/discovery.ts';
@@ -106,6 +107,8 @@ export interface Assembly {
   address: string;
   /** Addresses of the seeds, as they are now. @throws SeedsError */
   seeds: () => Promise<string[]>;
+  /** Fulfilled once the others have put this node out, as core/exclusion.ts says. */
+  putOut: Promise<void>;
 }
 
 /** A data folder that belongs to another lattice than asked for. Nothing was changed. */
@@ -154,6 +157,8 @@ export async function assemble(
   const listen =
     options.listen === NO_ADDRESS ? undefined : parseAddress(options.listen ?? '127.0.0.1:0');
   const standing = new Standing();
+  const exclusion = new Exclusion(id);
+  const putOut = Promise.withResolvers<void>();
   const credentials = {
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
     certificate: createCertificate(key),
@@ -178,6 +183,9 @@ export async function assemble(
     meet: (node, hello) => {
       if (keeper.isRevoked(node)) throw revokedError(node);
       if (hello.certificate !== undefined) standing.show(node, hello.certificate, clock.nowMs());
+    },
+    putOut: (by) => {
+      if (exclusion.hear(by, keeper.epoch.voters)) putOut.resolve();
     },
     linkUp: (node, hello) => keeper.compare(peers, node, hello.epoch),
     parted: (node) => standing.forget(node),
@@ -245,6 +253,7 @@ export async function assemble(
     isVouched,
     address,
     seeds,
+    putOut: putOut.promise,
   };
 }
 
@@ -268,6 +277,14 @@ function seedsOf(
 function refusalOf(node: string, keeper: EpochKeeper, why?: CertificateError): AetherError {
   if (keeper.isRevoked(node)) return revokedError(node);
   return (keeper.isParticipant(node) ? why : undefined) ?? notMember(node);
+}
+
+/** Also for a node that was removed: its key is never let in again. */
+export function excluded(): LatticeError {
+  return new LatticeError('the other voters say that this node was put out of the lattice', {
+    code: REVOKED,
+    hint: 'start on an empty data folder with a new token',
+  });
 }
 
 export function removed(): LatticeError {

@@ -2,7 +2,14 @@
 import { AetherError, errorBody } from '../spec/error.ts';
 import { type DiskError, EpochChanges, type VoterStanding } from './changes.ts';
 import type { Authority } from './authority.ts';
-import { assemble, type Assembly, removed, type RingOptions } from './assembly.ts';
+import {
+  assemble,
+  type Assembly,
+  excluded,
+  type LatticeError,
+  removed,
+  type RingOptions,
+} from './assembly.ts';
 import { spares } from './core/configuration.ts';
 import type { Epoch, EpochMember } from './core/epoch.ts';
 import {
@@ -39,8 +46,8 @@ export type RingChange =
   | { kind: 'epoch'; epoch: Epoch }
   /** The machine was asleep, or this node stood still for as long: what this node held for a time, it may hold no more. */
   | { kind: 'slept' }
-  /** The lattice has found this node's disk to be an old one; the ring closes. */
-  | { kind: 'refused'; error: DiskError };
+  /** The lattice has found this node's disk to be an old one, or has put the node out; the ring closes. */
+  | { kind: 'refused'; error: DiskError | LatticeError };
 
 const RETRY_MS = 500;
 /** How long a node that comes back asks for news before it serves with what it knows. */
@@ -73,6 +80,7 @@ export class Ring {
   #isLeaving = false;
   /** It was never in a settled epoch. */
   readonly #isNew: boolean;
+  #refusal: Error | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(node: Assembly, held: AsyncDisposableStack) {
@@ -370,6 +378,7 @@ export class Ring {
       this.#membership.setFacts(this.#facts);
       this.#membership.certified();
     });
+    void this.#endWhenPutOut();
     const hasServed = store.hasServed();
     this.#setAddresses(keeper.epoch);
     await this.#certify(hasServed);
@@ -383,6 +392,7 @@ export class Ring {
       await Promise.race([Promise.all(news), this.#pause(REFRESH_TIMEOUT_MS)]);
     }
     this.#changes.checkDisk();
+    if (this.#refusal !== undefined) throw this.#refusal;
     // Who comes or goes waits for the end of that; who comes back has nothing to wait for, and
     // voters may be down.
     const epoch = await this.#until(
@@ -391,6 +401,14 @@ export class Ring {
     if (!this.#isMember(epoch)) throw removed();
     if (!hasServed) store.setServed();
     this.#reachability.start();
+  }
+
+  async #endWhenPutOut(): Promise<void> {
+    await this.#node.putOut;
+    if (this.#isLeaving || this.#stopping.signal.aborted) return;
+    const error = excluded();
+    this.#node.log.error({ code: error.code }, error.message);
+    this.#refused(error);
   }
 
   /** To the others a node without a certificate is a guest; one that comes back may be the first of them all. */
@@ -427,7 +445,8 @@ export class Ring {
     await Promise.all(greeted);
   }
 
-  #refused(error: DiskError): void {
+  #refused(error: DiskError | LatticeError): void {
+    this.#refusal = error;
     for (const wake of this.#waiting) wake(error);
     this.#emit({ kind: 'refused', error });
     void this.close();

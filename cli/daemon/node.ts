@@ -272,6 +272,7 @@ export class LatticeNode {
   readonly #closed = Promise.withResolvers<void>();
   #closing: Promise<void> | undefined;
   #hasLeft = false;
+  #refusal: Error | undefined;
 
   /** @param left fulfilled once this node is no member any more, by its own leave. */
   constructor(parts: NodeParts, clock: Clock, left: Promise<void>) {
@@ -283,9 +284,11 @@ export class LatticeNode {
     this.#deployListeners = parts.deployListeners;
     this.#opened = parts.opened;
     this.closed = this.#closed.promise;
-    // The ring has closed itself, and says why in the log.
-    this.ring.onChange(({ kind }) => {
-      if (kind === 'refused') void this.close();
+    // The ring has closed itself.
+    this.ring.onChange((change) => {
+      if (change.kind !== 'refused') return;
+      this.#refusal = change.error;
+      void this.close();
     });
     void this.#closeOnce(left, clock);
   }
@@ -294,6 +297,11 @@ export class LatticeNode {
     await left;
     this.#hasLeft = true;
     this.#opened.push(clock.after(LEFT_CLOSE_MS, () => void this.close()));
+  }
+
+  /** Why the lattice has refused this node while it ran; then it closes. */
+  get refusal(): Error | undefined {
+    return this.#refusal;
   }
 
   get id(): string {

@@ -13,6 +13,7 @@ export interface UpOptions extends Omit<NodeOptions, 'workflows' | 'probe'> {
  *
  * SIGTERM and SIGINT hand over and stop in order without leaving; a second one stops at once. A node that has left ends.
  * @returns the exit code.
+ * @throws AetherError why it cannot start, or why the lattice has refused it since.
  */
 export async function runNode(options: UpOptions): Promise<number> {
   const failpoint = process.env[FAILPOINT_VARIABLE];
@@ -29,7 +30,9 @@ export async function runNode(options: UpOptions): Promise<number> {
   await Promise.race([signalled(), node.closed]);
   if (node.hasLeft)
     process.stderr.write('this node has left the lattice; its data folder is of no more use\n');
-  return closeOrExit(node);
+  const code = await closeOrExit(node);
+  if (node.refusal !== undefined) throw node.refusal;
+  return code;
 }
 
 function signalled(): Promise<void> {

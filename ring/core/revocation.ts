@@ -17,6 +17,8 @@ import { EpochChangeError, joining, withoutLost } from './epoch-change.ts';
 import { type Configuration, isQuorum } from './configuration.ts';
 import { type JoinGrant, TokenError } from './token.ts';
 
+export const REVOKED = 'ERR_RING_REVOKED';
+
 /** What has expired for one node's clock is shown to another one's for so long at most. */
 const KEPT_SECONDS = 3_600;
 
@@ -79,7 +81,7 @@ export function checkGrant(epoch: Epoch, { id }: JoinGrant): void {
 
 export function revokedError(node: string): AetherError {
   return new AetherError(`node ${node} is revoked`, {
-    code: 'ERR_RING_REVOKED',
+    code: REVOKED,
     hint: 'its key is never let in again; start on an empty data folder with a new token',
   });
 }

@@ -1,7 +1,9 @@
 /** How this node goes to others: to an address of theirs, or through a relay. */
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../spec/clock.ts';
+import { errorBody } from '../../spec/error.ts';
 import type { Lane } from '../core/traffic.ts';
+import { REVOKED } from '../core/revocation.ts';
 import type { TransportLimits } from '../core/transport-limits.ts';
 import { isDialable, relayOf, Ways } from '../core/ways.ts';
 import { RpcError } from '../rpc.ts';
@@ -25,6 +27,8 @@ export interface DiallerOptions {
   hello(): Hello;
   /** A peer says of itself what `hello` holds. @throws AetherError to refuse it. */
   meet?(node: string, hello: Hello): void;
+  /** The node itself refuses this one, which is out of the lattice as it says. */
+  putOut?(by: string): void;
 }
 
 export class Dialler {
@@ -45,7 +49,8 @@ export class Dialler {
   async dial(address: string, lane: Lane, node?: string, signal?: AbortSignal): Promise<Dialled> {
     const options = this.#dialOptions(address, node, signal);
     const relay = relayOf(address);
-    if (relay === undefined || node === undefined) return this.#met(await dial(options, lane));
+    if (relay === undefined || node === undefined)
+      return this.#met(await this.#dial(options, lane));
     const inside = await this.tunnel(relay, { kind: 'tunnel', node }, options.signal);
     return this.#met(await dial({ ...options, inside }, lane));
   }
@@ -78,6 +83,17 @@ export class Dialler {
   /** Gives up what is under way. */
   close(): void {
     this.#stopping.abort();
+  }
+
+  /** A relay may refuse in the name of whom it leads to; who is dialled directly has proven who it is. */
+  async #dial(options: DialOptions, lane: Lane): Promise<Dialled> {
+    try {
+      return await dial(options, lane);
+    } catch (error) {
+      if (options.node !== undefined && errorBody(error).code === REVOKED)
+        this.#options.putOut?.(options.node);
+      throw error;
+    }
   }
 
   #met(dialled: Dialled): Dialled {

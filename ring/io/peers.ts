@@ -62,6 +62,8 @@ export interface PeersOptions {
   refusal?(node: string): AetherError;
   /** A peer says of itself what `hello` holds. @throws AetherError to refuse it. */
   meet?(node: string, hello: Hello): void;
+  /** The peer says that this node is out of the lattice, and takes no link of it. */
+  putOut?(by: string): void;
   /** A link to the peer has opened; `hello` is what it said of itself. */
   linkUp(node: string, hello: Hello): void;
   /** The last link to the peer is gone. */
