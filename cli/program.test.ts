@@ -165,6 +165,34 @@ test('status names the relay of a node that cannot be dialled, and why one is su
   t.match(lines[2], / suspect: it is silent$/);
 });
 
+test('status says how many voters more may be lost', async (t) => {
+  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
+  const voters = ['na', 'nb', 'nc', 'nd', 'ne'];
+  const datapath = { tier: 'userspace', why: ['x'] };
+  const said = async (dead: number): Promise<[text: string, verdict: string | undefined]> => {
+    const members = voters.map((id, i) => ({
+      ...member,
+      id,
+      name: id,
+      state: i < dead ? 'dead' : 'alive',
+    }));
+    const status = { lattice: 'l', self: 'ne', epoch: 7, voters, tolerates: 2, members, datapath };
+    const at = await api(t, (_, res) => json(res, status));
+    const { stdout } = await aether(t, ['ring', 'status'], { api: at });
+    const looked = await aether(t, ['doctor', '--json'], { api: at });
+    const { findings } = JSON.parse(looked.stdout) as {
+      findings: { check: string; verdict: string }[];
+    };
+    const verdict = findings.find(({ check }) => check === 'voters')?.verdict;
+    return [/voters: .* \((.*)\)/.exec(stdout)?.[1] ?? '', verdict];
+  };
+  t.strictSame(await said(0), ['tolerates 2 failures', 'good']);
+  t.strictSame(await said(1), ['tolerates 1 further failure', 'poor']);
+  t.strictSame(await said(2), ['tolerates no further failure', 'poor']);
+  const none = 'no majority answers: nobody can join, leave or be removed';
+  t.strictSame(await said(3), [none, 'bad']);
+});
+
 test('status says of a voter whose disk nothing vouches for whom it waits for', async (t) => {
   const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
   const members = [
@@ -196,7 +224,7 @@ function statusAged(seconds: number, failure?: object): object {
     tolerates: 0,
     members: [
       { ...member, id: 'na', name: 'office', state: 'alive', ownership: 0 },
-      { ...member, id: 'nb', name: 'cellar', state: 'dead', ownership: 1 },
+      { ...member, id: 'nb', name: 'cellar', state: 'alive', ownership: 1 },
     ],
     datapath: { tier: 'userspace', why: ['x'] },
     certificate: {

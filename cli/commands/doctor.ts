@@ -6,7 +6,7 @@ import { detectTier } from '../../datapath/index.ts';
 import type { Context } from '../context.ts';
 import { parseAddress } from '../daemon/address.ts';
 import { certificateReport } from './certificate.ts';
-import type { LatticeStatus } from './ring.ts';
+import { goneVoters, type LatticeStatus, toleranceText } from './ring.ts';
 import { ApiUnreachableError, type ControlClient } from '../io/control-client.ts';
 import { EXIT } from '../io/exit-code.ts';
 
@@ -46,6 +46,7 @@ export async function doctor(
     datapath(),
     clock(asked),
     ...certificate(asked),
+    ...voters(asked),
   ];
   out.result({ findings }, () => {
     const { paint } = out;
@@ -132,7 +133,7 @@ function datapath(): Finding {
 
 /** What the node that runs here says of itself, and what time it is there, halfway through the request. */
 interface Asked {
-  status: Pick<LatticeStatus, 'members' | 'certificate'>;
+  status: LatticeStatus;
   skewMs: number;
 }
 
@@ -159,6 +160,18 @@ function clock(asked: Asked | undefined): Finding {
   if (skewMs < SKEW_MS_POOR) return { check, verdict: 'good', found };
   const fix = 'let a time service (chrony, timesyncd) set both clocks';
   return { check, verdict: 'poor', found, fix };
+}
+
+/** Without a majority of them nothing of the lattice can be changed. */
+function voters(asked: Asked | undefined): Finding[] {
+  if (asked === undefined) return [];
+  const { status } = asked;
+  const [check, gone] = ['voters', goneVoters(status)];
+  const found = toleranceText(status);
+  if (gone.length === 0) return [{ check, verdict: 'good', found }];
+  const fix = `start ${gone.join(', ')} again, or, while a majority is left: aether node remove`;
+  const verdict = gone.length > status.tolerates ? 'bad' : 'poor';
+  return [{ check, verdict, found: `${gone.join(', ')} gone: ${found}`, fix }];
 }
 
 /** Without one that holds, the other nodes do not hear the node that was asked. */

@@ -140,9 +140,21 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
   return ['pending', ...texts].join('; ');
 }
 
-function toleranceText({ tolerates }: LatticeStatus): string {
-  if (tolerates === 0) return 'tolerates no failure';
-  return `tolerates ${tolerates} failure${tolerates === 1 ? '' : 's'}`;
+/** Voters that do not answer, as the asked node sees them, by name. */
+export function goneVoters({ voters, members }: LatticeStatus): string[] {
+  return members
+    .filter(({ id, state }) => voters.includes(id) && (state === 'dead' || state === 'left'))
+    .map(({ name }) => name);
+}
+
+/** How many voters more may be lost. */
+export function toleranceText(status: LatticeStatus): string {
+  const gone = goneVoters(status).length;
+  const spare = status.tolerates - gone;
+  if (spare < 0) return 'no majority answers: nobody can join, leave or be removed';
+  const further = gone === 0 ? '' : 'further ';
+  if (spare === 0) return `tolerates no ${further}failure`;
+  return `tolerates ${spare} ${further}failure${spare === 1 ? '' : 's'}`;
 }
 
 /** The asked node's own. */
