@@ -299,9 +299,14 @@ function without(epoch: Epoch, node: string, silent: ReadonlySet<string>): Next 
 function possible(next: Epoch, silent: ReadonlySet<string>): Epoch {
   const absent = next.members.find(({ id }) => isMissed(next, id, (node) => silent.has(node)));
   if (absent === undefined) return next;
-  throw new change.EpochChangeError(`node ${absent.name} is gone and would take over a part`, {
-    hint: `start ${absent.name} again first`,
-  });
+  const { name } = absent;
+  const why = `node ${name} is gone and would take over a part`;
+  throw new change.EpochChangeError(
+    `${why}: start it again, or put it out: aether cap revoke ${name}`,
+    {
+      hint: `start ${name} again first; of several that are lost for good, each is put out by aether cap revoke`,
+    },
+  );
 }
 
 /** True when the node is gone and would gain a part by the pending change. */

@@ -30,6 +30,9 @@ export async function inspect(context: Context, given: string): Promise<void> {
   });
 }
 
+/** After so long without an answer a user is told what is waited for. */
+const SILENCE_MS = 2_000;
+
 /** Puts a node out for good, or ends a token: it is a token, a file with one, a token's id, or else a node. */
 export async function revoke(context: Context, given: string): Promise<void> {
   const { client, out } = context;
@@ -39,7 +42,11 @@ export async function revoke(context: Context, given: string): Promise<void> {
   const isToken = fromBase32(id)?.length === 16;
   const path = `/ring/${isToken ? 'tokens' : 'nodes'}/${segment(id)}/revoke`;
   const expires = summary === undefined ? {} : { expiresSeconds: summary.expiresSeconds };
-  const answer = await client.json<{ revoked: string }>(path, { method: 'POST', json: expires });
+  const asked = client.json<{ revoked: string }>(path, { method: 'POST', json: expires });
+  const patience = setTimeout(() => {
+    out.say('waits for a majority of the voters; who stops waiting here does not take it back');
+  }, SILENCE_MS);
+  const answer = await asked.finally(() => clearTimeout(patience));
   out.result(answer, () => answer.revoked);
   out.say(
     isToken

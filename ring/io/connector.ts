@@ -24,12 +24,17 @@ export interface ConnectorOptions {
   askBack: (node: string) => Promise<unknown>;
 }
 
+/** The same reason is logged again after this long. */
+const LOGGED_AGAIN_MS = 60_000;
+
 type Attempt = (signal: AbortSignal) => Promise<Link>;
 
 export class Connector {
   readonly #options: ConnectorOptions;
   /** By what is being tried; two who want the same wait for the same. */
   readonly #underWay = new Map<string, Promise<Link>>();
+  /** By node: why it was not connected when that was logged last. */
+  readonly #logged = new Map<string, { code: string; atMs: number }>();
   #isClosed = false;
 
   constructor(options: ConnectorOptions) {
@@ -85,10 +90,18 @@ export class Connector {
       return await this.#first(attempts);
     } catch (error) {
       const { code, message } = errorBody(error);
-      if (code !== 'ERR_RING_UNREACHABLE')
-        this.#options.log.warn({ node, code }, `a peer was not connected: ${message}`);
+      if (code !== 'ERR_RING_UNREACHABLE') this.#complain(node, code, message);
       throw unreachable(node, message, error);
     }
+  }
+
+  /** A node that is refused goes on to be called several times a second. */
+  #complain(node: string, code: string, message: string): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const before = this.#logged.get(node);
+    if (before?.code === code && nowMs - before.atMs < LOGGED_AGAIN_MS) return;
+    this.#logged.set(node, { code, atMs: nowMs });
+    this.#options.log.warn({ node, code }, `a peer was not connected: ${message}`);
   }
 
   #attempts(node: string, lane: Lane): Attempt[] {
