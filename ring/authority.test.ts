@@ -59,6 +59,11 @@ test(
       t.equal(await thief.call(ring.id, 'echo', 1, CALL), 1);
     }
 
+    const end = new Promise<string>((done) => {
+      b.onChange((change) => {
+        if (change.kind === 'refused') done(change.error.code);
+      });
+    });
     await a.authority.revoke(b.id);
     t.ok(a.epoch().revoked.includes(b.id));
     await until(() => others.every((ring) => ring.epoch().revoked.includes(b.id)));
@@ -77,7 +82,7 @@ test(
         code: 'ERR_RING_REVOKED',
       });
     }
-    await until(() => b.members().every(({ id, state }) => id === b.id || state !== 'alive'));
+    t.equal(await end, 'ERR_RING_REVOKED', 'it is told, and ends');
 
     await until(() => areWhole(...others));
     t.notOk(
