@@ -38,8 +38,10 @@ const ATTEMPT_MS = 5_000;
 export const CHANGE_TIMEOUT_MS = 60_000;
 /** Nodes that come with one change. */
 const NEWCOMERS_MAX = 256;
-/** After a change that let nodes in the next one waits so long for company: each is work for every node. */
-const COMPANY_MS = 150;
+/** Soon after a change that let nodes in the next one waits for company, as each is work for every node: until nobody has come */
+const COMPANY_GAP_MS = 40;
+/** for so long, but not longer than this since that change. */
+const COMPANY_MS = 200;
 
 export interface ProposerOptions {
   register: RegisterNode<Uint8Array>;
@@ -76,8 +78,9 @@ export class Proposer {
   readonly #options: ProposerOptions;
   #waiting: Waiting[] = [];
   #isAdmitting = false;
-  /** When the last of them were let in. */
+  /** When the last of them were let in, and when the last one came. */
   #admittedMs = -Infinity;
+  #cameMs = -Infinity;
   readonly #wakeOnChange = new Set<() => void>();
   readonly #stopping = new AbortController();
 
@@ -106,6 +109,7 @@ export class Proposer {
       ...Promise.withResolvers<void>(),
     };
     this.#waiting.push(waiting);
+    this.#cameMs = this.#options.clock.monotonicMs();
     void this.#admit();
     return waiting.promise;
   }
@@ -193,7 +197,7 @@ export class Proposer {
     const { clock } = this.#options;
     while (this.#waiting.length > 0) {
       let admitted: Waiting[] = [];
-      await this.#pause(this.#admittedMs + COMPANY_MS - clock.monotonicMs());
+      await this.#company();
       try {
         await this.propose((epoch) => {
           admitted = [];
@@ -258,6 +262,16 @@ export class Proposer {
 
   #epoch(): Epoch {
     return decodeEpoch(this.#options.register.known.state?.record as Uint8Array);
+  }
+
+  async #company(): Promise<void> {
+    const untilMs = this.#admittedMs + COMPANY_MS;
+    for (;;) {
+      const nowMs = this.#options.clock.monotonicMs();
+      const restMs = Math.min(untilMs, this.#cameMs + COMPANY_GAP_MS) - nowMs;
+      if (restMs <= 0 || this.#stopping.signal.aborted) return;
+      await this.#pause(restMs);
+    }
   }
 
   async #pause(restMs: number): Promise<void> {

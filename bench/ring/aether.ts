@@ -40,7 +40,7 @@ interface Seed {
   readonly token: string;
 }
 
-type Said = { kind: 'loaded' } | { kind: 'seed'; seed: Seed } | ({ kind: 'heard' } & News);
+type Said = { kind: 'loaded' } | { kind: 'seed'; seed: Seed } | { kind: 'heard'; news: News[] };
 type News = Pick<Heard, 'state'> & { readonly by: string; readonly name: string };
 
 /** @param folder for the data of all members */
@@ -50,7 +50,8 @@ export function aether({ folder, nodes, isHosted }: Layout, swim: RingOptions['s
   const hear = (said: Said): void => {
     if (said.kind === 'seed') open(said.seed);
     else if (said.kind === 'heard')
-      listeners.get(said.by)?.({ who: Number(said.name.slice(1)), state: said.state });
+      for (const { by, name, state } of said.news)
+        listeners.get(by)?.({ who: Number(name.slice(1)), state });
   };
   const shared = isHosted ? new Program(hear) : undefined;
   return {
@@ -115,7 +116,7 @@ async function serve({ data, name, swim, seed, admits }: Start): Promise<void> {
     // Who is in the epoch only, and has not been heard of, is not known to be alive.
     if (incarnation === 0 || id === ring.id || reported.get(id) === state) return;
     reported.set(id, state);
-    say({ kind: 'heard', by: name, name: who, state: state === 'left' ? 'dead' : state });
+    tell({ by: name, name: who, state: state === 'left' ? 'dead' : state });
   };
   ring.onChange((change) => {
     if (change.kind === 'member') report(change.member);
@@ -125,6 +126,18 @@ async function serve({ data, name, swim, seed, admits }: Start): Promise<void> {
     const token = mintJoinToken(data, { uses: admits, roles: ['compute'] });
     say({ kind: 'seed', seed: { address: ring.address, token } });
   }
+}
+
+let news: News[] = [];
+
+/** What is heard in one turn of the loop goes in one message. */
+function tell(heard: News): void {
+  news.push(heard);
+  if (news.length > 1) return;
+  setImmediate(() => {
+    say({ kind: 'heard', news });
+    news = [];
+  });
 }
 
 function say(said: Said): void {

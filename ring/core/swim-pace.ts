@@ -2,9 +2,14 @@
 import { type Random, randomInt } from '../../spec/random.ts';
 import type { SwimOptions } from './swim-options.ts';
 
+/** Before rests grow. */
+const SOON_TIMES = 3;
+
 export class SwimPace {
   readonly #options: SwimOptions;
   #restMs: number;
+  /** Times left after so short a rest. */
+  #times = 0;
   dueMs: number;
 
   constructor(options: SwimOptions, nowMs: number, random: Random) {
@@ -16,14 +21,16 @@ export class SwimPace {
   /** The roster names members that are not heard of yet. */
   hurry(nowMs: number): void {
     this.#restMs = this.#options.gossipIntervalMs;
+    this.#times = SOON_TIMES;
     this.dueMs = Math.min(this.dueMs, nowMs + this.#restMs);
   }
 
-  /** It is time. @returns whether that is to catch up: of a member that never was there nobody can tell, so each rest is longer. */
+  /** It is time. @returns whether that is to catch up: of a member that never was there nobody can tell, so rests grow. */
   next(nowMs: number, hasUnheard: boolean): boolean {
     const { syncIntervalMs } = this.#options;
     const isCatchingUp = hasUnheard && this.#restMs < syncIntervalMs;
-    this.#restMs = isCatchingUp ? Math.min(this.#restMs * 2, syncIntervalMs) : syncIntervalMs;
+    if (!isCatchingUp) this.#restMs = syncIntervalMs;
+    else if (--this.#times <= 0) this.#restMs = Math.min(this.#restMs * 2, syncIntervalMs);
     this.dueMs = nowMs + this.#restMs;
     return isCatchingUp;
   }
