@@ -1,6 +1,7 @@
 /** When views are compared: now and then, and soon after one another while members are unheard of. */
 import { type Random, randomInt } from '../../spec/random.ts';
 import type { SwimOptions } from './swim-options.ts';
+import type { View } from './swim-view.ts';
 
 /** Before rests grow. */
 const SOON_TIMES = 3;
@@ -25,10 +26,13 @@ export class SwimPace {
     this.dueMs = Math.min(this.dueMs, nowMs + this.#restMs);
   }
 
-  /** It is time. @returns whether that is to catch up: of a member that never was there nobody can tell, so rests grow. */
-  next(nowMs: number, hasUnheard: boolean): boolean {
+  /**
+   * It is time. @param view is looked through only when there may be somebody. @returns whether that is to catch up: of a member
+   * that never was there nobody can tell, so rests grow.
+   */
+  next(nowMs: number, view: View): boolean {
     const { syncIntervalMs } = this.#options;
-    const isCatchingUp = hasUnheard && this.#restMs < syncIntervalMs;
+    const isCatchingUp = this.#restMs < syncIntervalMs && view.hasUnheard;
     if (!isCatchingUp) this.#restMs = syncIntervalMs;
     else if (--this.#times <= 0) this.#restMs = Math.min(this.#restMs * 2, syncIntervalMs);
     this.dueMs = nowMs + this.#restMs;

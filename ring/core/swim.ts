@@ -272,7 +272,7 @@ export class Swim {
       this.#tellOn();
     }
     if (nowMs >= this.#pace.dueMs) {
-      const isCatchingUp = this.#pace.next(nowMs, this.#view.hasUnheard);
+      const isCatchingUp = this.#pace.next(nowMs, this.#view);
       const neighbor = this.#audience.isPartial ? this.#neighbors.affirm() : undefined;
       const others = isCatchingUp ? this.#audience : this.#choice;
       for (const id of neighbor === undefined ? others.usable(1, this.#random) : [neighbor])
