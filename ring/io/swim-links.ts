@@ -29,6 +29,8 @@ const UNFINISHED_BYTES_MAX = 8 << 20;
 const WAITING_MAX = 64;
 /** So long an address may take to become known: gossip brings those of newcomers. */
 const ADDRESS_TIMEOUT_MS = 2_000;
+/** What waits for a first connection goes another way after so long: a firewall that drops says nothing for five seconds. */
+const DIALLED_MS = 1_000;
 /** Rests before an address is dialled again at which nobody answered: doubled each time. */
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
@@ -282,6 +284,10 @@ export class SwimLinks {
     const timeoutMs = limits.handshakeTimeoutMs;
     const hello = options.hello();
     way.isDialling = true;
+    const cancel = clock.after(DIALLED_MS, () => {
+      way.failures = Math.max(1, way.failures);
+      for (const cast of takeWaiting(way)) options.handBack(node, cast, true);
+    });
     try {
       const at = { address, node, key, certificate };
       const dialled = await dial({ ...at, hello, timeoutMs, signal }, 'swim');
@@ -296,6 +302,8 @@ export class SwimLinks {
       log.debug({ node, address, error: errorBody(error) }, 'its membership was not reached');
       if (signal.aborted) return;
       for (const cast of takeWaiting(way)) options.handBack(node, cast, true);
+    } finally {
+      cancel();
     }
   }
 
