@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import { EXIT } from './io/exit-code.ts';
 import { aether, temporary } from './run.testkit.ts';
@@ -24,6 +25,17 @@ async function api(
 const json = (res: ServerResponse, value: unknown, status = 200): void => {
   res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
 };
+
+test('revoking says what it waits for when no answer comes', async (t) => {
+  const at = await api(t, async (_, res) => {
+    await pause(2_500);
+    json(res, { revoked: 'nb' });
+  });
+  t.match(await aether(t, ['cap', 'revoke', 'nb'], { api: at }), {
+    code: EXIT.ok,
+    stderr: /^waits for a majority of the voters; .* does not take it back\n/,
+  });
+});
 
 test('help is data and succeeds', async (t) => {
   const { code, stdout, stderr } = await aether(t, ['--help']);

@@ -12,6 +12,14 @@ const swim = {
   reconnectIntervalMs: 300,
 };
 
+/** How far a change of voters has come. */
+export const VOTER_CHANGE = [
+  'the request',
+  'the pending epoch',
+  'the change of voters',
+  'the end',
+] as const;
+
 /** A lattice in one process, which notes every epoch that any of its nodes has used. */
 export class House {
   readonly folder: string;
@@ -67,6 +75,29 @@ export class House {
     await this.rings.get(name)?.close();
   }
 
+  /**
+   * d is to vote in the place of c. The founder a, who sees to it first, is killed at that stage.
+   *
+   * @returns `left`: the leave of c, which goes on.
+   */
+  async killWhileVotersChange(
+    stage: (typeof VOTER_CHANGE)[number],
+  ): Promise<{ a: Ring; b: Ring; d: Ring; left: Promise<void> }> {
+    const voted = logged('the voters change');
+    const [a, b, c] = await this.lattice('a', 'b', 'c');
+    await this.kill('a');
+    const again = await this.open('a', { log: voted.log });
+    await until(again, () => [b, c].every((of) => stateOf(again, of) === 'alive'));
+    const d = await this.join('d', b, 'b');
+    const { number } = d.epoch();
+    const left = c.leave();
+    if (stage === 'the pending epoch') await until(b, () => b.epoch().number > number);
+    if (stage === 'the change of voters') await voted.seen;
+    if (stage === 'the end') await until(b, () => b.epoch().number > number + 1);
+    await this.kill('a');
+    return { a, b, d, left };
+  }
+
   /** No number has two contents. */
   isOneHistory(): boolean {
     return [...this.epochs.values()].every(({ size }) => size === 1);
@@ -104,7 +135,7 @@ export const isDead = (ring: Ring, of: Ring): Promise<void> =>
   until(ring, () => stateOf(ring, of) === 'dead');
 
 /** Fulfilled when a node logs this; its other options go with it. */
-export function logged(message: string): { log: Log; seen: Promise<void> } {
+function logged(message: string): { log: Log; seen: Promise<void> } {
   const { promise: seen, resolve } = Promise.withResolvers<void>();
   const info = (_fields: object, text: string): void => {
     if (text === message) resolve();

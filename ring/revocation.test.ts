@@ -6,7 +6,7 @@ import { type Test, test } from 'tap';
 import type { WebSocket } from 'ws';
 import { systemClock } from '../spec/system-clock.ts';
 import { silentLog } from '../spec/log.ts';
-import { House, isWhole, logged, stateOf, until } from './house.testkit.ts';
+import { House, VOTER_CHANGE, isWhole, until } from './house.testkit.ts';
 import { mintJoinToken, type Ring } from './index.ts';
 import { createCertificate } from './io/certificate.ts';
 import { dial } from './io/dial.ts';
@@ -239,25 +239,13 @@ for (const ending of ['comes in', 'dies'] as const) {
   );
 }
 
-for (const stage of ['the request', 'the pending epoch', 'the change of voters', 'the end']) {
+for (const stage of VOTER_CHANGE) {
   test(
     `a voter is killed after ${stage} and revoked, while one takes the place of another`,
     { timeout: 90_000 },
     async (t) => {
       const house = new House(t);
-      const voted = logged('the voters change');
-      const [a, b, c] = await house.lattice('a', 'b', 'c');
-      await house.kill('a');
-      const again = await house.open('a', { log: voted.log });
-      await until(again, () => [b, c].every((of) => stateOf(again, of) === 'alive'));
-      const d = await house.join('d', b, 'b');
-      const { number } = d.epoch();
-      // d is to vote in the place of c. The founder, who sees to it first, is lost meanwhile.
-      const left = c.leave();
-      if (stage === 'the pending epoch') await until(b, () => b.epoch().number > number);
-      if (stage === 'the change of voters') await voted.seen;
-      if (stage === 'the end') await until(b, () => b.epoch().number > number + 1);
-      await house.kill('a');
+      const { a, b, d, left } = await house.killWhileVotersChange(stage);
       await b.authority.revoke(a.id);
       await left;
       await isOut(t, house, a.id, b, d);

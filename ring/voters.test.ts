@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'tap';
-import { House, isDead, isWhole, logged, stateOf, until } from './house.testkit.ts';
+import { House, VOTER_CHANGE, isDead, isWhole, stateOf, until } from './house.testkit.ts';
 import type { Ring } from './index.ts';
 
 test('the founder is killed: others mint, let in and let go', { timeout: 60_000 }, async (t) => {
@@ -140,25 +140,13 @@ test(
   },
 );
 
-for (const stage of ['the request', 'the pending epoch', 'the change of voters', 'the end']) {
+for (const stage of VOTER_CHANGE) {
   test(
     `a voter is killed after ${stage}, while one takes the place of another`,
     { timeout: 60_000 },
     async (t) => {
       const house = new House(t);
-      const voted = logged('the voters change');
-      const [a, b, c] = await house.lattice('a', 'b', 'c');
-      await house.kill('a');
-      const again = await house.open('a', { log: voted.log });
-      await until(again, () => [b, c].every((of) => stateOf(again, of) === 'alive'));
-      const d = await house.join('d', b, 'b');
-      const { number } = d.epoch();
-      // d is to vote in the place of c. The founder, who sees to it first, dies meanwhile.
-      const left = c.leave();
-      if (stage === 'the pending epoch') await until(b, () => b.epoch().number > number);
-      if (stage === 'the change of voters') await voted.seen;
-      if (stage === 'the end') await until(b, () => b.epoch().number > number + 1);
-      await house.kill('a');
+      const { a, b, d, left } = await house.killWhileVotersChange(stage);
       const back = await house.open('a');
       await left;
       await Promise.all([back, b, d].map((ring) => until(ring, () => isWhole(ring, 3, 3))));

@@ -77,6 +77,30 @@ test('status has a line for the lattice and one for each node', async (t) => {
   );
 });
 
+test('a node that is put out ends, and says why', async (t) => {
+  const place = folder(t);
+  const [data, founder, token] = ['n2', 'n1', 'token'].map((name) => join(place, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const first = await node(t, { data: founder, name: 'n1' });
+  writeFileSync(token, mintJoinToken(founder, { roles: ['compute'] }));
+  const options = ['--data', data, '--name', 'n2', '--join', first.address, '--token', token];
+  const child = spawn(process.execPath, [MAIN, 'up', ...options]);
+  t.teardown(() => child.kill('SIGKILL'));
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+  await once(child.stdout, 'data');
+  t.equal((await aether(first, 'cap', 'revoke', 'n2')).code, EXIT.ok);
+  const [code] = (await once(child, 'exit')) as [number];
+  t.equal(code, EXIT.denied);
+  t.match(
+    said,
+    /error ERR_RING_REVOKED: .*\nhint: start on an empty data folder with a new token\n/,
+  );
+});
+
 test('a node joins by the command line; owners are called by name, also those of a key in a bucket', async (t) => {
   const place = folder(t);
   const [data, founder, token] = ['n2', 'n1', 'token'].map((name) => join(place, name)) as [

@@ -6,6 +6,7 @@ import { connect as connectTls } from 'node:tls';
 import { test } from 'tap';
 import { WebSocket } from 'ws';
 import { AetherError } from '../../spec/error.ts';
+import { silentLog } from '../../spec/log.ts';
 import { encode } from '../core/codec.ts';
 import { FRAME_BYTES_MAX } from '../core/frame.ts';
 import type { ProtocolRange } from '../core/protocol-range.ts';
@@ -386,4 +387,22 @@ test('a link that leads nowhere ends when the peer opens another', async (t) => 
   one.peers.doubtLinks();
   await t.rejects(lostToo, { message: /ended before its answer/ });
   t.equal(one.peers.counts().open.members, 1, 'the good one stays');
+});
+
+test('why a peer was not connected is logged once, and again when it is another reason', async (t) => {
+  const logged: string[] = [];
+  const warn = ({ code }: { code?: string }): unknown => logged.push(code ?? '');
+  const one = await open(t, 1, { log: { ...silentLog, warn } });
+  let why = 'ERR_RING_REVOKED';
+  const meet = (): never => {
+    throw new AetherError('no', { code: why });
+  };
+  const two = await open(t, 2, { meet });
+  one.peers.setAddress(two.peers.self, two.address);
+  const call = (): Promise<unknown> => one.peers.call(two.peers.self, 'who', null, TIMEOUT);
+  for (let i = 0; i < 3; i++) await t.rejects(call(), { code: 'ERR_RING_UNREACHABLE' });
+  t.strictSame(logged, ['ERR_RING_REVOKED']);
+  why = 'ERR_RING_IDENTITY';
+  await t.rejects(call(), { code: 'ERR_RING_UNREACHABLE' });
+  t.strictSame(logged, ['ERR_RING_REVOKED', 'ERR_RING_IDENTITY']);
 });

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -296,4 +297,24 @@ test('above the limit the link used least lately is closed, no neighbour’s, an
   a.links.setAddress(others[1]?.id ?? '', others[1]?.address ?? '');
   a.send(others[1] as End, 'again');
   await others[1]?.until(() => others[1]?.heard.length === 1);
+});
+
+test('what waits for a first connection goes another way when nothing is heard of it', async (t) => {
+  const a = await end(t, 1, { limits: transportLimits({ handshakeTimeoutMs: 60_000 }) });
+  const b = idOf(2);
+  const silent = createServer();
+  const taken = new Promise<Socket>((done) => silent.once('connection', done));
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  const { port } = silent.address() as AddressInfo;
+  a.links.setAddress(b, `127.0.0.1:${port}`);
+  a.links.send(b, encodeCast('first'));
+  const socket = await taken;
+  socket.on('error', () => {});
+  t.teardown(() => {
+    socket.destroy();
+    silent.close();
+  });
+  await a.until(() => a.handedBack.length === 1);
+  a.links.send(b, encodeCast('second'));
+  t.strictSame(a.handedBack, ['first', 'second'], 'and what comes now does not wait for it');
 });

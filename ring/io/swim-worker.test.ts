@@ -10,7 +10,13 @@ import { createCertificate } from './certificate.ts';
 import { certificateOf, epochOf, LATTICE } from './membership.testsuite.ts';
 import { idOf, key, pem } from './peers.testkit.ts';
 import { SwimLinks } from './swim-links.ts';
-import { encodeCast, type FromSwim, type SwimSockets, type ToSwim } from './swim-protocol.ts';
+import {
+  decodeCast,
+  encodeCast,
+  type FromSwim,
+  type SwimSockets,
+  type ToSwim,
+} from './swim-protocol.ts';
 import { SwimHost } from './swim-host.ts';
 
 const sockets = (number: number): SwimSockets => ({
@@ -71,14 +77,10 @@ class Thread {
   }
 }
 
-test('W1: what would be above the ceiling waits for a higher one', async (t) => {
-  const thread = new Thread(t, 5, 10);
-  const { port } = await thread.hear('listening');
-  /** Incarnations under which the thread has spoken. */
-  const heard: number[] = [];
-  let wake: () => void = () => {};
+/** Node 2, which has the thread's address. */
+function node2(t: Test, port: number, heard: (body: unknown) => void): SwimLinks {
   const { host: _, lattice, ...credentials } = sockets(2);
-  const peer = new SwimLinks({
+  const links = new SwimLinks({
     ...credentials,
     clock: systemClock,
     log: silentLog,
@@ -88,14 +90,24 @@ test('W1: what would be above the ceiling waits for a higher one', async (t) => 
     meet: () => {},
     shown: () => {},
     linkLost: () => {},
-    heard: (body) => {
-      heard.push(fromWire(body)?.message.incarnation ?? 0);
-      wake();
-    },
+    heard,
     handBack: () => {},
   });
-  t.teardown(() => peer.close());
-  peer.setAddress(idOf(1), `127.0.0.1:${port}`);
+  t.teardown(() => links.close());
+  links.setAddress(idOf(1), `127.0.0.1:${port}`);
+  return links;
+}
+
+test('W1: what would be above the ceiling waits for a higher one', async (t) => {
+  const thread = new Thread(t, 5, 10);
+  const { port } = await thread.hear('listening');
+  /** Incarnations under which the thread has spoken. */
+  const heard: number[] = [];
+  let wake: () => void = () => {};
+  const peer = node2(t, port, (body) => {
+    heard.push(fromWire(body)?.message.incarnation ?? 0);
+    wake();
+  });
   const say = (updates: Update[]): void => {
     const ping = { kind: 'ping', seq: 1, incarnation: 1, updates } as const;
     peer.send(idOf(1), encodeCast(toWire(1, ping)));
@@ -114,4 +126,20 @@ test('W1: what would be above the ceiling waits for a higher one', async (t) => 
   thread.tell({ kind: 'ceiling', incarnation: 80 });
   while (!heard.includes(21)) await new Promise<void>((done) => (wake = done));
   t.notOk(heard.some((incarnation) => incarnation !== 5 && incarnation !== 21));
+});
+
+test('who comes by the control lane is answered there too, for its link may be dead', async (t) => {
+  const thread = new Thread(t, 5, 10);
+  const { port } = await thread.hear('listening');
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+  const peer = node2(t, port, () => answer());
+  const ping = { kind: 'ping', seq: 7, incarnation: 1, updates: [] } as const;
+  const cast = encodeCast(toWire(1, ping));
+  peer.send(idOf(1), cast);
+  await answered;
+  thread.said.length = 0;
+  thread.tell({ kind: 'heard', from: idOf(2), cast: new Uint8Array(cast) });
+  const { to, cast: reply } = await thread.hear('cast');
+  t.equal(to, idOf(2));
+  t.match(fromWire(decodeCast(reply))?.message, { kind: 'ack', seq: 7 });
 });

@@ -175,7 +175,10 @@ class SwimWorker {
         if (!this.#links.isOpen(message.id)) driver.linkLost(message.id);
         break;
       case 'heard':
-        if (this.#members.has(message.from)) this.#heard(decodeCast(message.cast), message.from);
+        if (!this.#members.has(message.from)) break;
+        // Who takes that way though there is a link may have had no answer by it.
+        this.#links.doubt(message.from);
+        this.#heard(decodeCast(message.cast), message.from);
         break;
       case 'unlinked':
         this.#links.hold(message.to, message.cast);
