@@ -265,6 +265,11 @@ test('status and doctor tell of the certificate, and what keeps it from being re
   const fresh = await ask();
   t.match(fresh.text, /\ncertificate: from cellar, renewed \S+Z; runs out \S+Z, in 5\d min/);
   t.match(fresh, { code: EXIT.ok, finding: { verdict: 'good' } });
+  const clock = { code: 'ERR_RING_CLOCK', message: 'the clock is behind', hint: 'set it' };
+  status = statusAged(60, clock);
+  const disputed = await ask();
+  t.match(disputed.text, /in 5\d min.*; others .*: the clock is behind \(ERR_RING_CLOCK\)\n/);
+  t.match(disputed, { code: EXIT.ok, finding: { verdict: 'poor', fix: 'set it' } });
   status = statusAged(3_300, failure);
   const overdue = await ask();
   t.match(

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import type { Clock } from '../spec/clock.ts';
-import { silentLog } from '../spec/log.ts';
+import { type Log, silentLog } from '../spec/log.ts';
 import { systemClock } from '../spec/system-clock.ts';
 import { decodeNodeCertificate } from './core/node-certificate.ts';
 import { mintJoinToken, type Ring, type RingOptions } from './index.ts';
@@ -49,6 +49,12 @@ class WallClock implements Clock {
 function shortLived(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
   const open = opener(t);
   return (name, options) => open(name, { certificateLifeMs: LIFE_MS, ...options });
+}
+
+/** A log, and what it was warned of. */
+function warnings(): { heard: string[]; log: Log } {
+  const heard: string[] = [];
+  return { heard, log: { ...silentLog, warn: (_: object, text: string) => heard.push(text) } };
 }
 
 const expiryOf = (ring: Ring): number => ring.certificate()?.expiresSeconds ?? 0;
@@ -119,11 +125,12 @@ test(
   async (t) => {
     const open = shortLived(t);
     const own = new WallClock();
-    const heard: string[] = [];
-    const log = { ...silentLog, warn: (_: object, text: string) => heard.push(text) };
+    const { heard, log } = warnings();
     const a = await open('a');
     const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 2 });
-    const b = await open('b', { clock: own, log, join: [a.address], token });
+    // One that keeps data would come to vote, and sign for itself.
+    const at = { clock: own, log, join: [a.address], token, roles: ['compute'] };
+    const b = await open('b', at);
     await until(() => areWhole(a, b));
     own.jump(END_MS);
     await until(() =>
@@ -142,6 +149,33 @@ test(
       code: 'ERR_RING_CLOCK',
       message: / is \d+ s behind /,
     });
+  },
+);
+
+test(
+  'an issuer whose clock is wrong signs for itself, and hears of it all the same',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = shortLived(t);
+    const own = new WallClock();
+    const { heard, log } = warnings();
+    const a = await open('a');
+    const token = mintJoinToken(join(t.testdirName, 'a'));
+    const b = await open('b', { clock: own, log, join: [a.address], token });
+    const issuers = (ring: Ring): number => ring.epoch().issuers.length;
+    await until(() => areWhole(a, b) && issuers(a) === 2 && issuers(b) === 2);
+    own.jump(END_MS);
+    await until(() =>
+      heard.some((text) => / is \d+ s ahead of /.test(text) && text.includes(b.id)),
+    );
+    t.match(b.certificate(), {
+      issuer: b.id,
+      isOverdue: false,
+      failure: { code: 'ERR_RING_CLOCK' },
+    });
+    own.jump(-END_MS);
+    await until(() => b.certificate()?.failure === undefined && areWhole(a, b));
+    await echoes(a, b);
   },
 );
 

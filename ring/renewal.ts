@@ -5,6 +5,7 @@
  *     has not heard it is told again. They have the last third of its life for it, so links go on.
  * N2  It asks again at once when the issuer of its certificate is none of the epoch any more.
  * N3  An issuer signs its own: a lattice whose certificates have all run out comes back by itself.
+ * N4  By which clock it did so, another issuer hears: what is signed by a wrong one is good for nobody else, and says so.
  */
 import type { Clock } from '../spec/clock.ts';
 import { AetherError, type ErrorBody, errorBody } from '../spec/error.ts';
@@ -49,7 +50,7 @@ export interface OwnCertificate {
   heard: boolean;
   /** It should have been renewed long since. */
   isOverdue: boolean;
-  /** What was last in the way of another one, while one is asked for. */
+  /** What was last in the way of another one, while one is asked for; ERR_RING_CLOCK also of one that this node signed itself. */
   failure?: ErrorBody;
 }
 
@@ -71,6 +72,8 @@ export class Renewal {
   /** Peers that have not heard of the newest certificate. */
   #unshown = new Set<string>();
   #failure: AetherError | undefined;
+  /** What another issuer said of the clock by which this node signs for itself. */
+  #doubt: AetherError | undefined;
   #failures = 0;
   /** When the new certificate is shown once more, as monotonicMs. */
   #againMs = Number.POSITIVE_INFINITY;
@@ -114,6 +117,7 @@ export class Renewal {
     const { standing, peers, clock } = this.#options;
     const { epoch, issuedSeconds, expiresSeconds } = certificate;
     const issuer = standing.issuerOf(peers.self);
+    const failure = this.#isDue() ? (this.#failure ?? this.#doubt) : this.#doubt;
     return {
       epoch,
       ...(issuer === undefined ? {} : { issuer }),
@@ -121,9 +125,7 @@ export class Renewal {
       expiresSeconds,
       heard: this.#unshown.size === 0,
       isOverdue: isOverdue(certificate, clock.nowMs()),
-      ...(this.#failure !== undefined && this.#isDue()
-        ? { failure: errorBody(this.#failure) }
-        : {}),
+      ...(failure === undefined ? {} : { failure: errorBody(failure) }),
     };
   }
 
@@ -198,13 +200,14 @@ export class Renewal {
     this.#isAtWork = true;
     this.#cancel();
     if (this.#isDue()) await this.#renew();
+    else if (this.#doubt !== undefined) await this.#compareClocks();
     const { certificate } = this;
     if (this.#options.clock.monotonicMs() >= this.#againMs && certificate !== undefined) {
       this.#againMs = Number.POSITIVE_INFINITY;
       this.#tell(certificate);
     }
     if (this.#unshown.size > 0) await this.#show();
-    if (this.#isDue() || this.#unshown.size > 0) this.#failures++;
+    if (this.#isWaitedFor()) this.#failures++;
     else this.#failures = 0;
     this.#isAtWork = false;
     for (const wake of this.#waiting) wake();
@@ -214,9 +217,8 @@ export class Renewal {
   #wait(): void {
     const { clock } = this.#options;
     const backoffMs = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** this.#failures);
-    const isWaitedFor = this.#isDue() || this.#unshown.size > 0;
     const againMs = Math.max(0, this.#againMs - clock.monotonicMs());
-    const delayMs = Math.min(isWaitedFor ? backoffMs : CHECK_MS, againMs);
+    const delayMs = Math.min(this.#isWaitedFor() ? backoffMs : CHECK_MS, againMs);
     const { issuedSeconds = 0, expiresSeconds = 0 } = this.certificate ?? {};
     const dueMs = (issuedSeconds + ((expiresSeconds - issuedSeconds) * 2) / 3) * 1_000;
     const cancels = [clock.after(delayMs, () => this.review())];
@@ -252,11 +254,16 @@ export class Renewal {
     return !isOfIssuer || isToBeRenewed(certificate, clock.nowMs());
   }
 
+  #isWaitedFor(): boolean {
+    return this.#isDue() || this.#unshown.size > 0 || this.#doubt !== undefined;
+  }
+
   async #renew(): Promise<void> {
     const { peers, keeper, log } = this.#options;
     for (const node of this.#issuers()) {
       try {
         this.#take(await this.#ask(node));
+        if (node === peers.self) await this.#compareClocks();
         return;
       } catch (error) {
         if (this.#isOver) return;
@@ -270,6 +277,25 @@ export class Renewal {
         // It may know why: that this node is out.
         if (code === 'ERR_RING_NOT_MEMBER') await keeper.learn(peers, node, keeper.number + 1);
         if (node === peers.self) log.error({ error }, 'this issuer cannot sign for itself');
+      }
+    }
+  }
+
+  /** N4. While no other issuer answers, what was said last stays. */
+  async #compareClocks(): Promise<void> {
+    const { peers, log } = this.#options;
+    for (const node of this.#issuers()) {
+      if (node === peers.self) continue;
+      try {
+        await this.#ask(node);
+        this.#doubt = undefined;
+        return;
+      } catch (error) {
+        if (this.#isOver) return;
+        if (errorBody(error).code !== 'ERR_RING_CLOCK' || !AetherError.is(error)) continue;
+        if (this.#doubt === undefined) log.warn({ issuer: node }, error.message);
+        this.#doubt = error;
+        return;
       }
     }
   }

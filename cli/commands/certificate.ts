@@ -3,7 +3,8 @@ import type { OwnCertificate } from '../../ring/index.ts';
 import { spanText } from '../io/span.ts';
 
 export interface CertificateReport {
-  verdict: 'good' | 'overdue' | 'expired';
+  /** `disputed`: it holds here, and not by the clock of another voter. */
+  verdict: 'good' | 'disputed' | 'overdue' | 'expired';
   text: string;
 }
 
@@ -27,11 +28,16 @@ export function certificateReport(
       ? `runs out ${time(expiresSeconds)}, in ${span}`
       : `ran out ${time(expiresSeconds)}, ${span} ago`;
   const why = failure === undefined ? '' : `: ${failure.message} (${failure.code})`;
-  const verdict = leftMs <= 0 ? 'expired' : isOverdue ? 'overdue' : 'good';
-  return {
-    verdict,
-    text: `${given}; ${end}${verdict === 'good' ? '' : `; its renewal is overdue${why}`}`,
+  const isDisputed = failure?.code === 'ERR_RING_CLOCK';
+  const verdict =
+    leftMs <= 0 ? 'expired' : isOverdue ? 'overdue' : isDisputed ? 'disputed' : 'good';
+  const said = {
+    good: '',
+    disputed: `; others may take it for none${why}`,
+    overdue: `; its renewal is overdue${why}`,
+    expired: `; its renewal is overdue${why}`,
   };
+  return { verdict, text: `${given}; ${end}${said[verdict]}` };
 }
 
 function time(seconds: number): string {
