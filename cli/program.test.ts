@@ -39,6 +39,7 @@ test('revoking says what it waits for when no answer comes', async (t) => {
 
 test('help is data and succeeds', async (t) => {
   const { code, stdout, stderr } = await aether(t, ['--help']);
+  for (const exit of Object.values(EXIT)) t.match(stdout, new RegExp(`^  ${exit} +\\S`, 'm'));
   t.equal(code, EXIT.ok);
   for (const command of [
     'up',

@@ -7,7 +7,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { type AetherError, NotAvailableError } from '../spec/error.ts';
 import { packageFile } from '../spec/package-file.ts';
 import type { CommonOptions, Context } from './context.ts';
-import { EXIT } from './io/exit-code.ts';
+import { EXIT, EXIT_MEANINGS } from './io/exit-code.ts';
 import { usageError } from './usage.ts';
 
 /** What a command ends with: its exit code, nothing for 0. */
@@ -35,6 +35,13 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   }
 }
 
+function exitCodesText(): string {
+  const lines = Object.entries(EXIT_MEANINGS).map(
+    ([name, meaning]) => `  ${String(EXIT[name as keyof typeof EXIT]).padEnd(4)}${meaning}`,
+  );
+  return `\nExit codes:\n${lines.join('\n')}`;
+}
+
 function createProgram(ended: (code: number) => void): Command {
   const program = new Command('aether')
     .description(
@@ -45,7 +52,8 @@ function createProgram(ended: (code: number) => void): Command {
     .configureOutput({ writeErr: () => {} })
     .showSuggestionAfterError()
     .helpOption('-h, --help', 'show this')
-    .helpCommand(false);
+    .helpCommand(false)
+    .addHelpText('after', exitCodesText());
 
   /** Adds a command with the flags that all have; `act` gets a Context, then arguments and options. */
   const add = (

@@ -14,6 +14,20 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
+/** As `aether --help` says them. */
+export const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
+  ok: 'it is done',
+  failed: 'it failed',
+  usage: 'the command or an option is wrong',
+  invalidConfig: 'an Aetherfile, a module or a component is not valid',
+  denied: 'not allowed: a grant, token, signature or membership is missing',
+  notFound: 'there is no such thing',
+  conflict: 'in conflict with what is there',
+  unreachable: 'too few nodes answered; a change may have been made',
+  stillRunning: 'it goes on without this command',
+  interrupted: 'interrupted; what was begun goes on where it runs',
+};
+
 /** First match wins. Codes are `ERR_AREA_REASON`: most reasons say it, some areas do. */
 const BY_CODE: readonly (readonly [RegExp, number])[] = [
   [
