@@ -131,8 +131,8 @@ export const isWhole = (ring: Ring, count: number, voters: number): boolean =>
 
 export const stateOf = (ring: Ring, of: Ring): string | undefined =>
   ring.members().find(({ id }) => id === of.id)?.state;
-export const isDead = (ring: Ring, of: Ring): Promise<void> =>
-  until(ring, () => stateOf(ring, of) === 'dead');
+export const isStopped = (ring: Ring, of: Ring): Promise<void> =>
+  until(ring, () => stateOf(ring, of) === 'left');
 
 /** Fulfilled when a node logs this; its other options go with it. */
 function logged(message: string): { log: Log; seen: Promise<void> } {

@@ -6,7 +6,7 @@ export type { Epoch, EpochMember } from './core/epoch.ts';
 export { type Load, preferenceUnderLoad } from './core/hash-ring-load.ts';
 export type { VoterStanding } from './changes.ts';
 export type { Consistency } from './core/kv-placement.ts';
-export type { MemberState } from './core/swim-message.ts';
+export { isGone, type MemberState } from './core/swim-message.ts';
 export type { SwimOptions } from './core/swim-options.ts';
 export type { TransportLimits } from './core/transport-limits.ts';
 export type { TransportCounts } from './io/transport-counts.ts';

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type Test, test } from 'tap';
 import { relayAddress } from './core/ways.ts';
-import { type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { isGone, type MemberView, mintJoinToken, Ring, type RingOptions } from './index.ts';
 
 const swim = {
   probeIntervalMs: 200,
@@ -11,6 +11,12 @@ const swim = {
   reconnectIntervalMs: 300,
 };
 const TIMEOUT = { timeoutMs: 10_000 };
+
+/** A call that is on its way as its relay stops is not made again by itself: it may have been heard. */
+async function asked(from: Ring, to: Ring): Promise<unknown> {
+  const call = (): Promise<unknown> => from.rpc.call(to.id, 'who', 'again', TIMEOUT);
+  return call().catch(call);
+}
 
 async function until(rings: Ring[], holds: (ring: Ring) => boolean): Promise<void> {
   await Promise.all(
@@ -112,17 +118,18 @@ test('nodes that do not listen are members', { timeout: 60_000 }, async (t) => {
   const carrier = dialled.find(({ name }) => name === relay) as Ring;
   await carrier.close();
   const left = all.filter((ring) => ring !== carrier);
-  await until(left, (ring) => viewOf(ring, carrier)?.state === 'dead');
+  await until(left, (ring) => isGone(viewOf(ring, carrier)?.state));
   await until(left, (ring) => [u, v].every((each) => each === ring || ways(ring, each) === 2));
-  t.match(await u.rpc.call(v.id, 'who', 'again', TIMEOUT), { from: u.id });
-  t.match(await v.rpc.call(u.id, 'who', 'again', TIMEOUT), { from: v.id });
+  t.match(await asked(u, v), { from: u.id });
+  t.match(await asked(v, u), { from: v.id });
   t.not(viewOf(u, v)?.via, relay);
-  t.strictSame([...dead], [carrier.name], 'nobody else was taken for dead');
+  dead.delete(carrier.name);
+  t.strictSame([...dead], [], 'nobody else was taken for dead');
 
   await v.close();
   await until(
     left.filter((ring) => ring !== v),
-    (ring) => viewOf(ring, v)?.state === 'dead',
+    (ring) => isGone(viewOf(ring, v)?.state),
   );
   const back = await open('v', { listen: 'none' });
   await until([u], (ring) => viewOf(ring, back)?.state === 'alive' && ways(ring, back) > 0);

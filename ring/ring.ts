@@ -22,7 +22,7 @@ import {
 import { memberToWeigh, reweighted } from './core/epoch-weight.ts';
 import { PROTOCOL } from './core/protocol-range.ts';
 import type { SwimMember } from './core/swim-member.ts';
-import type { MemberState } from './core/swim-message.ts';
+import { isGone, type MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable } from './core/swim-wire.ts';
 import { isDialable } from './core/ways.ts';
@@ -352,7 +352,7 @@ export class Ring {
     }
   }
 
-  /** Stops without leaving, as before a restart. */
+  /** Stops, as before a restart, and tells the others so that they need not find out; in the epoch it stays a member. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -361,6 +361,7 @@ export class Ring {
   async #close(): Promise<void> {
     this.#stopping.abort();
     for (const wake of this.#waiting) wake(closed());
+    this.#membership.leave();
     await this.#held.disposeAsync();
   }
 
@@ -538,10 +539,10 @@ export class Ring {
     }
     if (state !== before) {
       log.info({ node: id, state, before, why: member.trail.at(-1)?.text }, `a member is ${state}`);
-      if (state === 'dead') peers.drop(id, 'taken for dead');
+      if (isGone(state)) peers.drop(id, `taken for ${state}`);
       this.#changes.membersChanged();
     }
-    this.#reachability.review(id, state !== 'alive' && state !== 'suspect');
+    this.#reachability.review(id, isGone(state));
     const view = this.#views.of(id);
     if (view !== undefined) this.#emit({ kind: 'member', member: view, before });
   }

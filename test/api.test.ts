@@ -214,7 +214,7 @@ test('a node that is lost is removed, one that lives is not', async (t) => {
   await until(second, ({ voters }) => voters.length === 3);
   await first.close();
   await until(second, ({ members }) =>
-    members.some(({ id, state }) => id === first.id && state === 'dead'),
+    members.some(({ id, state }) => id === first.id && state === 'left'),
   );
   t.match(await remove(first), { workflow: `remove:${first.id}` });
   await until(third, ({ members, voters }) => members.length === 2 && voters.length === 2);

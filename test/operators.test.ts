@@ -137,14 +137,14 @@ test('a node joins by the command line; owners are called by name, also those of
 test('why tells what led to a state, by a name or the first letters of an id', async (t) => {
   const [first, second, third] = await lattice(t);
   await third.close();
-  await sees(first, third.id, ({ state }) => state === 'dead');
+  await sees(first, third.id, ({ state }) => state === 'left');
   const { stdout, code } = await aether(first, 'ring', 'why', 'n3');
   t.equal(code, EXIT.ok);
   const [head = '', ...trail] = stdout.trimEnd().split('\n');
-  t.match(head, new RegExp(`^n3 \\(${third.id}\\) is dead, incarnation \\d+$`));
+  t.match(head, new RegExp(`^n3 \\(${third.id}\\) is left, incarnation \\d+$`));
   for (const line of trail)
-    t.match(line, /^ {2}\d{4}-\d\d-\d\dT[\d:.]+Z {2}(alive|suspect|dead): /);
-  t.match(trail.at(-1), /dead: /);
+    t.match(line, /^ {2}\d{4}-\d\d-\d\dT[\d:.]+Z {2}(alive|suspect|left): /);
+  t.match(trail.at(-1), /left: it says so itself/);
   t.notMatch(stdout.replace(third.id, ''), /n[a-z2-7]{52}/, 'nodes are called by their names');
 
   const prefix = second.id.slice(0, 10);
@@ -160,7 +160,7 @@ test('why tells what led to a state, by a name or the first letters of an id', a
     trail: { atMs: number; text: string }[];
   };
   t.equal(by, first.id);
-  t.match(member, { id: third.id, state: 'dead' });
+  t.match(member, { id: third.id, state: 'left' });
   t.ok(marks.every(({ atMs }) => Math.abs(Date.now() - atMs) < 600_000));
 
   const alive = await aether(first, 'node', 'remove', 'n2');
@@ -274,7 +274,7 @@ test(
     const n3 = await node(t, { name: 'n3', join: seeds, token });
     await until(() => [n1, n2, n3].every(({ ring }) => ring.voters().nodes.length === 3));
     await Promise.all([n2.close(), n3.close()]);
-    await sees(n1, n3.id, ({ state }) => state === 'dead');
+    await sees(n1, n3.id, ({ state }) => state === 'left');
     const restartMachine = (): void =>
       rmSync(join('/dev/shm', `aether-${process.getuid?.()}`, n2.id));
     restartMachine();

@@ -1,10 +1,11 @@
 /** `aether ring`: who is in the lattice, why it is seen so, and who keeps what. */
-import type {
-  MemberTrail,
-  MemberView,
-  OwnCertificate,
-  PendingChange,
-  VoterStanding,
+import {
+  isGone,
+  type MemberTrail,
+  type MemberView,
+  type OwnCertificate,
+  type PendingChange,
+  type VoterStanding,
 } from '../../ring/index.ts';
 import type { Context } from '../context.ts';
 import { segment } from '../io/control-client.ts';
@@ -143,7 +144,7 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
 /** Voters that do not answer, as the asked node sees them, by name. */
 export function goneVoters({ voters, members }: LatticeStatus): string[] {
   return members
-    .filter(({ id, state }) => voters.includes(id) && (state === 'dead' || state === 'left'))
+    .filter(({ id, state }) => voters.includes(id) && isGone(state))
     .map(({ name }) => name);
 }
 

@@ -306,9 +306,8 @@ export class Lifecycle {
 
   /** Asks every member; one that does not answer in time has no answer. */
   #gather(method: string, body: object): Promise<{ node: string; answer: unknown }[]> {
-    const members = this.#ring.members().filter(({ state }) => state !== 'left');
     return Promise.all(
-      members.map(async ({ id }) => ({
+      this.#ring.members().map(async ({ id }) => ({
         node: id,
         answer: await this.#ring.rpc
           .call(id, method, body, { timeoutMs: LIST_TIMEOUT_MS })

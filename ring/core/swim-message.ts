@@ -2,7 +2,13 @@
 import type { NeighborRequest } from './partial-view.ts';
 import type { Coordinate } from './swim-coordinate.ts';
 
+/** `left`: stopped, as it said itself. */
 export type MemberState = 'alive' | 'suspect' | 'dead' | 'left';
+
+/** Whether nobody is there who could answer. */
+export function isGone(state: MemberState | undefined): boolean {
+  return state === 'dead' || state === 'left';
+}
 
 /**
  * What a member says of itself and may say otherwise later. (What does not change stands in the epoch, signed.)

@@ -14,7 +14,7 @@ import { systemClock } from '../../spec/system-clock.ts';
 import { systemRandom } from '../../spec/system-random.ts';
 import { Standing } from '../core/standing.ts';
 import type { SwimMember } from '../core/swim-member.ts';
-import type { MemberState } from '../core/swim-message.ts';
+import { isGone, type MemberState } from '../core/swim-message.ts';
 import type { OwnFacts } from '../core/swim-self.ts';
 import { swimAddressOf, withSwimPort } from '../core/swim-address.ts';
 import type { Hello } from './hello.ts';
@@ -255,8 +255,8 @@ class SwimWorker {
     const { id, state, facts, incarnation } = member;
     if (facts !== undefined) this.#links.setAddress(id, swimAddressOf(facts));
     if (state === 'suspect' && incarnation > 0) this.#links.doubt(id);
-    if (state === 'dead') this.#links.drop(id, 'taken for dead');
-    if (state === 'alive' && before === 'dead') this.#links.retry(id);
+    if (isGone(state)) this.#links.drop(id, `taken for ${state}`);
+    if (state === 'alive' && isGone(before)) this.#links.retry(id);
   }
 
   #heardEpoch(number: number, from: string): void {
