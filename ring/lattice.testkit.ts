@@ -24,10 +24,15 @@ const swim = {
 /** Opens nodes, each in a folder of its name, that are closed with the test and answer `echo`. */
 export function opener(t: Test): (name: string, options?: Partial<RingOptions>) => Promise<Ring> {
   const rings = new Set<Ring>();
+  let isOver = false;
   // tap removes a folder before it does what was asked for after that was made, and nodes go on writing.
-  t.teardown(() => Promise.all([...rings].map((ring) => ring.close())));
+  t.teardown(() => {
+    isOver = true;
+    return Promise.all([...rings].map((ring) => ring.close()));
+  });
   const folder = t.testdir();
   return async (name, options) => {
+    if (isOver) throw new Error('the test is over');
     const ring = await Ring.open({ data: join(folder, name), name, swim, ...options });
     rings.add(ring);
     ring.rpc.serve('echo', (body) => body);
@@ -35,8 +40,9 @@ export function opener(t: Test): (name: string, options?: Partial<RingOptions>) 
   };
 }
 
+/** What never comes keeps no process alive once the nodes are closed. */
 export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await pause(5);
+  while (!holds()) await pause(5, undefined, { ref: false });
 }
 
 /** These nodes are the lattice, all alive to each other, and no change is pending. */
