@@ -1,6 +1,6 @@
 /** Who is out of the lattice finds it out, and ends: while it runs, and when it is started again. */
 import { test } from 'tap';
-import { House, isStopped, until } from './house.testkit.ts';
+import { House, isDown, until } from './house.testkit.ts';
 import type { Ring } from './index.ts';
 
 /** Fulfilled with the code of the error for which the node has closed itself. */
@@ -27,7 +27,7 @@ for (const way of ['revoked', 'removed'] as const)
     const house = new House(t);
     const [a, b, c] = await house.lattice('a', 'b', 'c');
     await house.kill('c');
-    await Promise.all([isStopped(a, c), isStopped(b, c)]);
+    await Promise.all([isDown(a, c), isDown(b, c)]);
     await (way === 'revoked' ? a.authority.revoke(c.id) : a.remove(c.id));
     await until(b, () => b.epoch().revoked.includes(c.id));
     await t.rejects(house.open('c'), { code: 'ERR_RING_REVOKED' });

@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { type Log, silentLog } from '../spec/log.ts';
-import { mintJoinToken, Ring, type RingOptions } from './index.ts';
+import { SwimThread } from './io/swim-thread.ts';
+import { isGone, type MemberState, mintJoinToken, Ring, type RingOptions } from './index.ts';
 
 /** Quick to see a death; slow enough for a busy machine. */
 const swim = {
@@ -72,7 +73,11 @@ export class House {
 
   /** Ends a node as a kill does: nobody is told. */
   async kill(name: string): Promise<void> {
-    await this.rings.get(name)?.close();
+    const farewell = Object.getOwnPropertyDescriptor(SwimThread.prototype, 'leave');
+    SwimThread.prototype.leave = () => {};
+    const closing = this.rings.get(name)?.close();
+    if (farewell !== undefined) Object.defineProperty(SwimThread.prototype, 'leave', farewell);
+    await closing;
   }
 
   /**
@@ -129,10 +134,11 @@ export const isWhole = (ring: Ring, count: number, voters: number): boolean =>
   ring.epoch().voters.length === voters &&
   ring.epoch().issuers.length === voters;
 
-export const stateOf = (ring: Ring, of: Ring): string | undefined =>
+export const stateOf = (ring: Ring, of: Ring): MemberState | undefined =>
   ring.members().find(({ id }) => id === of.id)?.state;
-export const isStopped = (ring: Ring, of: Ring): Promise<void> =>
-  until(ring, () => stateOf(ring, of) === 'left');
+/** Killed, or refused and stopped again. */
+export const isDown = (ring: Ring, of: Ring): Promise<void> =>
+  until(ring, () => isGone(stateOf(ring, of)));
 
 /** Fulfilled when a node logs this; its other options go with it. */
 function logged(message: string): { log: Log; seen: Promise<void> } {

@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'tap';
-import { House, VOTER_CHANGE, isStopped, isWhole, stateOf, until } from './house.testkit.ts';
+import { House, VOTER_CHANGE, isDown, isWhole, stateOf, until } from './house.testkit.ts';
 import type { Ring } from './index.ts';
 
 test('the founder is killed: others mint, let in and let go', { timeout: 60_000 }, async (t) => {
@@ -15,7 +15,7 @@ test('the founder is killed: others mint, let in and let go', { timeout: 60_000 
   const d = await house.join('d', c, 'b');
   await Promise.all([b, c].map((ring) => until(ring, () => ring.epoch().members.length === 4)));
   t.ok(d.epoch().voters.includes(a.id), 'a death changes no voter');
-  await isStopped(b, a);
+  await isDown(b, a);
   await t.rejects(c.remove(d.id), { code: 'ERR_RING_NODE_ALIVE' });
   await t.rejects(c.remove('nobody'), { code: 'ERR_RING_NODE_NOT_FOUND' });
   // A newcomer knows nothing but the lattice's id, and finds its way to the voters of today.
@@ -36,7 +36,7 @@ test(
     await b.kv.bucket('things').put('key', new Uint8Array([7]));
     await house.kill('a');
     fs.rmSync(house.at('a'), { recursive: true });
-    await isStopped(b, a);
+    await isDown(b, a);
     const d = await house.join('d', b, 'c');
     await b.remove(a.id);
     await Promise.all([b, c, d].map((ring) => until(ring, () => isWhole(ring, 3, 3))));
@@ -67,7 +67,7 @@ test(
     fs.renameSync(house.at('copy'), house.at('a'));
     await t.rejects(house.open('a'), { code: 'ERR_RING_DISK_OLD', hint: /join as a new one/ });
     await t.rejects(house.open('a'), { code: 'ERR_RING_DISK_OLD' }, 'for good');
-    await isStopped(b, again);
+    await isDown(b, again);
     await c.remove(again.id);
     await Promise.all([b, c, d].map((ring) => until(ring, () => isWhole(ring, 3, 3))));
     t.ok(house.isOneHistory());
@@ -82,7 +82,7 @@ test(
     const [a, b] = await house.lattice('a', 'b');
     t.strictSame(a.voters(), { nodes: [a.id, b.id], tolerated: 0 });
     await house.kill('b');
-    await isStopped(a, b);
+    await isDown(a, b);
     const { number } = a.epoch();
     const guests = a.transport().received.guest;
     const waiting = house.join('c', a, 'a');
@@ -112,7 +112,7 @@ test(
     const [a, b] = await house.lattice('a', 'b', 'c');
     t.equal(b.standing(), 'voting');
     await Promise.all([house.kill('b'), house.kill('c')]);
-    await isStopped(a, b);
+    await isDown(a, b);
 
     const again = await house.open('b');
     t.equal(again.standing(), 'voting', 'the restart of a process needs no word');

@@ -140,6 +140,20 @@ test('what has no way is handed back: at once where nobody answered before', asy
   t.strictSame(again.heard, [[a.id, 'it is there']]);
 });
 
+test('what waits for a link is handed back by who stops, and what has one still goes over', async (t) => {
+  const [a, b, c] = [await end(t, 1), await end(t, 2), await end(t, 3)];
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 1);
+  await b.until(() => b.heard.length === 1);
+  a.links.setAddress(c.id, c.address);
+  a.send(c, 'farewell, c');
+  a.send(b, 'farewell, b');
+  await a.links.close();
+  t.strictSame(a.handedBack, ['farewell, c']);
+  await b.until(() => b.heard.length === 2);
+  t.strictSame(b.heard.at(-1), [a.id, 'farewell, b']);
+});
+
 test('after sleep old links are given up quietly, and where nobody answered is tried again', async (t) => {
   const [a, b, c] = [await end(t, 1), await end(t, 2), await end(t, 3)];
   a.links.setAddress(b.id, b.address);

@@ -222,10 +222,12 @@ export class SwimLinks {
     });
   }
 
+  /** What waits for a link is handed back. */
   async close(): Promise<void> {
+    for (const [node, way] of this.#ways)
+      for (const cast of takeWaiting(way)) this.#options.handBack(node, cast, true);
     this.#stopping.abort();
     this.#idleLinks.close();
-    for (const way of this.#ways.values()) takeWaiting(way);
     const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
     await Promise.all(this.#dialling);
     for (const link of closing) link.close(1001, 'the node stops');

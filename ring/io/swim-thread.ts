@@ -162,7 +162,8 @@ export class SwimThread implements Membership {
   }
 
   #hear(message: FromSwim): void {
-    if (this.#isStopped) return;
+    // A farewell for which there was no link yet.
+    if (this.#isStopped && message.kind !== 'cast') return;
     const options = this.#options;
     const { self, store, peers, log } = options;
     switch (message.kind) {
