@@ -141,15 +141,15 @@ export class Authority {
     return signed.founder;
   }
 
-  /** Of two voters neither can be missed: one has to give up its vote first. @returns whether it has. */
+  /** Of two voters neither can be missed: one has to give up its vote first. @returns whether it is worth trying again. */
   async #unseat(node: string): Promise<boolean> {
-    const { register } = this.#options;
+    const { register, keeper } = this.#options;
     const { number: expected, voters, previous } = register.configuration;
     const left = voters.filter((voter) => voter !== node);
     if (left.length === 0 || left.length === voters.length || previous !== undefined) return false;
-    const asked = { kind: 'voters', expected, voters: left } as const;
+    const asked = { kind: 'voters', expected, under: keeper.number, voters: left } as const;
     const { kind } = await register.ask(asked, { timeoutMs: UNSEAT_TIMEOUT_MS });
-    return kind === 'committed';
+    return kind !== 'unknown';
   }
 
   /** A1 */

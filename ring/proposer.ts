@@ -161,6 +161,7 @@ export class Proposer {
     const leftMs = (): number => deadlineMs - clock.monotonicMs();
     for (;;) {
       const epoch = this.#epoch();
+      const under = register.configuration.number;
       const next = make(epoch);
       if (next === 'none') return;
       if (next === 'wait') {
@@ -169,7 +170,8 @@ export class Proposer {
         continue;
       }
       const id = register.requestId();
-      const asked = { kind: 'write', expected: epoch.number, record: encodeEpoch(next) } as const;
+      const record = encodeEpoch(next);
+      const asked = { kind: 'write', expected: epoch.number, under, record } as const;
       let outcome = await register.ask(asked, { id, timeoutMs: Math.min(ATTEMPT_MS, leftMs()) });
       while (outcome.kind === 'unknown' && leftMs() > 0 && !this.#stopping.signal.aborted)
         outcome = await register.ask(asked, { id, timeoutMs: Math.min(ATTEMPT_MS, leftMs()) }); // I1

@@ -118,14 +118,21 @@ async function stop({ node, store }: Member): Promise<void> {
 
 const numberOf = (member: Member): number => member.node.known.state?.number ?? 0;
 
+const votersOf = (member: Member): number => member.node.known.configuration?.number ?? 0;
+
 function write(member: Member, record: string): Promise<RegisterOutcome<string>> {
-  const asked = { kind: 'write', expected: numberOf(member), record } as const;
+  const asked = {
+    kind: 'write',
+    expected: numberOf(member),
+    under: votersOf(member),
+    record,
+  } as const;
   return member.node.ask(asked, { timeoutMs: TIMEOUT_MS });
 }
 
 function change(member: Member, voters: Member[]): Promise<RegisterOutcome<string>> {
-  const expected = member.node.known.configuration?.number ?? 0;
-  const asked = { kind: 'voters', expected, voters: voters.map(({ id }) => id) } as const;
+  const [expected, under] = [votersOf(member), numberOf(member)];
+  const asked = { kind: 'voters', expected, under, voters: voters.map(({ id }) => id) } as const;
   return member.node.ask(asked, { timeoutMs: TIMEOUT_MS });
 }
 
@@ -144,7 +151,7 @@ test('one voter becomes three in one step; any node writes; one may be away', as
     number: 5,
     value: { record: 'without the founder' },
   });
-  const stale = { kind: 'write', expected: 4, record: 'late' } as const;
+  const stale = { kind: 'write', expected: 4, under: 3, record: 'late' } as const;
   t.match(await c.node.ask(stale, { timeoutMs: TIMEOUT_MS }), { kind: 'conflict' });
 });
 
@@ -194,7 +201,12 @@ test('who may not propose is not heard', async (t) => {
   const thief = hall.members.get(idOf('thief')) as Member;
   await change(a, [a, b]);
   hall.proposers = ['a', 'b'];
-  const asked = { kind: 'write', expected: numberOf(a), record: 'forged' } as const;
+  const asked = {
+    kind: 'write',
+    expected: numberOf(a),
+    under: votersOf(a),
+    record: 'forged',
+  } as const;
   t.strictSame(await thief.node.ask(asked, { timeoutMs: 300 }), { kind: 'unknown' });
   t.match(await write(b, 'by one who may'), {
     kind: 'committed',
@@ -224,7 +236,12 @@ test('L6: nothing is said before it is on disk', async (t) => {
   await change(a, [a, b, c]);
   hall.away.add(b.id);
   isSlow = true;
-  const asked = { kind: 'write', expected: numberOf(a), record: 'kept' } as const;
+  const asked = {
+    kind: 'write',
+    expected: numberOf(a),
+    under: votersOf(a),
+    record: 'kept',
+  } as const;
   const outcome = await a.node.ask(asked, { timeoutMs: 300, id: 'one' });
   t.strictSame(outcome, { kind: 'unknown' });
   disk.resolve();
@@ -250,7 +267,12 @@ test('L6: a voter whose disk fails says nothing more; the others go on', async (
   isFailing = false;
   writes = 0;
   hall.away.add(b.id);
-  const asked = { kind: 'write', expected: numberOf(a), record: 'on one' } as const;
+  const asked = {
+    kind: 'write',
+    expected: numberOf(a),
+    under: votersOf(a),
+    record: 'on one',
+  } as const;
   t.strictSame(await a.node.ask(asked, { timeoutMs: 500 }), { kind: 'unknown' });
   t.equal(writes, 0);
 });
@@ -269,7 +291,7 @@ test('what has not the form of a message is dropped, and a closed register says 
   ];
   for (const body of bad) hall.tell('a', body);
   t.match(await write(a, 'two'), { kind: 'committed' });
-  const asked = { kind: 'voters', expected: 1, voters: [] } as const;
+  const asked = { kind: 'voters', expected: 1, under: 1, voters: [] } as const;
   t.throws(() => a.node.ask(asked, { timeoutMs: 1 }), { code: 'ERR_RING_VOTERS' });
   await a.node.close();
   t.throws(() => a.node.ask({ kind: 'read' }, { timeoutMs: 1 }), { code: 'ERR_RING_CLOSED' });

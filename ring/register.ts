@@ -16,6 +16,8 @@ import {
   type RegisterEvent,
   type RegisterOutcome,
   type RegisterRequest,
+  type VotersRequest,
+  type WriteRequest,
 } from './core/epoch-register.ts';
 import { configurationOf, type Snapshot } from './core/fenced-log.ts';
 import {
@@ -60,10 +62,7 @@ export interface RegisterNodeOptions<R> {
 
 type Value<R> = RegisterValue<R>;
 /** What a caller says of a request; the rest is the node's. */
-type Asked<R> =
-  | { readonly kind: 'write'; readonly expected: number; readonly record: R }
-  | { readonly kind: 'read' }
-  | { readonly kind: 'voters'; readonly expected: number; readonly voters: readonly string[] };
+type Asked<R> = WriteRequest<R> | { readonly kind: 'read' } | VotersRequest;
 
 const GENERATION = 1;
 const RETRY_MS = 250;

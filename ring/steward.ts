@@ -147,7 +147,7 @@ export class Steward {
     const voters = isDue ? await this.#elect(epoch, configuration) : [...configuration.voters]; // W1
     if (!isSameSet(voters, configuration.voters)) {
       const { number: expected } = configuration;
-      const asked = { kind: 'voters', expected, voters } as const;
+      const asked = { kind: 'voters', expected, under: epoch.number, voters } as const;
       return {
         what: `voters ${expected} ${voters.join()}`,
         perform: async () => {

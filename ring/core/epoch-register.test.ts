@@ -87,10 +87,16 @@ class Desk {
   }
 }
 
-const write = (id: string, expected: number, deadlineMs = LATER): RegisterRequest<string> => ({
+const write = (
+  id: string,
+  expected: number,
+  deadlineMs = LATER,
+  under = 1,
+): RegisterRequest<string> => ({
   kind: 'write',
   id,
   expected,
+  under,
   record: `by ${id}`,
   deadlineMs,
 });
@@ -146,7 +152,8 @@ test('a record has voters, each once', (t) => {
   const desk = new Desk();
   desk.open('x');
   for (const voters of [[], ['a', 'a']]) {
-    const request = { kind: 'voters', id: 'v', expected: 1, voters, deadlineMs: LATER } as const;
+    const shared = { kind: 'voters', id: 'v', expected: 1, under: 1 } as const;
+    const request = { ...shared, voters, deadlineMs: LATER };
     t.throws(() => desk.ask('x', request), { code: 'ERR_RING_VOTERS' });
   }
   t.end();
@@ -159,12 +166,47 @@ test('voters that do not answer are waited for, and nothing else is', (t) => {
     kind: 'voters',
     id: 'v',
     expected: 1,
+    under: 1,
     voters: ['a', 'nobody'],
     deadlineMs: 1_000,
   });
-  t.match(desk.ask('x', write('meanwhile', 1)), { kind: 'committed', number: 2 });
+  t.match(desk.ask('x', { kind: 'read', id: 'r', deadlineMs: LATER }), { number: 1 });
   desk.pass(1_000);
   t.strictSame(desk.outcomes.get('v'), { kind: 'unknown' });
-  t.match(desk.ask('x', write('after', 2)), { kind: 'committed', number: 3 });
+  t.match(desk.ask('x', write('after', 1)), { kind: 'committed', number: 2 });
+  t.end();
+});
+
+test('R5: voters are not changed for a record that is another now', (t) => {
+  const desk = new Desk();
+  desk.open('x');
+  const asked = { kind: 'voters', expected: 1, under: 1, deadlineMs: LATER } as const;
+  t.equal(desk.ask('x', { ...asked, id: 'waits', voters: ['a', 'nobody'] }), undefined);
+  t.match(desk.ask('x', write('another', 1)), { kind: 'committed', number: 2 });
+  t.match(desk.outcomes.get('waits'), { kind: 'conflict', value: { number: 2 } });
+  const late = { ...asked, voters: ['a'] };
+  t.match(desk.ask('x', { ...late, id: 'late' }), { kind: 'conflict' });
+  t.match(desk.ask('x', { ...late, id: 'early', under: 3 }), { kind: 'conflict' });
+  t.match(desk.ask('x', { ...late, id: 'now', under: 2 }), { kind: 'committed' });
+  t.end();
+});
+
+test('R5: a record is not written that was made for other voters', (t) => {
+  const desk = new Desk();
+  desk.open('x');
+  const voters = ['a'];
+  const asked = {
+    kind: 'voters',
+    id: 'v',
+    expected: 1,
+    under: 1,
+    voters,
+    deadlineMs: LATER,
+  } as const;
+  t.match(desk.ask('x', asked), { kind: 'committed' });
+  t.match(desk.ask('x', write('before it', 1)), { kind: 'conflict', value: { number: 1 } });
+  t.match(desk.ask('x', write('for others yet', 1, LATER, 9)), { kind: 'conflict' });
+  t.match(desk.ask('x', write('after it', 1, LATER, 3)), { kind: 'committed', number: 2 });
+  t.match(desk.ask('x', write('after it', 1, LATER, 3)), { kind: 'committed', number: 2 }, 'R2');
   t.end();
 });

@@ -18,12 +18,27 @@ export type RegisterRequest<R> = {
   readonly id: string;
   /** Then it is answered `unknown`. */
   readonly deadlineMs: number;
-} & (
-  | { readonly kind: 'write'; readonly expected: number; readonly record: R }
-  | { readonly kind: 'read' }
-  /** @property expected the number of the configuration. */
-  | { readonly kind: 'voters'; readonly expected: number; readonly voters: readonly string[] }
-);
+} & (WriteRequest<R> | { readonly kind: 'read' } | VotersRequest);
+
+/** R5. */
+export interface WriteRequest<R> {
+  readonly kind: 'write';
+  /** The number of the value. */
+  readonly expected: number;
+  /** The number of the configuration for which the record was made. */
+  readonly under: number;
+  readonly record: R;
+}
+
+/** R5. */
+export interface VotersRequest {
+  readonly kind: 'voters';
+  /** The number of the configuration. */
+  readonly expected: number;
+  /** The number of the value for which the voters were chosen. */
+  readonly under: number;
+  readonly voters: readonly string[];
+}
 
 export type RegisterOutcome<R> =
   /** @property number the one that the write made; for a read, the current one. */
@@ -130,6 +145,16 @@ export class EpochRegister<R> {
     return made === undefined ? undefined : made === id;
   }
 
+  /** R5: whether what a request was made for is what is there. */
+  protected isUnder(under: number, number: number): boolean {
+    return under === number;
+  }
+
+  /** R5: whether voters that are waited for may have been chosen for a record that is replaced meanwhile. */
+  protected mayOutlive(): boolean {
+    return false;
+  }
+
   #enqueue(request: RegisterRequest<R>): void {
     if (request.kind === 'voters' && !isSound(request.voters)) {
       throw new AetherError('a record has one voter at least, and each once', {
@@ -219,15 +244,20 @@ export class EpochRegister<R> {
       if (isConfirmed) return this.#answer(request.id, committed(value));
       return this.#append(value, nowMs);
     }
-    const number = request.kind === 'write' ? value.number : configurationOf(snapshot).number;
-    if (request.expected > number) {
+    const voters = configurationOf(snapshot).number;
+    const isWrite = request.kind === 'write';
+    const [number, other] = isWrite ? [value.number, voters] : [voters, value.number];
+    if (request.expected > number || request.under > other) {
       // R3: perhaps we are behind.
       if (isConfirmed) return this.#answer(request.id, { kind: 'conflict', value });
       return this.#append(value, nowMs);
     }
     if (request.kind === 'voters') return this.#serveVoters(request, value, nowMs);
-    const { id, expected, record } = request;
+    const { id, expected, under, record } = request;
     if (expected === number) {
+      if (!this.isUnder(under, voters)) return this.#answer(id, { kind: 'conflict', value });
+      if (this.#first(true) !== undefined && !this.mayOutlive())
+        this.#drive({ kind: 'keep-voters' }, nowMs);
       const requests = [...value.requests, id].slice(-REQUESTS_MAX);
       this.#append({ ...value, number: number + 1, record, requests }, nowMs); // R1
       this.#pending = { id, index: lastIndex(this.#owner.log) };
@@ -241,12 +271,15 @@ export class EpochRegister<R> {
   }
 
   #serveVoters(
-    { id, expected, voters }: Extract<RegisterRequest<R>, { kind: 'voters' }>,
+    { id, expected, under, voters }: VotersRequest & { id: string },
     value: RegisterValue<R>,
     nowMs: number,
   ): boolean {
-    const configuration = configurationOf(this.#owner.log.snapshot);
+    const owner = this.#owner;
+    if (lastIndex(owner.log) > owner.committed) return false;
+    const configuration = configurationOf(owner.log.snapshot);
     if (expected === configuration.number) {
+      if (!this.isUnder(under, value.number)) return this.#answer(id, { kind: 'conflict', value });
       this.#drive({ kind: 'change-voters', voters }, nowMs);
       return false;
     }

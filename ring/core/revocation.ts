@@ -7,7 +7,8 @@
  *
  * V1  Who is revoked takes part in nothing (`participants` of epoch-change.ts), issues nothing, and never comes back under
  *     its key, whatever token it has.
- * V2  Nobody is revoked without whom no majority of the voters is left: the epoch could not change any more.
+ * V2  Nobody is revoked without whom no majority of the voters is left: the epoch could not change any more. Of the voters that it
+ *     is asked for, or not at all (R5 of spec/epoch.md).
  * V3  A token that is revoked lets nobody in. Its id is kept until the token would have expired anyway.
  */
 import { AetherError } from '../../spec/error.ts';

@@ -7,7 +7,12 @@
 import type { AcceptorState, AcceptorWrite } from '../../../ring/core/acceptor-state.ts';
 import type { Ballot } from '../../../ring/core/ballot.ts';
 import { type Configuration, isJoint, isQuorum } from '../../../ring/core/configuration.ts';
-import type { RegisterOutcome, RegisterRequest } from '../../../ring/core/epoch-register.ts';
+import type {
+  RegisterOutcome,
+  RegisterRequest,
+  VotersRequest,
+  WriteRequest,
+} from '../../../ring/core/epoch-register.ts';
 import { type Handover, isReached } from '../../../ring/core/handover.ts';
 import {
   configurationAt,
@@ -55,6 +60,7 @@ export class Checker {
   readonly #configurations = new Map<number, Configuration>();
   /** The number that each request made. */
   readonly #made = new Map<string, number>();
+  readonly #asked = new Map<string, WriteRequest<string> | VotersRequest>();
   readonly #refusedIds = new Set<string>();
   /** The highest number that anybody was told of, now and when a request was first made. */
   #acknowledged = 0;
@@ -62,10 +68,20 @@ export class Checker {
 
   readonly #founders: readonly string[];
   readonly #isCertified: (handover: Handover) => boolean;
+  readonly #isJournal: boolean;
 
-  /** @param isCertified whether a majority of both sets of voters has signed a handover. */
-  constructor(founding: Snapshot<Value>, sees: Sees, isCertified: (handover: Handover) => boolean) {
+  /**
+   * @param isCertified whether a majority of both sets of voters has signed a handover.
+   * @param isJournal its entries are not by compare-and-set: R5 is not for it.
+   */
+  constructor(
+    founding: Snapshot<Value>,
+    sees: Sees,
+    isCertified: (handover: Handover) => boolean,
+    isJournal: boolean,
+  ) {
     this.#sees = sees;
+    this.#isJournal = isJournal;
     this.#isCertified = isCertified;
     this.#founders = founding.configuration?.voters ?? [];
     this.#committed[founding.index] = {
@@ -147,6 +163,7 @@ export class Checker {
   }
 
   asked(request: RegisterRequest<string>): void {
+    if (request.kind !== 'read') this.#asked.set(request.id, request);
     if (!this.#acknowledgedBefore.has(request.id))
       this.#acknowledgedBefore.set(request.id, this.#acknowledged);
   }
@@ -227,6 +244,10 @@ export class Checker {
       if (this.#refusedIds.has(id))
         throw new Violation(`${id} was answered as a conflict and applied`);
       if (value.record !== id) throw new Violation(`${id} wrote ${value.record}`);
+      const asked = this.#asked.get(id);
+      const under = before.configuration.number;
+      if (asked?.kind === 'write' && !this.#isJournal && asked.under !== under)
+        throw new Violation(`${id} was made for voters ${asked.under} and applied to ${under}`);
       this.#made.set(id, value.number);
       this.writes++;
     } else if (step !== 0 || !isSameValue(value, before.value)) {
@@ -234,9 +255,23 @@ export class Checker {
     }
     if (!follows(before.configuration, configuration))
       throw new Violation(`configuration ${configuration.number} does not follow at ${index}`);
+    const isChange = isJoint(configuration) && configuration.number !== before.configuration.number;
+    if (isChange && !this.#isJournal) this.#chosen(configuration, before.value.number);
     this.#configurations.set(configuration.number, configuration);
     this.#committed[index] = known;
     this.#committedIndex = index;
+  }
+
+  /** R5: somebody has chosen these voters for this very record. */
+  #chosen({ number, voters }: Configuration, under: number): void {
+    const isChosen = [...this.#asked.values()].some(
+      (request) =>
+        request.kind === 'voters' &&
+        request.expected === number - 1 &&
+        request.under === under &&
+        String(request.voters) === String(voters),
+    );
+    if (!isChosen) throw new Violation(`voters ${number} were not chosen for ${under}`);
   }
 
   #holds(log: Log, index: number): boolean {

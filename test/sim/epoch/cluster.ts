@@ -39,6 +39,8 @@ const FAULTS_MS = 12_000;
 /** The register must serve within this after everything is mended. */
 const MENDED_MS = 60_000;
 const EVENTS_MAX = 400_000;
+/** How often voters are chosen again whose record or configuration was another by then. */
+const VOTERS_TRIES = 20;
 const NODES_MAX = 12;
 
 interface Client {
@@ -316,11 +318,18 @@ export class Cluster extends Lattice {
     this.#targets = this.#targets.filter((target) => target.atMs > atMs - 8_000);
     this.#targets.push({ atMs, voters });
     const client = { name: 'admin', count: 0, known: 0, request: undefined, tries: 0 };
+    this.#askForVoters(client, asked, voters);
+  }
+
+  /** For what the node knows then. */
+  #askForVoters(client: Client, asked: Node, voters: readonly string[]): void {
+    const { state, configuration } = asked.process?.register.known ?? asked.known;
     this.#send(client, asked, {
       kind: 'voters',
       id: `v${this.#changes++}`,
       deadlineMs: this.queue.nowMs + 2_000,
-      expected: asked.process?.register.known.configuration?.number ?? configuration.number,
+      expected: configuration?.number ?? 1,
+      under: state?.number ?? 1,
       voters,
     });
   }
@@ -379,10 +388,11 @@ export class Cluster extends Lattice {
       this.random.next() < 0.7 ? (node.process?.register.known.state?.number ?? 1) : client.known;
     const ahead = !isLast && this.int(12) === 0 ? known + 1 : known;
     const expected = this.isJournal ? -1 : ahead;
+    const under = node.process?.register.known.configuration?.number ?? 1;
     const isRead = !isLast && this.int(8) === 0;
     client.request = isRead
       ? { kind: 'read', id, deadlineMs }
-      : { kind: 'write', id, deadlineMs, expected, record: id };
+      : { kind: 'write', id, deadlineMs, expected, under, record: id };
     client.tries = 0;
     this.#send(client, node, client.request);
   }
@@ -402,7 +412,7 @@ export class Cluster extends Lattice {
     const asked = this.#asking.get(id);
     if (asked === undefined) return;
     this.#asking.delete(id);
-    const { client, request } = asked;
+    const { client, request, node } = asked;
     this.checker.answered(request, outcome);
     this.mix(`${id} ${outcome.kind}`);
     this.count(`${request.kind} ${outcome.kind}`);
@@ -412,6 +422,11 @@ export class Cluster extends Lattice {
     }
     if (client.name === 'last' && outcome.kind === 'committed') this.#hasServed = true;
     client.known = Math.max(client.known, outcome.value.number);
+    const isAgain = outcome.kind === 'conflict' && client.tries++ < VOTERS_TRIES;
+    if (request.kind === 'voters' && isAgain)
+      this.queue.after(this.int(30), () =>
+        this.#askForVoters(client, this.node(node), request.voters),
+      );
     if (client.name !== 'admin') this.queue.after(this.int(150), () => this.#ask(client));
   }
 

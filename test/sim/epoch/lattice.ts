@@ -65,7 +65,12 @@ export abstract class Lattice {
       configuration: firstConfiguration(voters),
       state: firstValue(''),
     };
-    this.checker = new Checker(this.founding, sees, (handover) => this.#isCertified(handover));
+    this.checker = new Checker(
+      this.founding,
+      sees,
+      (handover) => this.#isCertified(handover),
+      this.isJournal,
+    );
   }
 
   /** Makes and starts the first nodes. */

@@ -125,6 +125,18 @@ class Forgetful extends EpochRegister<string> {
   }
 }
 
+class Unconditional extends EpochRegister<string> {
+  protected override isUnder(): boolean {
+    return true;
+  }
+}
+
+class Outlived extends EpochRegister<string> {
+  protected override mayOutlive(): boolean {
+    return true;
+  }
+}
+
 /** By the name of the protection that is missing. */
 export const MUTATIONS: Readonly<Record<string, Parts>> = {
   'no-promise-check': { ...PARTS, Acceptor: Unfenced },
@@ -142,4 +154,6 @@ export const MUTATIONS: Readonly<Record<string, Parts>> = {
   'ballot-reuse-after-restart': { ...PARTS, Owner: Repetitive, reusesRuns: true },
   'handover-without-proof': { ...PARTS, forgetsHandovers: true },
   'retry-without-request-id': { ...PARTS, Register: Forgetful },
+  'record-for-other-voters': { ...PARTS, Register: Unconditional },
+  'voters-for-another-record': { ...PARTS, Register: Outlived },
 };
