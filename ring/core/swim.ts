@@ -26,6 +26,7 @@
  *     the numbers with which it could refute them.
  */
 import { type Random, randomInt } from '../../spec/random.ts';
+import { Agenda } from './swim-agenda.ts';
 import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
 import { PartialView } from './partial-view.ts';
 import { Audience } from './swim-audience.ts';
@@ -39,6 +40,7 @@ import {
   type Facts,
   isNewer,
   type MemberState,
+  messageOf,
   type SwimMessage,
   type SwimRequest,
   type SyncRequest,
@@ -52,7 +54,7 @@ import { Suspicions } from './swim-suspicion.ts';
 import { comparison, syncAnswers } from './swim-sync.ts';
 import { note } from './swim-note.ts';
 import { textsOf } from './swim-trail.ts';
-import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
+import { newest, RANK, Roster, View } from './swim-view.ts';
 
 /** Members that are told directly of a departure. */
 const FAREWELLS_MAX = 16;
@@ -89,8 +91,7 @@ export class Swim {
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
-  /** False: nobody is suspect, and nothing need be asked of `#suspicions`. */
-  #hasSuspects = false;
+  readonly #agenda: Agenda;
   readonly #lag: LoopLag;
   /** Of `#lag`: asked with each message, so they are kept at hand. */
   #isBlocked = false;
@@ -99,12 +100,9 @@ export class Swim {
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
   readonly #audience: Audience;
+  #isPartial = false;
   readonly #self: Self;
-  #gossipDueMs: number;
-  #freshDueMs: number;
   readonly #pace: SwimPace;
-  #reconnectDueMs: number;
-  #factsDueMs: number;
   #wakeMs: number;
   /** Of the step that is being made. */
   #nowMs: number;
@@ -120,17 +118,17 @@ export class Swim {
     const { id, incarnation, facts } = self;
     this.#id = id;
     this.#options = options;
-    this.#suspicions = new Suspicions(options, this.#view);
+    const agenda = new Agenda(nowMs);
+    this.#agenda = agenda;
+    this.#suspicions = new Suspicions(options, this.#view, agenda);
     this.#lag = new LoopLag(options.silenceMs);
     this.#choice = new Choice(this.#view, id);
     this.#self = new Self(id, incarnation, facts);
     this.#nowMs = nowMs;
     this.#random = random;
-    this.#gossipDueMs = nowMs;
-    this.#freshDueMs = nowMs;
     this.#pace = new SwimPace(options, nowMs, random);
-    this.#reconnectDueMs = nowMs + randomInt(random, options.reconnectIntervalMs);
-    this.#factsDueMs = nowMs;
+    agenda.compareMs = this.#pace.dueMs;
+    agenda.reconnectMs = nowMs + randomInt(random, options.reconnectIntervalMs);
     this.#wakeMs = nowMs;
     const host = {
       ping: (to: string, index: number, seq: number) =>
@@ -152,8 +150,8 @@ export class Swim {
       gossip: this.#gossip,
       neighbors: this.#neighbors,
     });
-    const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
-    this.#prober = new Prober(options, host, id, this.#view, firstMs);
+    agenda.probeMs = nowMs + randomInt(random, options.probeIntervalMs);
+    this.#prober = new Prober(options, host, id, this.#view, agenda);
   }
 
   /** The state is this object's; it is another afterwards. */
@@ -211,7 +209,7 @@ export class Swim {
 
   /** Whom news goes to, in a lattice of more than `fullMeshMembersMax`. */
   get neighbors(): readonly string[] {
-    return this.#audience.isPartial ? this.#neighbors.active : [];
+    return this.#isPartial ? this.#neighbors.active : NOBODY;
   }
 
   /** This node first, then the others. */
@@ -247,40 +245,39 @@ export class Swim {
   }
 
   #nextMs(): number {
-    let wakeMs = Math.min(this.#prober.wakeMs, this.#pace.dueMs, this.#reconnectDueMs);
-    if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
-    if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, this.#freshDueMs);
-    if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
-    if (this.#audience.isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
-    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
-  }
-
-  /** When a suspicion is over; not while what this node sees counts for nothing (I4). */
-  get #deadlineMs(): number {
-    return this.#hasSuspects && !this.#isBlocked ? this.#suspicions.deadlineMs : Infinity;
+    const { probeMs, compareMs, reconnectMs, verdictMs, gossipMs, freshMs, factsMs } = this.#agenda;
+    let wakeMs = Math.min(probeMs, compareMs, reconnectMs);
+    if (!this.#isBlocked) wakeMs = Math.min(wakeMs, verdictMs); // I4
+    if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, gossipMs);
+    if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, freshMs);
+    if (this.#hasMoved) wakeMs = Math.min(wakeMs, factsMs);
+    if (this.#isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
+    return Math.max(this.#nowMs, wakeMs);
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
+    const agenda = this.#agenda;
     const { gossipIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#deadlineMs) this.#judge();
+    if (nowMs >= agenda.verdictMs && !this.#isBlocked) this.#judge(); // I4
     this.#prober.tick(nowMs, this.#random);
-    if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
-    if (this.#gossip.isFresh && nowMs >= this.#freshDueMs) this.#tellFresh();
-    if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
-      this.#gossipDueMs = nowMs + gossipIntervalMs;
+    if (this.#hasMoved && nowMs >= agenda.factsMs) this.#announce(false);
+    if (this.#gossip.isFresh && nowMs >= agenda.freshMs) this.#tellFresh();
+    if (this.#gossip.isUrgent && nowMs >= agenda.gossipMs) {
+      agenda.gossipMs = nowMs + gossipIntervalMs;
       this.#tellOn();
     }
-    if (nowMs >= this.#pace.dueMs) {
+    if (nowMs >= agenda.compareMs) {
       const isCatchingUp = this.#pace.next(nowMs, this.#view);
-      const neighbor = this.#audience.isPartial ? this.#neighbors.affirm() : undefined;
+      agenda.compareMs = this.#pace.dueMs;
+      const neighbor = this.#isPartial ? this.#neighbors.affirm() : undefined;
       const others = isCatchingUp ? this.#audience : this.#choice;
       for (const id of neighbor === undefined ? others.usable(1, this.#random) : [neighbor])
         this.#compare(id);
     }
-    if (this.#audience.isPartial) this.#neighbors.tick(nowMs);
-    if (nowMs >= this.#reconnectDueMs) {
-      this.#reconnectDueMs = nowMs + reconnectIntervalMs;
+    if (this.#isPartial) this.#neighbors.tick(nowMs);
+    if (nowMs >= agenda.reconnectMs) {
+      agenda.reconnectMs = nowMs + reconnectIntervalMs;
       const dead = this.#choice.dead(this.#random);
       if (dead !== undefined) this.#compare(dead);
     }
@@ -301,7 +298,6 @@ export class Swim {
     const why = hasSlept ? 'this node slept' : `this node stood still for ${Math.round(lateMs)} ms`;
     const then = hasSlept ? 'begins anew' : 'lasts as much longer';
     this.#self.note(this.#nowMs, why);
-    this.#hasSuspects = true;
     for (const suspect of this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs))
       note(suspect, suspect.update, this.#nowMs, `${why}, the suspicion ${then}`);
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
@@ -332,12 +328,6 @@ export class Swim {
       const { id, incarnation } = update;
       this.#claim({ id, state: 'dead', incarnation }, 'it did not refute the suspicion');
     }
-    this.#hasSuspects = this.#suspicions.deadlineMs < Infinity;
-  }
-
-  #beginSuspicion(suspect: Tracked): void {
-    this.#suspicions.begin(suspect, this.#nowMs);
-    this.#hasSuspects = true;
   }
 
   #suspect(id: string): void {
@@ -347,7 +337,7 @@ export class Swim {
     if (state === 'suspect' && incarnation === 0) {
       // Known from the roster alone, it was suspect from the start; now the clock runs.
       const tracked = this.#view.track(index);
-      if (tracked.deadlineMs === Infinity) this.#beginSuspicion(tracked);
+      if (tracked.deadlineMs === Infinity) this.#suspicions.begin(tracked, this.#nowMs);
       return;
     }
     const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#id] };
@@ -355,7 +345,7 @@ export class Swim {
   }
 
   #receive(from: string, index: number, message: SwimMessage): void {
-    this.#audience.heard(from);
+    if (!this.#isPartial) this.#audience.heard(from);
     // I7: what one who is cut off concluded about others is not even hearsay.
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
@@ -379,7 +369,7 @@ export class Swim {
         if (load !== undefined) this.#acquaintances.heard(index, load);
         if (rttMs === undefined) break;
         this.#acquaintances.measured(index, rttMs);
-        if (this.#audience.isPartial) this.#neighbors.met(from);
+        if (this.#isPartial) this.#neighbors.met(from);
         if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
         break;
       }
@@ -471,7 +461,7 @@ export class Swim {
   /** Says of itself what is so now. */
   #announce(isUrgent: boolean, incarnation: number = this.#own.incarnation): void {
     this.#self.renew(incarnation);
-    this.#factsDueMs = this.#nowMs + this.#factsIntervalMs();
+    this.#agenda.factsMs = this.#nowMs + this.#factsIntervalMs();
     this.#know();
     this.#spread(this.#self, isUrgent);
   }
@@ -497,7 +487,7 @@ export class Swim {
     if (isNews(claim, known)) {
       // I1
       const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
-      if (claim.state === 'suspect') this.#beginSuspicion(tracked);
+      if (claim.state === 'suspect') this.#suspicions.begin(tracked, this.#nowMs);
       else this.#suspicions.end(tracked);
       if (RANK[claim.state] > RANK.suspect) {
         this.#neighbors.lost(claim.id, this.#nowMs);
@@ -544,9 +534,10 @@ export class Swim {
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
     this.#acquaintances.setRoster(roster);
-    this.#audience.rosterChanged();
+    this.#isPartial = this.#view.size > this.#options.fullMeshMembersMax;
+    this.#audience.rosterChanged(this.#isPartial);
     this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
-    this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
+    this.#agenda.factsMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
       if (id !== this.#id) this.#gossip.forget(id);
     }
@@ -563,6 +554,7 @@ export class Swim {
       cause({ kind: 'member', id, state: 'suspect', before: undefined });
     }
     if (others.length > 0) this.#pace.hurry(this.#nowMs);
+    this.#agenda.compareMs = this.#pace.dueMs;
     const ids = others.map((index) => this.#idOf(index));
     for (const id of this.#audience.greeted(ids, near, isFirst, this.#random)) this.#compare(id);
   }
@@ -620,7 +612,7 @@ export class Swim {
 
   /** What nobody was told of yet. */
   #tellFresh(): void {
-    this.#freshDueMs = this.#nowMs + this.#options.gossipIntervalMs * FRESH_SHARE;
+    this.#agenda.freshMs = this.#nowMs + this.#options.gossipIntervalMs * FRESH_SHARE;
     const hearers = this.#audience.first(this.#options.gossipFanout, this.#random);
     const news = this.#takeFresh(hearers.length);
     for (const id of hearers) this.#send(id, { kind: 'gossip' }, undefined, news);
@@ -642,7 +634,8 @@ export class Swim {
   }
 
   #spread(told: Told, isUrgent = true): void {
-    if (!this.#gossip.isUrgent) this.#gossipDueMs = this.#nowMs + this.#options.gossipIntervalMs;
+    if (!this.#gossip.isUrgent)
+      this.#agenda.gossipMs = this.#nowMs + this.#options.gossipIntervalMs;
     this.#gossip.add(told, isUrgent);
   }
 
@@ -692,7 +685,7 @@ export class Swim {
     index: number = this.#view.roster.indexOf(to),
   ): void {
     if (this.#isSilent) return;
-    const message = { ...request, incarnation: this.#own.incarnation, updates };
+    const message = messageOf(request, this.#own.incarnation, updates);
     cause({ kind: 'send', to, index, message });
   }
 }
