@@ -31,9 +31,9 @@ import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
 import { PartialView } from './partial-view.ts';
 import { Audience } from './swim-audience.ts';
 import { Choice } from './swim-choice.ts';
-import { isNews, toPassOn } from './swim-claim.ts';
+import { isAsMuch, isNews, toPassOn } from './swim-claim.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
-import { GossipQueue, type Told } from './swim-gossip.ts';
+import { GossipQueue, type News, type Told, toTell } from './swim-gossip.ts';
 import { LoopLag } from './swim-lag.ts';
 import { memberOf, type SwimMember } from './swim-member.ts';
 import {
@@ -317,9 +317,9 @@ export class Swim {
     this.#audience.lostAll();
     const known = this.#audience.first(AWAKENINGS, this.#random);
     const hearers = known.length > 0 ? known : this.#choice.usable(AWAKENINGS, this.#random);
-    const updates = this.#takeFresh(hearers.length);
+    const news = this.#takeFresh(hearers.length);
     const request = comparison(this.#view);
-    for (const id of hearers) this.#post(id, request, updates);
+    for (const id of hearers) this.#post(id, request, toTell(news, id));
   }
 
   /** Ends the suspicions whose time is over. */
@@ -414,11 +414,9 @@ export class Swim {
   #isRipe({ id, incarnation }: Update): boolean {
     const index = this.#view.roster.indexOf(id);
     const held = index < 0 ? undefined : this.#view.get(index);
-    return (
-      held?.update.state === 'suspect' &&
-      held.update.incarnation === incarnation &&
-      this.#suspicions.isRipe(held, this.#nowMs)
-    );
+    if (held?.update.incarnation !== incarnation) return false;
+    if (held.update.state === 'dead') return true; // It is no news.
+    return held.update.state === 'suspect' && this.#suspicions.isRipe(held, this.#nowMs);
   }
 
   /** Whom this node found silent it knows itself. */
@@ -497,6 +495,7 @@ export class Swim {
     } else {
       const isConfirmed = this.#confirm(index, claim, known, by);
       if (isConfirmed) this.#gossip.addTo(this.#view.track(index));
+      else if (by !== undefined && isAsMuch(claim, known)) this.#gossip.heard(claim.id, by);
       if (facts === knownFacts) {
         if (isConfirmed) cause({ kind: 'member', id: claim.id, state: before, before });
         return;
@@ -507,7 +506,7 @@ export class Swim {
     }
     const told = this.#view.track(index);
     const { incarnation, state } = told.update;
-    if (incarnation > 0) this.#spread(told, isUrgent); // I6
+    if (incarnation > 0) this.#spread(told, isUrgent, by); // I6
     cause({ kind: 'member', id: claim.id, state, before });
   }
 
@@ -615,7 +614,10 @@ export class Swim {
     this.#agenda.freshMs = this.#nowMs + this.#options.gossipIntervalMs * FRESH_SHARE;
     const hearers = this.#audience.first(this.#options.gossipFanout, this.#random);
     const news = this.#takeFresh(hearers.length);
-    for (const id of hearers) this.#send(id, { kind: 'gossip' }, undefined, news);
+    for (const id of hearers) {
+      const updates = toTell(news, id);
+      if (updates.length > 0) this.#send(id, { kind: 'gossip' }, undefined, updates);
+    }
   }
 
   /** What some were told of. */
@@ -628,15 +630,15 @@ export class Swim {
       if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
   }
 
-  #takeFresh(hearers: number): readonly Update[] {
+  #takeFresh(hearers: number): readonly News[] {
     if (this.#audience.hasNeighbors) return this.#gossip.takeUrgent(this.#newsMax);
     return this.#gossip.takeFresh(this.#newsMax, hearers, this.#sendsMax);
   }
 
-  #spread(told: Told, isUrgent = true): void {
+  #spread(told: Told, isUrgent = true, by?: string): void {
     if (!this.#gossip.isUrgent)
       this.#agenda.gossipMs = this.#nowMs + this.#options.gossipIntervalMs;
-    this.#gossip.add(told, isUrgent);
+    this.#gossip.add(told, isUrgent, by);
   }
 
   /** With news; first of it what the receiver should know of itself (Lifeguard's buddy system). */
