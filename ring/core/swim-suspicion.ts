@@ -13,8 +13,10 @@ export class Suspicions {
   readonly #suspects = new Set<Tracked>();
   /** Its `verdictMs` is the next one's end, or earlier. */
   readonly #agenda: Agenda;
+  readonly #self: string;
 
-  constructor(options: SwimOptions, view: View, agenda: Agenda) {
+  constructor(options: SwimOptions, view: View, agenda: Agenda, self: string) {
+    this.#self = self;
     this.#options = options;
     this.#view = view;
     this.#agenda = agenda;
@@ -51,11 +53,17 @@ export class Suspicions {
     return nowMs - suspect.suspectedMs >= leastMs / 2;
   }
 
+  /** No more than half of the members are alive as this node sees it; what others alone say of suspects is no evidence. */
+  get isCutOff(): boolean {
+    const { alive, size } = this.#view;
+    return alive * 2 <= size && (alive + this.#hearsay()) * 2 <= size;
+  }
+
   /** How many are suspect by what others say alone. */
-  hearsay(self: string): number {
+  #hearsay(): number {
     let count = 0;
     for (const { update } of this.#suspects)
-      if (update.incarnation > 0 && update.accusers?.includes(self) !== true) count++;
+      if (update.incarnation > 0 && update.accusers?.includes(this.#self) !== true) count++;
     return count;
   }
 
