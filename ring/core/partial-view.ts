@@ -48,11 +48,15 @@ export class PartialView {
   #nextMet = 0;
   /** Whose answer counts. */
   readonly #asked = new Set<string>();
-  #dueMs = -Infinity;
+  /** When somebody is asked, if there are too few. */
+  #dueMs: number;
+  #wakeMs: number;
   #affirmed = 0;
 
   constructor(host: PartialViewHost) {
     this.#host = host;
+    this.#dueMs = -Infinity;
+    this.#wakeMs = -Infinity;
   }
 
   get active(): readonly string[] {
@@ -66,14 +70,14 @@ export class PartialView {
 
   /** When `tick` has something to do; Infinity: nothing. */
   get wakeMs(): number {
-    return this.#active.length < ACTIVE_WANTED ? this.#dueMs : Infinity;
+    return this.#wakeMs;
   }
 
   tick(nowMs: number): void {
     if (nowMs < this.wakeMs) return;
     const isStranger = (id: string): boolean => !this.#active.includes(id);
     const candidate = this.#latest(isStranger) ?? this.#host.someone(isStranger);
-    this.#dueMs = nowMs + ANSWER_MS;
+    this.#plan(nowMs + ANSWER_MS);
     if (candidate === undefined) return;
     this.#ask(candidate, this.#active.length === 0 ? 'high' : 'low');
   }
@@ -82,7 +86,7 @@ export class PartialView {
     const isAnswer = this.#asked.delete(from);
     if (request.kind === 'disconnect') {
       this.#remove(this.#active, from);
-      this.#dueMs = nowMs + RETRY_MS;
+      this.#plan(nowMs + RETRY_MS);
       return;
     }
     const { priority } = request;
@@ -95,7 +99,7 @@ export class PartialView {
         return;
       }
       this.#active.push(from);
-      this.#dueMs = nowMs;
+      this.#plan(nowMs);
     }
     if (priority !== 'yes') this.#host.send(from, { kind: 'neighbor', priority: 'yes' });
     else if (isNew && this.#active.length > ACTIVE_WANTED) this.#letGo(0); // P4
@@ -110,7 +114,7 @@ export class PartialView {
   /** A member that is not there, or whose link broke: another takes its place. */
   lost(id: string, nowMs: number): void {
     this.#asked.delete(id);
-    if (this.#remove(this.#active, id)) this.#dueMs = nowMs;
+    if (this.#remove(this.#active, id)) this.#plan(nowMs);
     if (!this.#passive.includes(id)) return;
     this.#passive = this.passive.filter((each) => each !== id);
     this.#nextMet = this.#passive.length % PASSIVE_MAX;
@@ -155,8 +159,15 @@ export class PartialView {
   #letGo(at: number): void {
     const [id = ''] = this.#active.splice(at, 1);
     this.#asked.delete(id);
+    this.#plan(this.#dueMs);
     this.#host.send(id, { kind: 'disconnect' });
     this.met(id);
+  }
+
+  /** To be called when there are more or fewer neighbours: reckoned here once, and not whenever it is asked. */
+  #plan(dueMs: number): void {
+    this.#dueMs = dueMs;
+    this.#wakeMs = this.#active.length < ACTIVE_WANTED ? dueMs : Infinity;
   }
 
   #remove(view: string[], id: string): boolean {

@@ -27,7 +27,7 @@ export class Audience {
   /** Who has spoken to this node by a link that is not known to have broken. */
   readonly #contacts = new Set<string>();
   /** There are too many members for links to all. */
-  isPartial = false;
+  #isPartial = false;
 
   constructor(of: AudienceOptions) {
     this.#of = of;
@@ -35,12 +35,12 @@ export class Audience {
 
   get hasNeighbors(): boolean {
     const { neighbors, options } = this.#of;
-    return this.isPartial && neighbors.active.length >= options.gossipFanout;
+    return this.#isPartial && neighbors.active.length >= options.gossipFanout;
   }
 
-  /** The member has spoken. */
+  /** The member has spoken. To be called where there are links to all. */
   heard(id: string): void {
-    if (!this.isPartial) this.#contacts.add(id);
+    this.#contacts.add(id);
   }
 
   /** The link to the member is gone. */
@@ -53,11 +53,12 @@ export class Audience {
     this.#contacts.clear();
   }
 
-  rosterChanged(): void {
-    const { view, options } = this.#of;
-    this.isPartial = view.size > options.fullMeshMembersMax;
+  /** @param isPartial there are too many members for links to all. */
+  rosterChanged(isPartial: boolean): void {
+    const { view } = this.#of;
+    this.#isPartial = isPartial;
     for (const id of this.#contacts)
-      if (this.isPartial || view.roster.indexOf(id) < 0) this.#contacts.delete(id);
+      if (isPartial || view.roster.indexOf(id) < 0) this.#contacts.delete(id);
   }
 
   /** Who is told what nobody was told of yet: neighbours, where there are, else `count`. */
@@ -67,7 +68,7 @@ export class Audience {
     if (this.hasNeighbors) return [...neighbors.active, ...choice.usable(1, random)];
     const own = view.roster.indexOf(self);
     // In a lattice too large for links to all, rings are too much to look at.
-    if (this.isPartial || own < 0) return this.usable(count, random);
+    if (this.#isPartial || own < 0) return this.usable(count, random);
     const idOf = (index: number): string => view.roster.members[index]?.id ?? '';
     const isHearer = (index: number): boolean =>
       view.isUsable(index) && isHeardOf(view, index) && gossip.isFreshTo(idOf(index));
@@ -97,7 +98,7 @@ export class Audience {
   helpers(count: number, except: string, random: Random): string[] {
     const { view, choice, neighbors } = this.#of;
     const isAlive = (id: string): boolean => view.stateOf(view.roster.indexOf(id)) === 'alive';
-    const near = this.isPartial
+    const near = this.#isPartial
       ? neighbors.active.filter((id) => id !== except && isAlive(id))
       : [];
     if (near.length < count) return choice.alive(count, random, (id) => id !== except);

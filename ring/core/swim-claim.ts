@@ -1,11 +1,18 @@
 /** Of two claims about a member, which counts, and how it is passed on. */
-import type { Facts, Update } from './swim-message.ts';
+import { type Facts, isNewer, type Update } from './swim-message.ts';
 import { RANK } from './swim-view.ts';
 
 /** SWIM §4.2, as one order: (incarnation, state). */
 export function isNews(claim: Update, known: Update): boolean {
   if (claim.incarnation !== known.incarnation) return claim.incarnation > known.incarnation;
   return RANK[claim.state] > RANK[known.state];
+}
+
+/** Whoever makes the claim, which is no news, need not be told what is known. */
+export function isAsMuch(claim: Update, known: Update): boolean {
+  if (claim.incarnation !== known.incarnation || claim.state !== known.state) return false;
+  if ((claim.accusers?.length ?? 0) < (known.accusers?.length ?? 0)) return false;
+  return known.facts === undefined || !isNewer(known.facts, claim.facts);
 }
 
 /** The claim as it is told: a live member with its facts, a suspect with its accusers. */

@@ -5,6 +5,13 @@ export interface Told {
   readonly update: Update;
 }
 
+/** What is told now, and who need not hear it. */
+export interface News {
+  readonly update: Update;
+  /** Those who told it themselves. */
+  readonly tellers: readonly string[];
+}
+
 /** News that is being spread: each piece is sent a bounded number of times, the least sent first. */
 export class GossipQueue {
   readonly #pieces = new Map<string, Piece>();
@@ -27,13 +34,14 @@ export class GossipQueue {
     return this.#fresh > 0;
   }
 
-  /** News about a member; what was waiting about it is older and goes. */
-  add(told: Told, isUrgent: boolean): void {
+  /** News about a member; what was waiting about it is older and goes. @param by who told it. */
+  add(told: Told, isUrgent: boolean, by?: string): void {
     const { id } = told.update;
     const wasUrgent = this.#pieces.get(id)?.isUrgent === true;
     this.forget(id);
     const isToBeSent = isUrgent || wasUrgent;
-    this.#pieces.set(id, { told, isUrgent: isToBeSent, isFresh: isToBeSent, sent: 0 });
+    const tellers = by === undefined ? [] : [by];
+    this.#pieces.set(id, { told, isUrgent: isToBeSent, isFresh: isToBeSent, sent: 0, tellers });
     this.#urgent += Number(isToBeSent);
     this.#fresh += Number(isToBeSent);
     this.#size++;
@@ -42,6 +50,13 @@ export class GossipQueue {
   /** More to the news that may be waiting already: told with it, or along with probes. */
   addTo(told: Told): void {
     if (!this.#pieces.has(told.update.id)) this.add(told, false);
+  }
+
+  /** Another has told all of what is waiting about the member. */
+  heard(id: string, by: string): void {
+    if (this.#urgent === 0) return;
+    const piece = this.#pieces.get(id);
+    if (piece?.isUrgent === true) piece.tellers.push(by);
   }
 
   forget(id: string): void {
@@ -81,12 +96,12 @@ export class GossipQueue {
   }
 
   /** What so many members are told now in the first messages of its own. */
-  takeFresh(count: number, receivers: number, sendsMax: number): Update[] {
-    const chosen: Update[] = [];
+  takeFresh(count: number, receivers: number, sendsMax: number): News[] {
+    const chosen: News[] = [];
     for (const piece of this.#pieces.values()) {
       if (chosen.length >= count) break;
       if (!piece.isFresh) continue;
-      chosen.push(piece.told.update);
+      chosen.push({ update: piece.told.update, tellers: piece.tellers });
       piece.isFresh = false;
       this.#fresh--;
       piece.sent += receivers;
@@ -96,12 +111,12 @@ export class GossipQueue {
   }
 
   /** What all neighbours are told now, once: from now on it rides on probes. */
-  takeUrgent(count: number): Update[] {
-    const chosen: Update[] = [];
+  takeUrgent(count: number): News[] {
+    const chosen: News[] = [];
     for (const piece of this.#pieces.values()) {
       if (chosen.length >= count) break;
       if (!piece.isUrgent) continue;
-      chosen.push(piece.told.update);
+      chosen.push({ update: piece.told.update, tellers: piece.tellers });
       this.#urgent--;
       this.#fresh -= Number(piece.isFresh);
       piece.isUrgent = false;
@@ -125,4 +140,13 @@ interface Piece {
   /** Urgent, and no message of its own has been sent. */
   isFresh: boolean;
   sent: number;
+  /** Who told it while it was urgent. */
+  readonly tellers: string[];
+}
+
+/** As it is told to the member. */
+export function toTell(news: readonly News[], to: string): Update[] {
+  const chosen: Update[] = [];
+  for (const { update, tellers } of news) if (!tellers.includes(to)) chosen.push(update);
+  return chosen;
 }

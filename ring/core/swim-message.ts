@@ -109,3 +109,22 @@ export function isNewer(a: Facts | undefined, b: Facts | undefined): boolean {
   if (a.incarnation !== b.incarnation) return a.incarnation > b.incarnation;
   return a.version > b.version;
 }
+
+/** What is sent all the time is written out: to copy what has any properties takes several times as long. */
+export function messageOf(
+  request: SwimRequest,
+  incarnation: number,
+  updates: readonly Update[],
+): SwimMessage {
+  const { kind } = request;
+  if (kind === 'gossip') return { kind, incarnation, updates };
+  if (kind === 'ping') {
+    const { seq, load } = request;
+    return { kind, seq, load, incarnation, updates };
+  }
+  if (kind === 'ack' && request.target === undefined && request.coordinate !== undefined) {
+    const { seq, coordinate, load } = request;
+    return { kind, seq, coordinate, load, incarnation, updates };
+  }
+  return { ...request, incarnation, updates };
+}

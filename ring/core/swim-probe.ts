@@ -4,6 +4,7 @@
  * its periods and its patience, so that who is slow does not blame others for it.
  */
 import { type Random, randomInt } from '../../spec/random.ts';
+import type { Agenda } from './swim-agenda.ts';
 import type { SwimRequest } from './swim-message.ts';
 import type { SwimOptions } from './swim-options.ts';
 import { Permutation } from './swim-permutation.ts';
@@ -77,26 +78,23 @@ export class Prober {
   #seq = 0;
   #dueMs: number;
   /** See `#plan`. */
-  #wakeMs: number;
+  readonly #agenda: Agenda;
   #restMs = -Infinity;
   #ails = 0;
 
-  constructor(options: SwimOptions, host: ProbeHost, self: string, view: View, firstMs: number) {
+  /** @param agenda its `probeMs` is when to begin, and then this object's. */
+  constructor(options: SwimOptions, host: ProbeHost, self: string, view: View, agenda: Agenda) {
     this.#options = options;
     this.#host = host;
     this.#self = self;
     this.#view = view;
-    this.#dueMs = firstMs;
-    this.#wakeMs = firstMs;
+    this.#agenda = agenda;
+    this.#dueMs = agenda.probeMs;
   }
 
   /** How many times slower than usual this node probes; 1 = it is well. */
   get factor(): number {
     return 1 + this.#ails;
-  }
-
-  get wakeMs(): number {
-    return this.#wakeMs;
   }
 
   /** Signs that this node is slow (above 0) or well (below). */
@@ -200,7 +198,7 @@ export class Prober {
   #plan(): void {
     let wakeMs = this.#probe.isDone ? this.#dueMs : this.#probe.endMs;
     for (const { nackMs, endMs } of this.#relays) wakeMs = Math.min(wakeMs, nackMs, endMs);
-    this.#wakeMs = wakeMs;
+    this.#agenda.probeMs = wakeMs;
   }
 
   #watch(probe: Probe, nowMs: number): void {

@@ -30,7 +30,8 @@ export class Self {
 
   /** Where it is now; another object each time. */
   get coordinate(): Coordinate {
-    return { ...this.#place };
+    const { x, y, z, height, error } = this.#place;
+    return { x, y, z, height, error };
   }
 
   /** How busy it is now, if it is known. */

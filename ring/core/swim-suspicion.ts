@@ -2,6 +2,7 @@
  * How long a suspect has to refute: long while one node alone accuses it, shorter with each other that does
  * so by a probe of its own (Lifeguard's dogpile: Dadgar, Phillips, Currey, DSN-W 2018).
  */
+import type { Agenda } from './swim-agenda.ts';
 import type { SwimOptions } from './swim-options.ts';
 import type { Tracked, View } from './swim-view.ts';
 
@@ -10,16 +11,15 @@ export class Suspicions {
   readonly #options: SwimOptions;
   readonly #view: View;
   readonly #suspects = new Set<Tracked>();
-  /** The next one's end, or earlier. */
-  #deadlineMs = Infinity;
+  /** Its `verdictMs` is the next one's end, or earlier. */
+  readonly #agenda: Agenda;
+  readonly #self: string;
 
-  constructor(options: SwimOptions, view: View) {
+  constructor(options: SwimOptions, view: View, agenda: Agenda, self: string) {
+    this.#self = self;
     this.#options = options;
     this.#view = view;
-  }
-
-  get deadlineMs(): number {
-    return this.#deadlineMs;
+    this.#agenda = agenda;
   }
 
   /** How many accusers count beside the first. */
@@ -44,7 +44,7 @@ export class Suspicions {
     const needed = incarnation === 0 ? 0 : this.needed;
     const forMs = suspicionMs(this.#options, this.#view.size, needed, accusers?.length ?? 1);
     suspect.deadlineMs = Math.max(nowMs, suspect.suspectedMs + forMs);
-    this.#deadlineMs = Math.min(this.#deadlineMs, suspect.deadlineMs);
+    this.#agenda.verdictMs = Math.min(this.#agenda.verdictMs, suspect.deadlineMs);
   }
 
   /** Whether it has been suspect for so long that it would know, and have refuted, were it there. */
@@ -53,11 +53,17 @@ export class Suspicions {
     return nowMs - suspect.suspectedMs >= leastMs / 2;
   }
 
+  /** No more than half of the members are alive as this node sees it; what others alone say of suspects is no evidence. */
+  get isCutOff(): boolean {
+    const { alive, size } = this.#view;
+    return alive * 2 <= size && (alive + this.#hearsay()) * 2 <= size;
+  }
+
   /** How many are suspect by what others say alone. */
-  hearsay(self: string): number {
+  #hearsay(): number {
     let count = 0;
     for (const { update } of this.#suspects)
-      if (update.incarnation > 0 && update.accusers?.includes(self) !== true) count++;
+      if (update.incarnation > 0 && update.accusers?.includes(this.#self) !== true) count++;
     return count;
   }
 
@@ -81,7 +87,7 @@ export class Suspicions {
       if (suspect.deadlineMs <= nowMs) over.push(suspect);
       else nextMs = Math.min(nextMs, suspect.deadlineMs);
     }
-    this.#deadlineMs = nextMs;
+    this.#agenda.verdictMs = nextMs;
     return over;
   }
 

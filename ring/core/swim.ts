@@ -26,13 +26,16 @@
  *     the numbers with which it could refute them.
  */
 import { type Random, randomInt } from '../../spec/random.ts';
-import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
 import { PartialView } from './partial-view.ts';
+import { Acquaintances, ACQUAINTANCES_MAX } from './swim-acquaintance.ts';
+import { Agenda } from './swim-agenda.ts';
 import { Audience } from './swim-audience.ts';
+import { Beliefs, isTooFar } from './swim-beliefs.ts';
 import { Choice } from './swim-choice.ts';
-import { isNews, toPassOn } from './swim-claim.ts';
+import { cause, takeCaused } from './swim-effects.ts';
 import type { SwimEffect, SwimEvent } from './swim-event.ts';
-import { GossipQueue, type Told } from './swim-gossip.ts';
+import { GossipQueue, toTell } from './swim-gossip.ts';
+import { Herald } from './swim-herald.ts';
 import { LoopLag } from './swim-lag.ts';
 import { memberOf, type SwimMember } from './swim-member.ts';
 import {
@@ -44,42 +47,23 @@ import {
   type SyncRequest,
   type Update,
 } from './swim-message.ts';
+import { note } from './swim-note.ts';
 import type { SwimOptions } from './swim-options.ts';
 import { SwimPace } from './swim-pace.ts';
 import { Prober } from './swim-probe.ts';
-import { isAllButVitals, type OwnFacts, Self } from './swim-self.ts';
+import { type OwnFacts, Self } from './swim-self.ts';
 import { Suspicions } from './swim-suspicion.ts';
 import { comparison, syncAnswers } from './swim-sync.ts';
-import { note } from './swim-note.ts';
 import { textsOf } from './swim-trail.ts';
-import { newest, RANK, Roster, type Tracked, View } from './swim-view.ts';
+import { RANK, Roster, View } from './swim-view.ts';
 
 /** Members that are told directly of a departure. */
 const FAREWELLS_MAX = 16;
 /** Members that are asked for news after sleep, at once. */
 const AWAKENINGS = 3;
-/** News of which nobody was told yet waits for more of it at most so long, as a part of the usual interval. */
-const FRESH_SHARE = 1 / 10;
-const NOTHING: readonly Update[] = [];
 const NOBODY: readonly string[] = [];
-/** The part of the waiting news that one message may take at least, so that a flood of it is over as soon. */
-const BACKLOG_SHARE = 8;
 /** So large a lattice tells load and coordinates as often as `factsIntervalMs` says; a larger one less often. */
 const FACTS_MEMBERS = 25;
-/** More refutations and restarts than a member has between two times that one hears of it. */
-const INCARNATION_JUMP_MAX = 2 ** 20;
-
-/**
- * Of the step that is being made; none between steps. No core keeps them: what an old object holds the garbage collector
- * must note at each step, and carries along until the next.
- */
-let effects: SwimEffect[] | undefined;
-
-/** An array made for one, as most steps have, is a tenth as large as one that grows. */
-function cause(effect: SwimEffect): void {
-  if (effects === undefined) effects = [effect];
-  else effects.push(effect);
-}
 
 export class Swim {
   readonly #id: string;
@@ -89,22 +73,19 @@ export class Swim {
   readonly #gossip = new GossipQueue();
   readonly #prober: Prober;
   readonly #suspicions: Suspicions;
-  /** False: nobody is suspect, and nothing need be asked of `#suspicions`. */
-  #hasSuspects = false;
+  readonly #agenda: Agenda;
   readonly #lag: LoopLag;
-  /** Of `#lag`: asked with each message, so they are kept at hand. */
+  /** Of `#lag`: asked with each message, so it is kept at hand. */
   #isBlocked = false;
-  #isSilent = false;
   readonly #acquaintances = new Acquaintances();
   /** Whom news goes to where there are too many members for links to all. */
   readonly #neighbors: PartialView;
   readonly #audience: Audience;
+  #isPartial = false;
   readonly #self: Self;
-  #gossipDueMs: number;
-  #freshDueMs: number;
+  readonly #herald: Herald;
+  readonly #beliefs: Beliefs;
   readonly #pace: SwimPace;
-  #reconnectDueMs: number;
-  #factsDueMs: number;
   #wakeMs: number;
   /** Of the step that is being made. */
   #nowMs: number;
@@ -120,28 +101,30 @@ export class Swim {
     const { id, incarnation, facts } = self;
     this.#id = id;
     this.#options = options;
-    this.#suspicions = new Suspicions(options, this.#view);
+    const agenda = new Agenda(nowMs);
+    this.#agenda = agenda;
+    this.#suspicions = new Suspicions(options, this.#view, agenda, id);
     this.#lag = new LoopLag(options.silenceMs);
     this.#choice = new Choice(this.#view, id);
     this.#self = new Self(id, incarnation, facts);
     this.#nowMs = nowMs;
     this.#random = random;
-    this.#gossipDueMs = nowMs;
-    this.#freshDueMs = nowMs;
     this.#pace = new SwimPace(options, nowMs, random);
-    this.#reconnectDueMs = nowMs + randomInt(random, options.reconnectIntervalMs);
-    this.#factsDueMs = nowMs;
+    agenda.compareMs = this.#pace.dueMs;
+    agenda.reconnectMs = nowMs + randomInt(random, options.reconnectIntervalMs);
     this.#wakeMs = nowMs;
     const host = {
       ping: (to: string, index: number, seq: number) =>
-        this.#send(to, { kind: 'ping', seq, load: this.#self.load }, index),
-      send: (to: string, request: SwimRequest) => this.#send(to, request),
+        this.#herald.send(to, { kind: 'ping', seq, load: this.#self.load }, index),
+      send: (to: string, request: SwimRequest) => this.#herald.send(to, request),
       others: (count: number, except: string) =>
         this.#audience.helpers(count, except, this.#random),
-      silent: (silent: string) => this.#suspect(silent),
+      silent: (silent: string) => {
+        if (!this.#isBlocked) this.#beliefs.suspect(silent, this.#nowMs); // I4
+      },
     };
     this.#neighbors = new PartialView({
-      send: (to, request) => this.#post(to, request, NOTHING),
+      send: (to, request) => this.#herald.post(to, request),
       someone: (fits) => this.#choice.alive(1, this.#random, fits)[0],
     });
     this.#audience = new Audience({
@@ -152,13 +135,30 @@ export class Swim {
       gossip: this.#gossip,
       neighbors: this.#neighbors,
     });
-    const firstMs = nowMs + randomInt(random, options.probeIntervalMs);
-    this.#prober = new Prober(options, host, id, this.#view, firstMs);
+    this.#herald = new Herald({
+      options,
+      view: this.#view,
+      gossip: this.#gossip,
+      self: this.#self,
+      agenda,
+      suspicions: this.#suspicions,
+      audience: this.#audience,
+    });
+    this.#beliefs = new Beliefs({
+      self: id,
+      view: this.#view,
+      suspicions: this.#suspicions,
+      gossip: this.#gossip,
+      herald: this.#herald,
+      neighbors: this.#neighbors,
+      audience: this.#audience,
+    });
+    agenda.probeMs = nowMs + randomInt(random, options.probeIntervalMs);
+    this.#prober = new Prober(options, host, id, this.#view, agenda);
   }
 
   /** The state is this object's; it is another afterwards. */
   step(event: SwimEvent, nowMs: number, random: Random): SwimEffect[] {
-    effects = undefined;
     this.#nowMs = nowMs;
     this.#random = random;
     const lateMs = nowMs - this.#wakeMs;
@@ -170,7 +170,7 @@ export class Swim {
         break;
       case 'message': {
         const { from, index = this.#view.roster.indexOf(from) } = event;
-        if (index >= 0 && !this.#isSilent) this.#receive(from, index, event.message);
+        if (index >= 0 && !this.#herald.isSilent) this.#receive(from, index, event.message);
         break;
       }
       case 'roster':
@@ -194,9 +194,7 @@ export class Swim {
         break;
     }
     this.#wakeMs = this.#nextMs();
-    const caused = effects ?? [];
-    effects = undefined;
-    return caused;
+    return takeCaused();
   }
 
   /** When the next tick is due. */
@@ -211,7 +209,7 @@ export class Swim {
 
   /** Whom news goes to, in a lattice of more than `fullMeshMembersMax`. */
   get neighbors(): readonly string[] {
-    return this.#audience.isPartial ? this.#neighbors.active : [];
+    return this.#isPartial ? this.#neighbors.active : NOBODY;
   }
 
   /** This node first, then the others. */
@@ -247,40 +245,36 @@ export class Swim {
   }
 
   #nextMs(): number {
-    let wakeMs = Math.min(this.#prober.wakeMs, this.#pace.dueMs, this.#reconnectDueMs);
-    if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, this.#gossipDueMs);
-    if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, this.#freshDueMs);
-    if (this.#hasMoved) wakeMs = Math.min(wakeMs, this.#factsDueMs);
-    if (this.#audience.isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
-    return Math.max(this.#nowMs, Math.min(wakeMs, this.#deadlineMs));
-  }
-
-  /** When a suspicion is over; not while what this node sees counts for nothing (I4). */
-  get #deadlineMs(): number {
-    return this.#hasSuspects && !this.#isBlocked ? this.#suspicions.deadlineMs : Infinity;
+    const { probeMs, compareMs, reconnectMs, verdictMs, gossipMs, freshMs, factsMs } = this.#agenda;
+    let wakeMs = Math.min(probeMs, compareMs, reconnectMs);
+    if (!this.#isBlocked) wakeMs = Math.min(wakeMs, verdictMs); // I4
+    if (this.#gossip.isUrgent) wakeMs = Math.min(wakeMs, gossipMs);
+    if (this.#gossip.isFresh) wakeMs = Math.min(wakeMs, freshMs);
+    if (this.#hasMoved) wakeMs = Math.min(wakeMs, factsMs);
+    if (this.#isPartial) wakeMs = Math.min(wakeMs, this.#neighbors.wakeMs);
+    return Math.max(this.#nowMs, wakeMs);
   }
 
   #tick(): void {
     const nowMs = this.#nowMs;
-    const { gossipIntervalMs, reconnectIntervalMs } = this.#options;
-    if (nowMs >= this.#deadlineMs) this.#judge();
+    const agenda = this.#agenda;
+    if (nowMs >= agenda.verdictMs && !this.#isBlocked) this.#beliefs.judge(nowMs); // I4
     this.#prober.tick(nowMs, this.#random);
-    if (this.#hasMoved && nowMs >= this.#factsDueMs) this.#announce(false);
-    if (this.#gossip.isFresh && nowMs >= this.#freshDueMs) this.#tellFresh();
-    if (this.#gossip.isUrgent && nowMs >= this.#gossipDueMs) {
-      this.#gossipDueMs = nowMs + gossipIntervalMs;
-      this.#tellOn();
-    }
-    if (nowMs >= this.#pace.dueMs) {
+    if (this.#hasMoved && nowMs >= agenda.factsMs) this.#announce(false);
+    if (this.#gossip.isFresh && nowMs >= agenda.freshMs)
+      this.#herald.tellFresh(nowMs, this.#random);
+    if (this.#gossip.isUrgent && nowMs >= agenda.gossipMs) this.#herald.tellOn(nowMs, this.#random);
+    if (nowMs >= agenda.compareMs) {
       const isCatchingUp = this.#pace.next(nowMs, this.#view);
-      const neighbor = this.#audience.isPartial ? this.#neighbors.affirm() : undefined;
+      agenda.compareMs = this.#pace.dueMs;
+      const neighbor = this.#isPartial ? this.#neighbors.affirm() : undefined;
       const others = isCatchingUp ? this.#audience : this.#choice;
       for (const id of neighbor === undefined ? others.usable(1, this.#random) : [neighbor])
         this.#compare(id);
     }
-    if (this.#audience.isPartial) this.#neighbors.tick(nowMs);
-    if (nowMs >= this.#reconnectDueMs) {
-      this.#reconnectDueMs = nowMs + reconnectIntervalMs;
+    if (this.#isPartial) this.#neighbors.tick(nowMs);
+    if (nowMs >= agenda.reconnectMs) {
+      agenda.reconnectMs = nowMs + this.#options.reconnectIntervalMs;
       const dead = this.#choice.dead(this.#random);
       if (dead !== undefined) this.#compare(dead);
     }
@@ -290,7 +284,7 @@ export class Swim {
     if (!this.#options.lifeguard) return;
     const { ails, lostMs } = this.#lag.note(lagMs);
     this.#isBlocked = this.#lag.isBlocked;
-    this.#isSilent = this.#lag.isSilent;
+    this.#herald.isSilent = this.#lag.isSilent;
     this.#prober.ail(ails);
     if (lostMs > 0) this.#stoodStill(lostMs);
   }
@@ -301,7 +295,6 @@ export class Swim {
     const why = hasSlept ? 'this node slept' : `this node stood still for ${Math.round(lateMs)} ms`;
     const then = hasSlept ? 'begins anew' : 'lasts as much longer';
     this.#self.note(this.#nowMs, why);
-    this.#hasSuspects = true;
     for (const suspect of this.#suspicions.giveBack(hasSlept ? Infinity : lateMs, this.#nowMs))
       note(suspect, suspect.update, this.#nowMs, `${why}, the suspicion ${then}`);
     this.#prober.ail(Math.ceil(Math.min(lateMs, sleepMs) / probeIntervalMs));
@@ -321,51 +314,27 @@ export class Swim {
     this.#audience.lostAll();
     const known = this.#audience.first(AWAKENINGS, this.#random);
     const hearers = known.length > 0 ? known : this.#choice.usable(AWAKENINGS, this.#random);
-    const updates = this.#takeFresh(hearers.length);
+    const news = this.#herald.takeFresh(hearers.length);
     const request = comparison(this.#view);
-    for (const id of hearers) this.#post(id, request, updates);
-  }
-
-  /** Ends the suspicions whose time is over. */
-  #judge(): void {
-    for (const { update } of this.#suspicions.overdue(this.#nowMs)) {
-      const { id, incarnation } = update;
-      this.#claim({ id, state: 'dead', incarnation }, 'it did not refute the suspicion');
-    }
-    this.#hasSuspects = this.#suspicions.deadlineMs < Infinity;
-  }
-
-  #beginSuspicion(suspect: Tracked): void {
-    this.#suspicions.begin(suspect, this.#nowMs);
-    this.#hasSuspects = true;
-  }
-
-  #suspect(id: string): void {
-    const index = this.#view.roster.indexOf(id);
-    if (index < 0 || !this.#view.isUsable(index) || this.#isBlocked) return; // I4
-    const { incarnation, state } = this.#view.updateOf(index);
-    if (state === 'suspect' && incarnation === 0) {
-      // Known from the roster alone, it was suspect from the start; now the clock runs.
-      const tracked = this.#view.track(index);
-      if (tracked.deadlineMs === Infinity) this.#beginSuspicion(tracked);
-      return;
-    }
-    const claim: Update = { id, state: 'suspect', incarnation, accusers: [this.#id] };
-    this.#claim(claim, 'it answered neither a probe nor one through others');
+    for (const id of hearers) this.#herald.post(id, request, toTell(news, id));
   }
 
   #receive(from: string, index: number, message: SwimMessage): void {
-    this.#audience.heard(from);
+    if (!this.#isPartial) this.#audience.heard(from);
     // I7: what one who is cut off concluded about others is not even hearsay.
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
       !isCutOff || state === 'alive' || id === from || id === this.#id;
-    for (const each of message.updates) if (counts(each)) this.#hear(each, from);
+    for (const each of message.updates) {
+      if (!counts(each)) continue;
+      if (each.id === this.#id) this.#hearOfSelf(each, from);
+      else this.#beliefs.hear(each, from, this.#nowMs);
+    }
     switch (message.kind) {
       case 'ping': {
         if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
         const { coordinate, load } = this.#self;
-        this.#send(from, { kind: 'ack', seq: message.seq, coordinate, load }, index);
+        this.#herald.send(from, { kind: 'ack', seq: message.seq, coordinate, load }, index);
         break;
       }
       case 'ping-req': {
@@ -379,7 +348,7 @@ export class Swim {
         if (load !== undefined) this.#acquaintances.heard(index, load);
         if (rttMs === undefined) break;
         this.#acquaintances.measured(index, rttMs);
-        if (this.#audience.isPartial) this.#neighbors.met(from);
+        if (this.#isPartial) this.#neighbors.met(from);
         if (coordinate !== undefined) this.#self.measured(coordinate, rttMs, this.#random);
         break;
       }
@@ -405,48 +374,14 @@ export class Swim {
     if (message.incarnation > this.#view.incarnationOf(index)) this.#compare(from);
     else if (this.#view.stateOf(index) !== 'alive' && message.kind !== 'ping') {
       // I7: before it tells others that they are dead, who may have been cut off asks.
-      if (this.#isCutOff()) this.#compare(from);
-      else this.#send(from, { kind: 'gossip' });
+      if (this.#suspicions.isCutOff) this.#compare(from);
+      else this.#herald.send(from, { kind: 'gossip' });
     }
-  }
-
-  #hear(told: Update, from: string): void {
-    const claim = this.#withoutSelf(told);
-    if (claim.id !== from && this.#isTooFar(claim)) return; // I8
-    if (claim.id === this.#id) this.#hearOfSelf(claim, from);
-    else if (claim.id === from) this.#claim(claim, 'it says so itself');
-    else if (claim.state === 'dead' && !this.#isRipe(claim))
-      this.#claim({ ...claim, state: 'suspect', accusers: [from] }, 'says that it is dead', from);
-    else this.#claim(claim, 'says so', from);
-  }
-
-  /** I3: who told of it may have been cut off, or lie. */
-  #isRipe({ id, incarnation }: Update): boolean {
-    const index = this.#view.roster.indexOf(id);
-    const held = index < 0 ? undefined : this.#view.get(index);
-    return (
-      held?.update.state === 'suspect' &&
-      held.update.incarnation === incarnation &&
-      this.#suspicions.isRipe(held, this.#nowMs)
-    );
-  }
-
-  /** Whom this node found silent it knows itself. */
-  #withoutSelf(claim: Update): Update {
-    if (claim.accusers?.includes(this.#id) !== true) return claim;
-    return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#id) };
-  }
-
-  #isTooFar({ id, incarnation, facts }: Update): boolean {
-    const highest = Math.max(incarnation, facts?.incarnation ?? 0);
-    if (highest <= INCARNATION_JUMP_MAX) return false;
-    const index = this.#view.roster.indexOf(id);
-    const known = index < 0 ? 0 : this.#view.updateOf(index).incarnation;
-    return highest > (id === this.#id ? this.#own.incarnation : known) + INCARNATION_JUMP_MAX;
   }
 
   #hearOfSelf(claim: Update, from: string): void {
     const own = this.#own;
+    if (isTooFar(claim, own.incarnation)) return; // I8
     if (own.state === 'left' || claim.incarnation < own.incarnation) return;
     const isAccused = claim.state !== 'alive';
     const isOurs =
@@ -471,9 +406,9 @@ export class Swim {
   /** Says of itself what is so now. */
   #announce(isUrgent: boolean, incarnation: number = this.#own.incarnation): void {
     this.#self.renew(incarnation);
-    this.#factsDueMs = this.#nowMs + this.#factsIntervalMs();
+    this.#agenda.factsMs = this.#nowMs + this.#factsIntervalMs();
     this.#know();
-    this.#spread(this.#self, isUrgent);
+    this.#herald.spread(this.#self, isUrgent, this.#nowMs);
   }
 
   /** Of load and coordinate only who is not probed soon has to be told. */
@@ -485,68 +420,16 @@ export class Swim {
     return this.#options.factsIntervalMs * Math.max(1, this.#view.size / FACTS_MEMBERS);
   }
 
-  #claim(claim: Update, why: string, by?: string): void {
-    const index = this.#view.roster.indexOf(claim.id);
-    if (index < 0) return; // I5
-    const held = this.#view.get(index);
-    const known = held === undefined ? this.#view.updateOf(index) : held.update;
-    const knownFacts = held === undefined ? known.facts : held.facts;
-    const before = known.state;
-    const facts = newest(claim.facts, knownFacts);
-    let isUrgent = true;
-    if (isNews(claim, known)) {
-      // I1
-      const tracked = this.#view.set(index, toPassOn(claim, facts, by), facts);
-      if (claim.state === 'suspect') this.#beginSuspicion(tracked);
-      else this.#suspicions.end(tracked);
-      if (RANK[claim.state] > RANK.suspect) {
-        this.#neighbors.lost(claim.id, this.#nowMs);
-        this.#audience.lost(claim.id);
-      }
-      note(tracked, known, this.#nowMs, why, by);
-    } else {
-      const isConfirmed = this.#confirm(index, claim, known, by);
-      if (isConfirmed) this.#gossip.addTo(this.#view.track(index));
-      if (facts === knownFacts) {
-        if (isConfirmed) cause({ kind: 'member', id: claim.id, state: before, before });
-        return;
-      }
-      const confirmed = this.#view.updateOf(index);
-      this.#view.set(index, toPassOn(confirmed, facts), facts);
-      isUrgent = facts === undefined || !isAllButVitals(facts, knownFacts);
-    }
-    const told = this.#view.track(index);
-    const { incarnation, state } = told.update;
-    if (incarnation > 0) this.#spread(told, isUrgent); // I6
-    cause({ kind: 'member', id: claim.id, state, before });
-  }
-
-  /** More accusers shorten the suspicion. @returns false when the claim names no new one that counts. */
-  #confirm(index: number, claim: Update, known: Update, by?: string): boolean {
-    const isSame = claim.state === 'suspect' && known.state === 'suspect';
-    if (!isSame || claim.incarnation !== known.incarnation || known.incarnation === 0) return false;
-    const accusers = known.accusers ?? [];
-    const most = this.#suspicions.needed + 1;
-    if (accusers.length >= most) return false;
-    const more = (claim.accusers ?? []).filter((id) => !accusers.includes(id));
-    if (more.length === 0) return false;
-    const all = [...accusers, ...more].slice(0, most);
-    const tracked = this.#view.track(index);
-    tracked.update = { ...known, accusers: all };
-    this.#suspicions.limit(tracked, this.#nowMs);
-    note(tracked, known, this.#nowMs, 'is not alone to say so', by);
-    return true;
-  }
-
   #setRoster(roster: Roster, near: readonly string[]): void {
     if (roster === this.#view.roster) return;
     const isFirst = this.#view.size === 0;
     const { strangers, gone } = this.#view.setRoster(roster);
     this.#prober.rosterChanged();
     this.#acquaintances.setRoster(roster);
-    this.#audience.rosterChanged();
+    this.#isPartial = this.#view.size > this.#options.fullMeshMembersMax;
+    this.#audience.rosterChanged(this.#isPartial);
     this.#neighbors.retain((id) => roster.indexOf(id) >= 0, this.#nowMs);
-    this.#factsDueMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
+    this.#agenda.factsMs = this.#nowMs + randomInt(this.#random, this.#factsIntervalMs());
     for (const id of gone) {
       if (id !== this.#id) this.#gossip.forget(id);
     }
@@ -554,7 +437,7 @@ export class Swim {
     const self = roster.indexOf(this.#id);
     const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
     this.#know();
-    if (!isKnown) this.#spread(this.#self);
+    if (!isKnown) this.#herald.spread(this.#self, true, this.#nowMs);
     const others = strangers.filter((index) => this.#idOf(index) !== this.#id);
     for (const index of others) {
       const tracked = this.#view.track(index);
@@ -563,6 +446,7 @@ export class Swim {
       cause({ kind: 'member', id, state: 'suspect', before: undefined });
     }
     if (others.length > 0) this.#pace.hurry(this.#nowMs);
+    this.#agenda.compareMs = this.#pace.dueMs;
     const ids = others.map((index) => this.#idOf(index));
     for (const id of this.#audience.greeted(ids, near, isFirst, this.#random)) this.#compare(id);
   }
@@ -576,123 +460,29 @@ export class Swim {
   #leave(): void {
     this.#self.become('left');
     this.#know();
-    this.#spread(this.#self);
+    this.#herald.spread(this.#self, true, this.#nowMs);
     for (const id of this.#choice.usable(FAREWELLS_MAX, this.#random))
-      this.#send(id, { kind: 'gossip' });
+      this.#herald.send(id, { kind: 'gossip' });
   }
 
   #compare(to: string): void {
-    this.#post(to, comparison(this.#view), []);
+    this.#herald.post(to, comparison(this.#view));
   }
 
   #sync(from: string, message: SyncRequest): void {
-    this.#yield(message.alive); // I7
+    if (this.#suspicions.isCutOff && message.alive * 2 > this.#view.size)
+      this.#beliefs.forget(this.#nowMs); // I7
     const index = this.#view.roster.indexOf(from);
-    const accusation = message.step === 'compare' ? this.#accusationOf(index) : undefined;
+    const accusation = message.step === 'compare' ? this.#herald.accusationOf(index) : undefined;
     for (const { request, updates } of syncAnswers(this.#view, message))
-      this.#post(from, request, accusation === undefined ? updates : [accusation, ...updates]);
-  }
-
-  /** I7. @param alive members that another sees alive. */
-  #yield(alive: number): void {
-    if (!this.#isCutOff() || alive * 2 <= this.#view.size) return;
-    for (const [index, { update, facts }] of this.#view.tracked()) {
-      const { id, state } = update;
-      if (state !== 'suspect' && state !== 'dead') continue;
-      if (update.incarnation === 0 && state === 'suspect') continue;
-      const tracked = this.#view.set(index, { id, state: 'suspect', incarnation: 0 }, facts);
-      this.#suspicions.end(tracked);
-      this.#gossip.forget(id);
-      note(tracked, update, this.#nowMs, 'this node was cut off');
-      if (state !== 'suspect') cause({ kind: 'member', id, state: 'suspect', before: state });
-    }
-  }
-
-  /** No more than half of the members are alive as this node sees it; what others alone say of suspects is no evidence. */
-  #isCutOff(): boolean {
-    const { alive, size } = this.#view;
-    return alive * 2 <= size && (alive + this.#suspicions.hearsay(this.#id)) * 2 <= size;
+      this.#herald.post(
+        from,
+        request,
+        accusation === undefined ? updates : [accusation, ...updates],
+      );
   }
 
   #idOf(index: number): string {
     return this.#view.roster.idOf(index) ?? '';
-  }
-
-  /** What nobody was told of yet. */
-  #tellFresh(): void {
-    this.#freshDueMs = this.#nowMs + this.#options.gossipIntervalMs * FRESH_SHARE;
-    const hearers = this.#audience.first(this.#options.gossipFanout, this.#random);
-    const news = this.#takeFresh(hearers.length);
-    for (const id of hearers) this.#send(id, { kind: 'gossip' }, undefined, news);
-  }
-
-  /** What some were told of. */
-  #tellOn(): void {
-    if (this.#audience.hasNeighbors) {
-      this.#tellFresh();
-      return;
-    }
-    for (const id of this.#audience.usable(this.#options.gossipFanout, this.#random))
-      if (this.#gossip.isUrgent) this.#send(id, { kind: 'gossip' });
-  }
-
-  #takeFresh(hearers: number): readonly Update[] {
-    if (this.#audience.hasNeighbors) return this.#gossip.takeUrgent(this.#newsMax);
-    return this.#gossip.takeFresh(this.#newsMax, hearers, this.#sendsMax);
-  }
-
-  #spread(told: Told, isUrgent = true): void {
-    if (!this.#gossip.isUrgent) this.#gossipDueMs = this.#nowMs + this.#options.gossipIntervalMs;
-    this.#gossip.add(told, isUrgent);
-  }
-
-  /** With news; first of it what the receiver should know of itself (Lifeguard's buddy system). */
-  #send(
-    to: string,
-    request: SwimRequest,
-    index: number = this.#view.roster.indexOf(to),
-    news: readonly Update[] = this.#news(),
-  ): void {
-    const accusation = this.#accusationOf(index);
-    const isTold = accusation !== undefined;
-    const toTell = isTold ? [accusation, ...news.filter(({ id }) => id !== to)] : news;
-    this.#post(to, request, toTell, index);
-  }
-
-  /** What the member is called, if that is to be refuted and this node may say so. */
-  #accusationOf(index: number): Update | undefined {
-    const view = this.#view;
-    const isAccused =
-      index >= 0 && view.stateOf(index) !== 'alive' && view.incarnationOf(index) > 0;
-    const isTold = isAccused && this.#options.lifeguard && !this.#isCutOff();
-    return isTold ? view.updateOf(index) : undefined;
-  }
-
-  /** For one member by chance. */
-  #news(): readonly Update[] {
-    if (this.#gossip.size === 0) return NOTHING;
-    return this.#gossip.take(this.#newsMax, this.#sendsMax, this.#audience.hasNeighbors);
-  }
-
-  /** Of one piece. */
-  get #sendsMax(): number {
-    const { gossipRepeats } = this.#options;
-    if (this.#audience.hasNeighbors) return gossipRepeats;
-    return gossipRepeats * Math.ceil(Math.log10(this.#view.size + 1));
-  }
-
-  get #newsMax(): number {
-    return Math.max(this.#options.gossipUpdatesMax, Math.ceil(this.#gossip.size / BACKLOG_SHARE));
-  }
-
-  #post(
-    to: string,
-    request: SwimRequest,
-    updates: readonly Update[],
-    index: number = this.#view.roster.indexOf(to),
-  ): void {
-    if (this.#isSilent) return;
-    const message = { ...request, incarnation: this.#own.incarnation, updates };
-    cause({ kind: 'send', to, index, message });
   }
 }

@@ -1,89 +1,91 @@
 /**
- * What is due when, on a virtual clock of whole milliseconds: a hashed timer wheel (Varghese and Lauck, 1987) whose
- * entries are numbers in one typed array, so that millions of events cost no objects and each lies in one cache line.
+ * What is due when, on a virtual clock of whole milliseconds: a hashed timer wheel (Varghese and Lauck, 1987). What is due
+ * at one time lies side by side as numbers, so that millions of events cost no objects and are read in the order of memory.
  */
 const SLOTS = 8_192;
-const NONE = -1;
-/** Places of an entry's numbers; of eight, so that no entry lies in two cache lines. */
-const [AT_MS, NEXT, KIND, A, B, WIDTH] = [0, 1, 2, 3, 4, 8];
+/** So many are announced before they are run. */
+const AHEAD = 8;
+/** Of an entry's numbers. */
+const [AT_MS, KIND, A, B, WIDTH] = [0, 1, 2, 3, 4];
 
 /** What an entry stands for: `kind` and two numbers are the caller's, as is the payload. */
-export type Due = (kind: number, a: number, b: number, payload: unknown) => void;
+export interface Due {
+  run(kind: number, a: number, b: number, payload: unknown): void;
+  /** It will be run soon: what it needs may be brought near. */
+  soon(kind: number, a: number, b: number): void;
+}
 
 export class EventWheel {
   nowMs = 0;
-  readonly #heads = new Int32Array(SLOTS).fill(NONE);
-  readonly #tails = new Int32Array(SLOTS).fill(NONE);
-  #entries = new Int32Array(1_024 * WIDTH);
-  readonly #payloads: unknown[] = [];
-  #free = NONE;
-  #used = 0;
+  readonly #slots = Array.from<unknown, Slot | undefined>({ length: SLOTS }, () => undefined);
+  readonly #empty: Slot[] = [];
 
   /** @param atMs not before the next millisecond: an earlier one is put off until then. */
   add(atMs: number, kind: number, a: number, b: number, payload: unknown): void {
-    const entry = this.#take();
-    const entries = this.#entries;
-    const place = entry * WIDTH;
-    entries[place + AT_MS] = Math.max(this.nowMs + 1, Math.ceil(atMs));
-    entries[place + KIND] = kind;
-    entries[place + A] = a;
-    entries[place + B] = b;
-    this.#payloads[entry] = payload;
-    this.#append(entry);
+    this.#append(Math.max(this.nowMs + 1, Math.ceil(atMs)), kind, a, b, payload);
   }
 
   /** Runs what is due up to the time, in the order of time and then of asking. */
   run(untilMs: number, due: Due): void {
     while (this.nowMs < untilMs) {
       this.nowMs++;
-      const slot = this.nowMs % SLOTS;
-      let entry = this.#heads[slot] as number;
-      if (entry === NONE) continue;
-      this.#heads[slot] = NONE;
-      this.#tails[slot] = NONE;
-      while (entry !== NONE) {
-        const entries = this.#entries;
-        const place = entry * WIDTH;
-        const next = entries[place + NEXT] as number;
-        if ((entries[place + AT_MS] as number) > this.nowMs) this.#append(entry);
-        else {
-          const payload = this.#payloads[entry];
-          this.#payloads[entry] = undefined;
-          entries[place + NEXT] = this.#free;
-          this.#free = entry;
-          due(
-            entries[place + KIND] as number,
-            entries[place + A] as number,
-            entries[place + B] as number,
-            payload,
-          );
-        }
-        entry = next;
-      }
+      const at = this.nowMs % SLOTS;
+      const slot = this.#slots[at];
+      if (slot === undefined) continue;
+      this.#slots[at] = undefined;
+      for (let first = 0; first < slot.size; first += AHEAD) this.#runSome(slot, first, due);
+      slot.size = 0;
+      this.#empty.push(slot);
     }
   }
 
-  #append(entry: number): void {
-    const entries = this.#entries;
-    const slot = (entries[entry * WIDTH + AT_MS] as number) % SLOTS;
-    entries[entry * WIDTH + NEXT] = NONE;
-    const tail = this.#tails[slot] as number;
-    if (tail === NONE) this.#heads[slot] = entry;
-    else entries[tail * WIDTH + NEXT] = entry;
-    this.#tails[slot] = entry;
+  #runSome(slot: Slot, first: number, due: Due): void {
+    const { numbers, payloads } = slot;
+    const end = Math.min(first + AHEAD, slot.size) * WIDTH;
+    for (let at = first * WIDTH; at < end; at += WIDTH)
+      due.soon(numbers[at + KIND] as number, numbers[at + A] as number, numbers[at + B] as number);
+    for (let at = first * WIDTH; at < end; at += WIDTH) {
+      const atMs = numbers[at + AT_MS] as number;
+      const kind = numbers[at + KIND] as number;
+      const a = numbers[at + A] as number;
+      const b = numbers[at + B] as number;
+      const payload = payloads[at / WIDTH];
+      if (payload !== undefined) payloads[at / WIDTH] = undefined;
+      if (atMs > this.nowMs) this.#append(atMs, kind, a, b, payload);
+      else due.run(kind, a, b, payload);
+    }
   }
 
-  #take(): number {
-    if (this.#free !== NONE) {
-      const entry = this.#free;
-      this.#free = this.#entries[entry * WIDTH + NEXT] as number;
-      return entry;
+  #append(atMs: number, kind: number, a: number, b: number, payload: unknown): void {
+    let slot = this.#slots[atMs % SLOTS];
+    if (slot === undefined) {
+      slot = this.#empty.pop() ?? new Slot();
+      this.#slots[atMs % SLOTS] = slot;
     }
-    if (this.#used * WIDTH === this.#entries.length) {
-      const entries = new Int32Array(this.#entries.length * 2);
-      entries.set(this.#entries);
-      this.#entries = entries;
+    slot.add(atMs, kind, a, b, payload);
+  }
+}
+
+/** What is due at one time, or whole turns of the wheel later. */
+class Slot {
+  numbers = new Int32Array(64 * WIDTH);
+  readonly payloads: unknown[] = [];
+  size = 0;
+
+  add(atMs: number, kind: number, a: number, b: number, payload: unknown): void {
+    const place = this.size * WIDTH;
+    if (place === this.numbers.length) {
+      const numbers = new Int32Array(place * 2);
+      numbers.set(this.numbers);
+      this.numbers = numbers;
     }
-    return this.#used++;
+    const { numbers } = this;
+    numbers[place + AT_MS] = atMs;
+    numbers[place + KIND] = kind;
+    numbers[place + A] = a;
+    numbers[place + B] = b;
+    if (payload !== undefined || this.size >= this.payloads.length)
+      this.payloads[this.size] = payload;
+    this.size++;
   }
 }

@@ -230,10 +230,18 @@ test('in a lattice too large for a full mesh news goes along neighbours, and a h
   const received = new Map<number, number>();
   lattice.kill(1);
   const rest = all.filter((index) => index !== 1);
-  lattice.sent = (_from, to, message) => {
-    if (message.kind === 'gossip') received.set(to, (received.get(to) ?? 0) + 1);
+  lattice.network.delayMs = [2, 2];
+  const heardMs = new Map<string, number>();
+  let toldBack = 0;
+  lattice.sent = (from, to, message) => {
+    if (message.kind !== 'gossip') return;
+    received.set(to, (received.get(to) ?? 0) + 1);
+    if (message.updates.every(({ state }) => state !== 'dead')) return;
+    if ((heardMs.get(`${to} ${from}`) ?? Infinity) < lattice.nowMs) toldBack++;
+    heardMs.set(`${from} ${to}`, lattice.nowMs + 2);
   };
   t.ok(lattice.runUntil(() => lattice.allSee(rest, [1], 'dead'), 20_000));
+  t.equal(toldBack, 0, 'nobody is told of the death by whom it told');
   const each = rest.map((index) => received.get(index) ?? 0);
   // A suspicion, up to two who confirm it, and a death: each from every neighbour and some by chance.
   t.ok(Math.max(...each) <= 4 * (ACTIVE_MAX + 4), `${Math.max(...each)} messages at most`);
