@@ -48,7 +48,9 @@ export class Beliefs {
     const index = this.#view.roster.indexOf(told.id);
     if (index < 0) return; // I5
     const claim = this.#withoutSelf(told);
-    if (claim.id === from) this.#claim(index, claim, nowMs, 'it says so itself');
+    const isFarewell = claim.state === 'left';
+    if (claim.id === from)
+      this.#claim(index, claim, nowMs, isFarewell ? 'it was stopped' : 'it says so itself');
     else if (isTooFar(claim, this.#view.incarnationOf(index))) return; // I8
     else if (claim.state === 'dead' && !this.#isRipe(index, claim.incarnation, nowMs))
       this.#claim(

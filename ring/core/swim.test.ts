@@ -291,7 +291,7 @@ test('a trail tells how a state came to be, of the last changes, and only of tho
     { atMs: 10, text: 'suspect: c says so, found silent by d (incarnation 1)' },
     { atMs: 20, text: 'suspect: c is not alone to say so, found silent by d, e (incarnation 1)' },
     { atMs: 30, text: 'alive: f has its refutation (incarnation 2)' },
-    { atMs: 40, text: 'left: it says so itself (incarnation 2)' },
+    { atMs: 40, text: 'left: it was stopped (incarnation 2)' },
   ]);
   for (let incarnation = 3; incarnation < 30; incarnation++)
     swim.step(said('c', suspect(incarnation, 'd')), 40 + incarnation, random);
