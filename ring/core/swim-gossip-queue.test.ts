@@ -19,7 +19,11 @@ test('what is told first counts for all who hear it, and once', (t) => {
   t.notOk(queue.isUrgent, 'told four times in all');
   t.strictSame(idsOf(queue.take(16, 4, false)), ['b']);
   queue.add(news('b', 'suspect'), true);
-  t.strictSame(idsOf(toTell(queue.takeFresh(16, 4, 4), 'z')), ['b'], 'other news of the same member is new');
+  t.strictSame(
+    idsOf(toTell(queue.takeFresh(16, 4, 4), 'z')),
+    ['b'],
+    'other news of the same member is new',
+  );
   t.equal(queue.size, 0);
   t.end();
 });
