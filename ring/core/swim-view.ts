@@ -127,8 +127,12 @@ export interface Tracked {
 export class View {
   #roster: Roster;
   #tracked = new Map<number, Tracked>();
-  /** Bit i: somebody is tracked whose index is i modulo 32. Where few are, it saves most of the looks into the map. */
-  #trackedBits = 0;
+  /**
+   * Bit i: somebody is tracked whose index is i modulo 32; or whose index is 32 i modulo 1,024, rounded down. Where few are,
+   * they save most of the looks into the map.
+   */
+  #lowBits = 0;
+  #highBits = 0;
   #first: number;
   #second: number;
   #alive: number;
@@ -171,7 +175,9 @@ export class View {
   }
 
   get(index: number): Tracked | undefined {
-    return (this.#trackedBits & (1 << index)) === 0 ? undefined : this.#tracked.get(index);
+    if ((this.#lowBits & (1 << index)) === 0) return undefined;
+    if ((this.#highBits & (1 << (index >> 5))) === 0) return undefined;
+    return this.#tracked.get(index);
   }
 
   tracked(): IterableIterator<[number, Tracked]> {
@@ -226,17 +232,20 @@ export class View {
 
   #keep(index: number, tracked: Tracked): void {
     this.#tracked.set(index, tracked);
-    this.#trackedBits |= 1 << index;
+    this.#lowBits |= 1 << index;
+    this.#highBits |= 1 << (index >> 5);
   }
 
   /** Goes over to another roster. @returns who of the new one is not known yet, and who was in the old one only. */
   setRoster(roster: Roster): { strangers: readonly number[]; gone: string[] } {
     const before = new View(this.#roster);
     before.#tracked = this.#tracked;
-    before.#trackedBits = this.#trackedBits;
+    before.#lowBits = this.#lowBits;
+    before.#highBits = this.#highBits;
     this.#roster = roster;
     this.#tracked = new Map();
-    this.#trackedBits = 0;
+    this.#lowBits = 0;
+    this.#highBits = 0;
     [this.#first, this.#second] = roster.digest;
     this.#alive = roster.members.length - roster.strangers.length;
     this.#usable = roster.members.length;

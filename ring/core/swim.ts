@@ -66,30 +66,32 @@ const NOBODY: readonly string[] = [];
 const FACTS_MEMBERS = 25;
 
 export class Swim {
-  readonly #id: string;
-  readonly #options: SwimOptions;
-  readonly #view = new View(new Roster([]));
-  readonly #choice: Choice;
-  readonly #gossip = new GossipQueue();
-  readonly #prober: Prober;
-  readonly #suspicions: Suspicions;
-  readonly #agenda: Agenda;
-  readonly #lag: LoopLag;
-  /** Of `#lag`: asked with each message, so it is kept at hand. */
-  #isBlocked = false;
-  readonly #acquaintances = new Acquaintances();
-  /** Whom news goes to where there are too many members for links to all. */
-  readonly #neighbors: PartialView;
-  readonly #audience: Audience;
-  #isPartial = false;
-  readonly #self: Self;
-  readonly #herald: Herald;
-  readonly #beliefs: Beliefs;
-  readonly #pace: SwimPace;
+  // What each step needs comes first, and so lies together.
   #wakeMs: number;
   /** Of the step that is being made. */
   #nowMs: number;
   #random: Random;
+  readonly #id: string;
+  readonly #options: SwimOptions;
+  readonly #view = new View(new Roster([]));
+  readonly #agenda: Agenda;
+  readonly #gossip = new GossipQueue();
+  readonly #self: Self;
+  readonly #prober: Prober;
+  readonly #herald: Herald;
+  /** Of `#lag`: asked with each message, so it is kept at hand. */
+  #isBlocked = false;
+  /** There are too many members for links to all. */
+  #isPartial = false;
+  /** Whom news goes to then. */
+  readonly #neighbors: PartialView;
+  readonly #acquaintances = new Acquaintances();
+  readonly #beliefs: Beliefs;
+  readonly #audience: Audience;
+  readonly #choice: Choice;
+  readonly #suspicions: Suspicions;
+  readonly #pace: SwimPace;
+  readonly #lag: LoopLag;
 
   /** @param self its incarnation must be above all that it ever had. */
   constructor(
