@@ -6,7 +6,7 @@
  */
 import { connect as connectTcp, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { WebSocket } from 'ws';
 import { encode } from '../../ring/core/codec.ts';
 import { parseTokenText } from '../../ring/core/token.ts';
@@ -25,17 +25,16 @@ export interface Ready {
 }
 
 /** Floods, and `none`: the attacker that does nothing. */
-export const KINDS = [
-  'none',
-  'connections',
-  'joins',
-  'slow',
-  'casts',
-  'calls',
-  'pings',
-  'dense',
-] as const;
-export type Kind = (typeof KINDS)[number];
+export type Kind =
+  | 'none'
+  | 'connections'
+  | 'joins'
+  | 'slow'
+  | 'casts'
+  | 'calls'
+  | 'frames'
+  | 'pings'
+  | 'dense';
 
 /** Of the honest member: far from filling a core, as an attack shall, and enough for a percentile. */
 const CALL_EVERY_MS = 1.1;
@@ -93,7 +92,7 @@ async function attack(kind: Kind, address: string, taken: string, token: string)
     key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
     cert: createCertificate(key),
   });
-  const webSocket = (key: SigningKey, hello: Hello = { epoch: 0 }): WebSocket => {
+  const open = (key: SigningKey, hello: Hello = { epoch: 0 }): [WebSocket, TLSSocket] => {
     const options = { ...credentials(key), ...from, rejectUnauthorized: false };
     const tls = connectTls(options);
     tls.on('error', () => {});
@@ -101,7 +100,7 @@ async function attack(kind: Kind, address: string, taken: string, token: string)
       createConnection: () => tls,
       headers: helloHeaders(hello),
     });
-    return socket.on('error', () => {});
+    return [socket.on('error', () => {}), tls];
   };
   const ended = (socket: Socket | WebSocket): Promise<void> =>
     new Promise((done) => void socket.once('close', () => done()));
@@ -117,16 +116,16 @@ async function attack(kind: Kind, address: string, taken: string, token: string)
       })();
   };
   /** As one member, as fast as the socket takes it, and anew when it is closed. */
-  const member = (send: (socket: WebSocket, sent: () => void) => void): void => {
+  const member = (send: (socket: WebSocket, sent: () => void, tls: TLSSocket) => void): void => {
     const store = new RingStore(join(taken, 'ring.db'));
     const [lattice, certificate] = [store.lattice() ?? '', store.nodeCertificate()];
     store.close();
     const hello = { lattice, epoch: 1, ...(certificate === undefined ? {} : { certificate }) };
     again(1, async () => {
-      const socket = webSocket(readKeyFile(join(taken, 'node.key')), hello);
+      const [socket, tls] = open(readKeyFile(join(taken, 'node.key')), hello);
       const closed = ended(socket);
       const next = (): void => {
-        if (socket.readyState === WebSocket.OPEN) send(socket, next);
+        if (socket.readyState === WebSocket.OPEN) send(socket, next, tls);
       };
       socket.once('open', next);
       await closed;
@@ -156,7 +155,7 @@ async function attack(kind: Kind, address: string, taken: string, token: string)
       const seed = new Uint8Array(32).fill(7);
       new DataView(seed.buffer).setUint32(0, n);
       const key = keyFromSeed(seed);
-      const socket = webSocket(key);
+      const [socket] = open(key);
       const closed = ended(socket);
       const proof = new Uint8Array(64);
       const asked = { node: nodeId(key.publicKey), name: 'x', address: '127.0.0.1:1' };
@@ -165,10 +164,20 @@ async function attack(kind: Kind, address: string, taken: string, token: string)
       socket.once('message', () => socket.terminate());
       await closed;
     });
+  } else if (kind === 'frames') {
+    const single = frame([[0, 1, 'bench.echo', 'x']]);
+    member((socket, sent, tls) => {
+      tls.cork(); // So that one read brings hundreds.
+      for (let i = 1; i < 1_024; i++) socket.send(single);
+      socket.send(single, () => setImmediate(sent));
+      tls.uncork();
+    });
   } else if (kind === 'pings') {
-    member((socket, sent) => {
+    member((socket, sent, tls) => {
+      tls.cork();
       for (let i = 1; i < 100; i++) socket.ping(Buffer.alloc(100));
       socket.ping(Buffer.alloc(100), true, () => setImmediate(sent));
+      tls.uncork();
     });
   } else {
     const one: Record<string, unknown> = {

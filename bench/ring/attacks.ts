@@ -15,10 +15,21 @@ import { fileURLToPath } from 'node:url';
 import { Ring } from '../../ring/index.ts';
 import { Medians, percentile } from '../medians.ts';
 import type { BenchOptions, BenchResult, Bound, Figure } from '../report.ts';
-import { type Kind, KINDS, type Ready } from './attacks-process.ts';
+import type { Kind, Ready } from './attacks-process.ts';
 
 const BENCH = 'ring';
 const PROGRAM = fileURLToPath(new URL('attacks-process.ts', import.meta.url));
+const KINDS: readonly Kind[] = [
+  'none',
+  'connections',
+  'joins',
+  'slow',
+  'casts',
+  'calls',
+  'frames',
+  'pings',
+  'dense',
+];
 const REAL_TIME = ['--rr', '1'];
 const RATIO_MAX = 2;
 /** Nothing differs from nothing by more, or the machine has something else to do. */
