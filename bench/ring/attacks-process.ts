@@ -10,6 +10,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { WebSocket } from 'ws';
 import { encode } from '../../ring/core/codec.ts';
 import { parseTokenText } from '../../ring/core/token.ts';
+import { transportLimits } from '../../ring/core/transport-limits.ts';
 import { mintJoinToken, Ring } from '../../ring/index.ts';
 import { createCertificate } from '../../ring/io/certificate.ts';
 import { type Hello, helloHeaders } from '../../ring/io/hello.ts';
@@ -115,13 +116,13 @@ async function attack(kind: Kind, address: string, taken: string, token: string)
         }
       })();
   };
-  /** As one member, as fast as the socket takes it, and anew when it is closed. */
+  /** As one member with as many links as it may have, as fast as the sockets take it, and anew when one is closed. */
   const member = (send: (socket: WebSocket, sent: () => void, tls: TLSSocket) => void): void => {
     const store = new RingStore(join(taken, 'ring.db'));
     const [lattice, certificate] = [store.lattice() ?? '', store.nodeCertificate()];
     store.close();
     const hello = { lattice, epoch: 1, ...(certificate === undefined ? {} : { certificate }) };
-    again(1, async () => {
+    again(transportLimits().linksPerPeerMax, async () => {
       const [socket, tls] = open(readKeyFile(join(taken, 'node.key')), hello);
       const closed = ended(socket);
       const next = (): void => {
