@@ -1,173 +1,222 @@
 /**
- * What an attack costs honest nodes: calls and quorum reads of members while strangers and a member flood, beside
- * the same without an attack, in the same run.
+ * What an attack costs honest nodes: calls of a member while strangers or another member flood, beside the same without an
+ * attack, in the same run and by turns.
  *
- * The node that is attacked, the honest member and the attacker are a process each.
+ * The node that is attacked, the honest member and the attacker are a process each (`attacks-process.ts`). An attacker has a
+ * machine of its own; here it gets what the two others leave of this one, which only the class of real time makes sure of: in any
+ * other the scheduler lets who runs end its slice now and then, and that would count as latency that no attacker causes.
  */
-import { type ChildProcess, execFileSync, fork } from 'node:child_process';
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect as connectTls } from 'node:tls';
-import { WebSocket } from 'ws';
-import { encode } from '../../ring/core/codec.ts';
-import { parseTokenText } from '../../ring/core/token.ts';
-import { mintJoinToken, Ring } from '../../ring/index.ts';
-import { createCertificate } from '../../ring/io/certificate.ts';
-import { type Hello, helloHeaders } from '../../ring/io/hello.ts';
-import { keyFromSeed, readKeyFile, type SigningKey } from '../../ring/io/keys.ts';
-import { RingStore } from '../../ring/io/ring-store.ts';
-import { nodeId } from '../../spec/id.ts';
+import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { Ring } from '../../ring/index.ts';
 import { Medians, percentile } from '../medians.ts';
 import type { BenchOptions, BenchResult, Bound, Figure } from '../report.ts';
+import type { Kind, Ready } from './attacks-process.ts';
 
 const BENCH = 'ring';
-/** First arguments of this file as a process of its own. */
-const ROLES = { target: 'attack-target', attacker: 'attack-attacker' };
-const KINDS = ['connections', 'joins', 'slow', 'casts', 'calls', 'pings', 'dense'] as const;
-type Kind = (typeof KINDS)[number];
+const PROGRAM = fileURLToPath(new URL('attacks-process.ts', import.meta.url));
+const KINDS: readonly Kind[] = [
+  'none',
+  'connections',
+  'joins',
+  'slow',
+  'casts',
+  'calls',
+  'frames',
+  'pings',
+  'dense',
+];
+const REAL_TIME = ['--rr', '1'];
 const RATIO_MAX = 2;
-/** Of the honest member: far from filling a core, as an attack shall, and enough for a percentile. */
-const CALLS_PER_SECOND = 500;
-const WARM_UP_MS = 500;
-/** What a quiet time lets through at once is used up by then. */
-const ATTACK_WARM_UP_MS = 3_000;
+/** Nothing differs from nothing by more, or the machine has something else to do. */
+const NOISE_MAX = 0.1;
+/** Measurements in a row. One of the quiet stands before an attack and one behind it. */
+const SLICES = { quiet: 1, aether: 2 };
+/** Compilers and heaps have found their size by then. */
+const WARM_UP_MS = 6_000;
+/** What an attack has left behind is cleared by then. */
+const SETTLE_MS = 500;
 /** USER_HZ of Linux. */
 const TICK_MS = 10;
-/** Loopback has many addresses. */
-const ELSEWHERE = '127.0.0.66';
+const METRICS = { p99Ms: 'ms', loopShare: '%', rssMiB: 'MiB' } as const;
 
-/** The cases `attack-KIND` that are wanted: `p99Ms` and `rssMiB` of `aether` beside those of `quiet`, and `attackerCpu`. */
+/**
+ * The cases `attack-KIND` that are wanted: `p99Ms`, `loopShare` and `rssMiB` of `aether` beside those of `quiet`, and `attackerCpu`.
+ * `none` is measured with them: it says what the others' p99 is worth.
+ */
 export async function attacks(options: BenchOptions): Promise<BenchResult> {
-  const kinds = KINDS.filter(
+  const wanted = KINDS.filter(
     (kind) =>
       options.cases.length === 0 ||
       options.cases.some((each) => each === 'attack' || each === `attack-${kind}`),
   );
-  if (kinds.length === 0) return { figures: [], bounds: [] };
+  if (wanted.length === 0) return { figures: [], bounds: [] };
+  const kinds: Kind[] = ['none', ...wanted.filter((kind) => kind !== 'none')];
+  const why = lacksRealTime();
+  if (why !== undefined) {
+    options.progress(`left out: attack: ${why}`);
+    return {
+      figures: [],
+      bounds: kinds.map((kind) => ({ ...boundOf(kind), holds: undefined, why })),
+    };
+  }
   const folder = mkdtempSync(join(process.env['AETHER_BENCH_DIR'] ?? '/var/tmp', 'aether-bench-'));
-  const target = fork(import.meta.filename, [ROLES.target, join(folder, 'target')]);
-  let honest: Ring | undefined;
-  const medians = new Medians();
+  const field = new Field(folder);
   try {
-    const [{ address, id, tokens }] = (await once(target, 'message')) as [Ready];
-    honest = await Ring.open({ data: join(folder, 'honest'), join: [address], token: tokens[0] });
-    const taken = { data: join(folder, 'taken'), join: [address], token: tokens[1] };
-    await (await Ring.open({ ...taken, roles: ['compute'] })).close();
-    for (let round = 1; round <= options.rounds; round++) {
-      for (const kind of kinds) {
-        options.progress(`round ${round}/${options.rounds}: attack-${kind}`);
-        for (const subject of ['quiet', 'aether'] as const) {
-          const args = [ROLES.attacker, kind, address, taken.data, tokens[2]];
-          const attacker = subject === 'quiet' ? undefined : fork(import.meta.filename, args);
-          if (attacker !== undefined) await underWay(attacker);
-          const [fromMs, fromCpuMs] = [performance.now(), cpuMsOf(attacker)];
-          const p99Ms = await measure(honest, id, options.secondsPerCase);
-          const attackerCpu = (cpuMsOf(attacker) - fromCpuMs) / (performance.now() - fromMs);
-          medians.add(kind, subject, 'p99Ms', p99Ms);
-          medians.add(kind, subject, 'rssMiB', rssOf(target));
-          if (attacker === undefined) continue;
-          medians.add(kind, subject, 'attackerCpu', attackerCpu * 100);
-          await end(attacker);
-        }
-      }
-    }
+    return report(kinds, await field.measure(kinds, options));
   } finally {
-    await honest?.close();
-    await end(target);
+    await field.close();
     rmSync(folder, { recursive: true, force: true });
   }
-  return report(kinds, medians);
 }
 
-interface Ready {
-  address: string;
-  id: string;
-  tokens: [string, string, string];
+class Field {
+  readonly #folder: string;
+  readonly #children: ChildProcess[] = [];
+  readonly #medians = new Medians();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async measure(kinds: readonly Kind[], options: BenchOptions): Promise<Medians> {
+    const target = this.#open('target', join(this.#folder, 'target'));
+    const { address, id, tokens } = (await said(target)) as Ready;
+    const member = this.#open('member', join(this.#folder, 'member'), address, id, tokens[0]);
+    const taken = join(this.#folder, 'taken');
+    await (
+      await Ring.open({ data: taken, join: [address], token: tokens[1], roles: ['compute'] })
+    ).close();
+    await said(member);
+    await pause(WARM_UP_MS);
+    resetPeak(target);
+    /** Each kind is compared with the quiet before and after it. */
+    const slices = async (of: readonly Kind[], subject: keyof typeof SLICES): Promise<void> => {
+      for (let i = 0; i < SLICES[subject]; i++) {
+        const before = await ask(target);
+        const p99Ms = percentile(await ask(member, options.secondsPerCase * 1_000), 0.99);
+        const { utilization } = performance.eventLoopUtilization(await ask(target), before);
+        for (const kind of of) {
+          this.#medians.add(kind, subject, 'p99Ms', p99Ms);
+          this.#medians.add(kind, subject, 'loopShare', utilization * 100);
+        }
+      }
+    };
+    const quiet = peakMiB(target);
+    for (let round = 1; round <= options.rounds; round++) {
+      let before: Kind[] = [];
+      for (const kind of kinds) {
+        options.progress(`round ${round}/${options.rounds}: attack-${kind}`);
+        await slices([...before, kind], 'quiet');
+        before = [kind];
+        resetPeak(target);
+        const attacker = this.#attack([kind, address, taken, tokens[2]]);
+        await said(attacker);
+        const [fromMs, fromCpuMs] = [performance.now(), cpuMsOf(attacker)];
+        await slices([kind], 'aether');
+        const cpu = (cpuMsOf(attacker) - fromCpuMs) / (performance.now() - fromMs);
+        this.#medians.add(kind, 'aether', 'attackerCpu', cpu * 100);
+        this.#medians.add(kind, 'aether', 'rssMiB', peakMiB(target));
+        this.#medians.add(kind, 'quiet', 'rssMiB', quiet);
+        await end(attacker);
+        await pause(SETTLE_MS);
+      }
+      await slices(before, 'quiet');
+    }
+    return this.#medians;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#children.map(end));
+  }
+
+  #open(...args: string[]): ChildProcess {
+    const command = [...REAL_TIME, process.execPath, PROGRAM, ...args];
+    const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const;
+    return this.#keep(spawn('chrt', command, { stdio: [...stdio] }));
+  }
+
+  #attack(args: string[]): ChildProcess {
+    return this.#keep(fork(PROGRAM, ['attacker', ...args]));
+  }
+
+  #keep(child: ChildProcess): ChildProcess {
+    this.#children.push(child);
+    return child;
+  }
 }
 
 function report(kinds: readonly Kind[], medians: Medians): BenchResult {
   const figures: Figure[] = [];
   const bounds: Bound[] = [];
   for (const kind of kinds) {
-    const name = `attack-${kind}`;
-    figures.push({
-      bench: BENCH,
-      case: name,
-      subject: 'aether',
-      metric: 'attackerCpu',
-      value: medians.value(kind, 'aether', 'attackerCpu'),
-      unit: '%',
-    });
-    for (const [metric, unit] of [
-      ['p99Ms', 'ms'],
-      ['rssMiB', 'MiB'],
-    ] as const) {
+    const bound = boundOf(kind);
+    const of = { bench: BENCH, case: bound.case };
+    const value = (subject: string, metric: string): number => medians.value(kind, subject, metric);
+    const cpu = value('aether', 'attackerCpu');
+    figures.push({ ...of, subject: 'aether', metric: 'attackerCpu', value: cpu, unit: '%' });
+    for (const [metric, unit] of Object.entries(METRICS))
       for (const subject of ['aether', 'quiet'])
-        figures.push({
-          bench: BENCH,
-          case: name,
-          subject,
-          metric,
-          value: medians.value(kind, subject, metric),
-          unit,
-        });
-      const ratio = medians.value(kind, 'aether', metric) / medians.value(kind, 'quiet', metric);
-      bounds.push({
-        bench: BENCH,
-        case: name,
-        text: `${metric} at most ${RATIO_MAX} times that without an attack; measured ${ratio.toFixed(2)}`,
-        holds: ratio <= RATIO_MAX,
-      });
+        figures.push({ ...of, subject, metric, value: value(subject, metric), unit });
+    const ratio = (metric: keyof typeof METRICS): number =>
+      value('aether', metric) / value('quiet', metric);
+    const text = `${bound.text}; measured ${ratio('p99Ms').toFixed(2)}`;
+    if (kind === 'none') {
+      const isQuiet = Math.abs(ratio('p99Ms') - 1) <= NOISE_MAX;
+      const why = 'something else uses this machine: the ratios of the others say little';
+      bounds.push({ ...bound, text, ...(isQuiet ? { holds: true } : { holds: undefined, why }) });
+      continue;
     }
+    bounds.push({ ...bound, text, holds: ratio('p99Ms') <= RATIO_MAX });
+    bounds.push({
+      ...of,
+      text: `rssMiB at most ${RATIO_MAX} times that before all attacks; measured ${ratio('rssMiB').toFixed(2)}`,
+      holds: ratio('rssMiB') <= RATIO_MAX,
+    });
   }
   return { figures, bounds };
 }
 
-/** Calls to the node under attack at their own pace, each timed from when it was due. @returns p99, milliseconds. */
-async function measure(ring: Ring, node: string, seconds: number): Promise<number> {
-  const latencies: Promise<number>[] = [];
-  const fromMs = performance.now() + WARM_UP_MS;
-  const untilMs = fromMs + seconds * 1_000;
-  const call = async (dueMs: number): Promise<number> => {
-    await ring.rpc.call(node, 'bench.echo', 'body', { timeoutMs: 30_000 });
-    return performance.now() - dueMs;
-  };
-  for (let dueMs = performance.now(); dueMs < untilMs; dueMs += 1_000 / CALLS_PER_SECOND) {
-    while (performance.now() < dueMs) await new Promise((wake) => void setTimeout(wake, 1));
-    const called = call(dueMs);
-    if (dueMs >= fromMs) latencies.push(called);
+function boundOf(kind: Kind): Pick<Bound, 'bench' | 'case' | 'text'> {
+  const text =
+    kind === 'none'
+      ? `p99Ms without an attack is that without an attack, by ${NOISE_MAX * 100} %`
+      : `p99Ms at most ${RATIO_MAX} times that without an attack`;
+  return { bench: BENCH, case: `attack-${kind}`, text };
+}
+
+/** @returns why no process can have the class of real time; undefined: it can. */
+function lacksRealTime(): string | undefined {
+  try {
+    execFileSync('chrt', [...REAL_TIME, 'true'], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return 'needs chrt (util-linux) and the right to the class of real time, as root has it';
   }
-  return percentile(await Promise.all(latencies), 0.99);
 }
 
-/** @returns resident memory of the process, MiB. */
-function rssOf(process_: ChildProcess): number {
-  const status = readFileSync(`/proc/${process_.pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024;
+/** @returns what the child says next. */
+function said(child: ChildProcess): Promise<unknown> {
+  return new Promise((done, fail) => {
+    const died = (): void => fail(new Error('a process of the benchmark died'));
+    child.once('exit', died).once('message', (message) => {
+      child.off('exit', died);
+      done(message);
+    });
+  });
 }
 
-/** @returns what the process has had of the CPU, milliseconds; none: 0. */
-function cpuMsOf(process_: ChildProcess | undefined): number {
-  if (process_ === undefined) return 0;
-  const stat = readFileSync(`/proc/${process_.pid}/stat`, 'utf8');
-  const [user, system] = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 13);
-  return (Number(user) + Number(system)) * TICK_MS;
-}
-
-/**
- * An attacker has a machine of its own; here it gets what the two others leave of this one. Priorities are not enough for that:
- * the scheduler lets who runs end its slice of a millisecond or so, however nice it is, unless it is of the class `idle`.
- */
-async function underWay(attacker: ChildProcess): Promise<void> {
-  execFileSync('chrt', ['--all-tasks', '--idle', '--pid', '0', String(attacker.pid)]);
-  const ended = once(attacker, 'exit').then(() => Promise.reject(new Error('the attacker died')));
-  await Promise.race([once(attacker, 'message'), ended]);
-  ended.catch(() => {});
+/** The target says how its loop was used, the member how long its calls of so many milliseconds took. */
+async function ask(target: ChildProcess): Promise<EventLoopUtilization>;
+async function ask(member: ChildProcess, milliseconds: number): Promise<number[]>;
+async function ask(child: ChildProcess, milliseconds = 0): Promise<unknown> {
+  const answer = said(child);
+  child.send(milliseconds);
+  return answer;
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -177,114 +226,26 @@ async function end(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-async function serveTarget(data: string): Promise<void> {
-  const ring = await Ring.open({ data });
-  ring.rpc.serve('bench.echo', (body) => body);
-  const tokens = Array.from({ length: 3 }, () => mintJoinToken(data));
-  process.on('disconnect', () => process.exit());
-  process.send?.({ address: ring.address, id: ring.id, tokens });
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((wake) => void setTimeout(wake, milliseconds));
 }
 
-/** Floods without end. @param taken the folder of a member, whose key and certificate the attacker has. */
-async function attack(kind: Kind, address: string, taken: string, token: string): Promise<void> {
-  const [host = '', port] = address.split(':');
-  const from = { host, port: Number(port), localAddress: ELSEWHERE };
-  const credentials = (key: SigningKey): { key: string; cert: string } => ({
-    key: key.secret.export({ format: 'pem', type: 'pkcs8' }),
-    cert: createCertificate(key),
-  });
-  const webSocket = (key: SigningKey, hello: Hello = { epoch: 0 }): WebSocket => {
-    const options = { ...credentials(key), ...from, rejectUnauthorized: false };
-    const tls = connectTls(options);
-    tls.on('error', () => {});
-    const socket = new WebSocket(`wss://${address}/control`, 'aether.1', {
-      createConnection: () => tls,
-      headers: helloHeaders(hello),
-    });
-    return socket.on('error', () => {});
-  };
-  const ended = (socket: Socket | WebSocket): Promise<void> =>
-    new Promise((done) => void socket.once('close', () => done()));
-  const frame = (messages: unknown): Uint8Array =>
-    Buffer.concat([Buffer.from([1]), encode(messages)]);
-  const again = (count: number, once_: (i: number) => Promise<void>): void => {
-    for (let i = 0; i < count; i++)
-      void (async () => {
-        for (let n = i; ; n += count) {
-          await once_(n);
-          await new Promise((wake) => setImmediate(wake));
-        }
-      })();
-  };
-  /** As one member, as fast as the socket takes it, and anew when it is closed. */
-  const member = (send: (socket: WebSocket, sent: () => void) => void): void => {
-    const store = new RingStore(join(taken, 'ring.db'));
-    const [lattice, certificate] = [store.lattice() ?? '', store.nodeCertificate()];
-    store.close();
-    const hello = { lattice, epoch: 1, ...(certificate === undefined ? {} : { certificate }) };
-    again(1, async () => {
-      const socket = webSocket(readKeyFile(join(taken, 'node.key')), hello);
-      const closed = ended(socket);
-      const next = (): void => {
-        if (socket.readyState === WebSocket.OPEN) send(socket, next);
-      };
-      socket.once('open', next);
-      await closed;
-    });
-  };
-
-  if (kind === 'slow') {
-    again(500, async () => {
-      const socket = connectTcp(from);
-      socket.on('error', () => {}).resume();
-      socket.write(Buffer.from([0x16, 3, 1, 2, 0, 1]));
-      await ended(socket);
-    });
-  } else if (kind === 'connections') {
-    again(64, async () => {
-      const socket = connectTls({ ...from, rejectUnauthorized: false });
-      socket.on('error', () => {}).once('secureConnect', () => socket.destroy());
-      await ended(socket);
-    });
-  } else if (kind === 'joins') {
-    // All is right with the token but its signature: nothing is refused later.
-    const chain = parseTokenText(token).chain.slice();
-    chain[chain.length - 1] = (chain.at(-1) as number) ^ 1;
-    again(8, async (n) => {
-      const seed = new Uint8Array(32).fill(7);
-      new DataView(seed.buffer).setUint32(0, n);
-      const key = keyFromSeed(seed);
-      const socket = webSocket(key);
-      const closed = ended(socket);
-      const proof = new Uint8Array(64);
-      const asked = { node: nodeId(key.publicKey), name: 'x', address: '127.0.0.1:1' };
-      const request = { ...asked, chain, proof, consent: proof };
-      socket.once('open', () => socket.send(frame([[0, 1, 'join', request]])));
-      socket.once('message', () => socket.terminate());
-      await closed;
-    });
-  } else if (kind === 'pings') {
-    member((socket, sent) => {
-      for (let i = 0; i < 100; i++) socket.ping(Buffer.alloc(100));
-      setImmediate(sent);
-    });
-  } else {
-    const one: Record<string, unknown> = {
-      casts: [3, 'swim', [1, []]],
-      calls: [0, 1, 'bench.echo', 'x'],
-      // The most objects that a message may have, each of a byte.
-      dense: [3, 'swim', Array.from({ length: 65_000 }, () => [])],
-    };
-    const flood = frame(Array.from({ length: kind === 'dense' ? 1 : 1_024 }, () => one[kind]));
-    member((socket, sent) => socket.send(flood, () => setImmediate(sent)));
-  }
-  process.on('disconnect', () => process.exit());
-  setTimeout(() => process.send?.('under way'), ATTACK_WARM_UP_MS);
+/** The most that was resident since `resetPeak`, MiB. */
+function peakMiB({ pid }: ChildProcess): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1_024;
 }
 
-const [role, ...args] = process.argv.slice(2);
-if (role === ROLES.target) await serveTarget(args[0] ?? '');
-if (role === ROLES.attacker) {
-  const [kind, address = '', taken = '', token = ''] = args;
-  await attack(kind as Kind, address, taken, token);
+function resetPeak({ pid }: ChildProcess): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5');
+}
+
+/** @returns what the process has had of the CPU, milliseconds. */
+function cpuMsOf({ pid }: ChildProcess): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13);
+  return (Number(user) + Number(system)) * TICK_MS;
 }

@@ -3,11 +3,11 @@ import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { WebSocket } from 'ws';
 import { AetherError } from '../../spec/error.ts';
-import { FRAME_BYTES_MAX } from '../core/frame.ts';
 import { checkProtocol, PROTOCOL } from '../core/protocol-range.ts';
 import { isErrorBody, rebuildError } from '../core/remote-error.ts';
 import type { Lane } from '../core/traffic.ts';
 import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
+import { SOCKET_OPTIONS } from './link.ts';
 import { connectSecure, type SecureSocketOptions } from './secure-socket.ts';
 
 const REFUSAL_LENGTH_MAX = 8_192;
@@ -74,10 +74,8 @@ function openWebSocket(
 ): Promise<{ socket: WebSocket; hello: Hello }> {
   return new Promise((done, fail) => {
     const socket = new WebSocket(`wss://${hostOf(options)}/${lane}`, SUBPROTOCOL, {
+      ...SOCKET_OPTIONS,
       createConnection: () => tls,
-      maxPayload: FRAME_BYTES_MAX * 2,
-      perMessageDeflate: false,
-      autoPong: false,
       headers: helloHeaders(options.hello),
     });
     let hello: Hello = { epoch: 0 };

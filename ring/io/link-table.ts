@@ -37,6 +37,10 @@ export class LinkTable {
     return [...(this.#links.get(peer) ?? [])];
   }
 
+  countOf(peer: string): number {
+    return this.#links.get(peer)?.size ?? 0;
+  }
+
   all(): Link[] {
     return [...this.#links.values()].flatMap((links) => Array.from(links));
   }

@@ -4,11 +4,12 @@
  * Whatever breaks the format closes this socket, with the reason, and nothing else. Messages are decoded a few at a time,
  * and nothing is read while some wait here or the peer is over its rates, so that what it sends too much waits at its own end.
  */
-import type { WebSocket } from 'ws';
+import type { ServerOptions, WebSocket } from 'ws';
 import type { Clock } from '../../spec/clock.ts';
 import { AetherError } from '../../spec/error.ts';
 import {
   encodeParts,
+  FRAME_BYTES_MAX,
   FrameBatch,
   FrameReader,
   FrameTooLargeError,
@@ -29,8 +30,23 @@ const QUEUE_BYTES_MAX: Record<Lane, number> = {
 const CLOSE_GRACE_MS = 1_000;
 /** How long a link that is doubted may be silent. */
 const DOUBT_MS = 3_000;
-/** Messages of one link that are handled before others have their turn. */
-const TURN_MESSAGES_MAX = 64;
+/** Between answers to pings. */
+const PONG_INTERVAL_MS = 100;
+/** Messages of one peer that are handled before others have their turn. */
+const TURN_MESSAGES_MAX = 32;
+
+/** How the socket of a link is to be opened. */
+export const SOCKET_OPTIONS: Pick<
+  ServerOptions,
+  'perMessageDeflate' | 'maxPayload' | 'autoPong' | 'allowSynchronousEvents'
+> = {
+  perMessageDeflate: false,
+  // Twice the limit: what is a little over it is answered with the reason.
+  maxPayload: FRAME_BYTES_MAX * 2,
+  autoPong: false,
+  // One read brings thousands of short frames or pings: one in each turn of the loop, so that others have theirs.
+  allowSynchronousEvents: false,
+};
 
 /** Whose link it is, and which of its links. */
 export interface Whose {
@@ -46,6 +62,8 @@ export interface LinkEvents {
   weighed(link: Link, weighed: WeighedMessage): void;
   /** So many bytes have come in a frame; 0: a ping or its answer. */
   frame(link: Link, bytes: number): void;
+  /** How many links the peer has, 1 or more: they share its turn. */
+  linksOf(link: Link): number;
   /** How long the peer is not to be read from; 0 = it may go on. */
   restMs(link: Link): number;
   /** What unfinished messages of the peer may have in all. */
@@ -71,8 +89,9 @@ export class Link {
   readonly #batch = new FrameBatch();
   readonly #reassembly = new Reassembly();
   #flush: NodeJS.Immediate | undefined;
-  /** What the last ping of this turn brought: one answer is enough (RFC 6455 §5.5.3). */
+  /** What the last ping brought: one answer to several is enough (RFC 6455 §5.5.3). */
   #unanswered: Buffer | undefined;
+  #cancelPong: (() => void) | undefined;
   #queuedBytes = 0;
   #streams = 0;
   /** When something was last sent or heard here. */
@@ -98,7 +117,7 @@ export class Link {
     socket.on('pong', () => this.#beat());
     socket.on('ping', (data) => {
       this.#unanswered = data;
-      this.#flushSoon();
+      this.#pong();
       this.#beat();
     });
     socket.on('error', (error) => {
@@ -109,6 +128,7 @@ export class Link {
         this.#isOpen = false;
         this.#stopReading();
         this.#cancelDoubt?.();
+        this.#cancelPong?.();
         if (this.#flush !== undefined) clearImmediate(this.#flush);
         events.down(this, this.#fault ?? `closed with ${code} ${reason.toString()}`.trimEnd());
         done();
@@ -179,11 +199,19 @@ export class Link {
       this.#flush = undefined;
       this.#queuedBytes = 0;
       this.#write(this.#batch.take());
-      const ping = this.#unanswered;
-      this.#unanswered = undefined;
-      // What waits to be written is a sign of life as well.
-      if (ping !== undefined && this.#isOpen && this.#socket.bufferedAmount === 0)
-        this.#socket.pong(ping);
+    });
+  }
+
+  /** Answers the last ping, unless it has just answered one: then in a while. */
+  #pong(): void {
+    const ping = this.#unanswered;
+    if (ping === undefined || this.#cancelPong !== undefined || !this.#isOpen) return;
+    this.#unanswered = undefined;
+    // What waits to be written is a sign of life as well.
+    if (this.#socket.bufferedAmount === 0) this.#socket.pong(ping);
+    this.#cancelPong = this.#clock.after(PONG_INTERVAL_MS, () => {
+      this.#cancelPong = undefined;
+      this.#pong();
     });
   }
 
@@ -210,8 +238,9 @@ export class Link {
   }
 
   #handle(): void {
+    const share = 1 / this.#events.linksOf(this);
     let weight = 0;
-    for (let i = 0; i < TURN_MESSAGES_MAX && weight < TURN_WEIGHT; i++) {
+    for (let i = 0; i < TURN_MESSAGES_MAX * share && weight < TURN_WEIGHT * share; i++) {
       const next = this.#next();
       if (next === undefined) break;
       weight += next.weight;

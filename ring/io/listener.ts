@@ -13,7 +13,6 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { Clock } from '../../spec/clock.ts';
 import { AetherError, errorBody } from '../../spec/error.ts';
 import type { Log } from '../../spec/log.ts';
-import { FRAME_BYTES_MAX } from '../core/frame.ts';
 import { checkProtocol, PROTOCOL } from '../core/protocol-range.ts';
 import type { Lane } from '../core/traffic.ts';
 import type { TransportLimits } from '../core/transport-limits.ts';
@@ -21,7 +20,7 @@ import { type HostPort, originOf } from './address.ts';
 import { type CallerCounts, Callers, endsOf } from './callers.ts';
 import { certifiedNode } from './certificate.ts';
 import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
-import type { Whose } from './link.ts';
+import { SOCKET_OPTIONS, type Whose } from './link.ts';
 import { TUNNEL_PROTOCOL, type TunnelRequest, tunnelRequest } from './tunnel.ts';
 
 export interface ListenerOptions {
@@ -73,13 +72,10 @@ export class Listener {
     const { limits, clock } = options;
     this.#callers = new Callers(limits, clock, (origin) => options.isFamiliar(origin));
     this.#sockets = new WebSocketServer({
+      ...SOCKET_OPTIONS,
       noServer: true,
       clientTracking: false,
-      perMessageDeflate: false,
-      // Twice the limit: what is a little over it is answered with the reason.
-      maxPayload: FRAME_BYTES_MAX * 2,
       handleProtocols: () => SUBPROTOCOL,
-      autoPong: false,
     });
     this.#sockets.on('headers', (lines) => {
       for (const [name, value] of Object.entries(helloHeaders(options.hello())))

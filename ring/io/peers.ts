@@ -147,6 +147,7 @@ export class Peers implements Rpc {
         if (bytes > 0) this.#traffic.frame(payer, from.lane, bytes, nowMs);
         else this.#traffic.admit(payer, this.#classOf(from, 'cast'), nowMs);
       },
+      linksOf: ({ peer }) => this.#links.countOf(peer),
       restMs: (from) =>
         this.#traffic.restMs(this.#payerOf(from), from.lane, options.clock.monotonicMs()),
       unfinishedBytesMax: (from) =>

@@ -91,16 +91,21 @@ export class RpcServer {
   }
 }
 
+/** Said again and again: an error made anew each time costs more than the answer to a call, by its stack. */
+const TOO_MANY: ErrorBody = {
+  code: 'ERR_RING_BUSY',
+  message: 'too many calls',
+  hint: 'nothing was done; ask again in a moment',
+};
+
 /** The answer to a call that is over the rate. */
 export function encodeTooMany(id: number): Uint8Array {
-  return encodeRefusal(id, errorBody(tooManyCalls()));
+  return encodeRefusal(id, TOO_MANY);
 }
 
 export function tooManyCalls(): RpcError {
-  return new RpcError('too many calls', {
-    code: 'ERR_RING_BUSY',
-    hint: 'nothing was done; ask again in a moment',
-  });
+  const { message, ...options } = TOO_MANY;
+  return new RpcError(message, options);
 }
 
 /** Details that are no plain value stay here; the rest of the error goes over. */

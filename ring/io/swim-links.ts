@@ -98,6 +98,7 @@ export class SwimLinks {
         if (bytes > 0) traffic.frame(peer, lane, bytes, clock.monotonicMs());
         else traffic.admit(peer, 'cast', clock.monotonicMs());
       },
+      linksOf: ({ peer }) => this.#links.get(peer)?.size ?? 0,
       restMs: ({ peer, lane }) => traffic.restMs(peer, lane, clock.monotonicMs()),
       unfinishedBytesMax: () => UNFINISHED_BYTES_MAX,
       down: (link, why) => this.#down(link, why),
