@@ -128,8 +128,8 @@ export class View {
   #roster: Roster;
   #tracked = new Map<number, Tracked>();
   /**
-   * Bit i: somebody is tracked whose index is i modulo 32; or whose index is 32 i modulo 1,024, rounded down. Where few are,
-   * they save most of the looks into the map.
+   * Bit i: somebody is tracked whose index is i modulo 32; below, whose index divided by 32 is. Where few are, both together
+   * save most of the looks into the map.
    */
   #lowBits = 0;
   #highBits = 0;
