@@ -38,9 +38,12 @@ const ATTEMPT_MS = 5_000;
 export const CHANGE_TIMEOUT_MS = 60_000;
 /** Nodes that come with one change. */
 const NEWCOMERS_MAX = 256;
-/** Soon after a change that let nodes in the next one waits for company, as each is work for every node: until nobody has come */
+/**
+ * While others are at the door, and soon after a change that let nodes in, the next one waits for company, as each is work for
+ * every node: until nobody has come
+ */
 const COMPANY_GAP_MS = 40;
-/** for so long, but not longer than this since that change. */
+/** for so long, but not longer than this. */
 const COMPANY_MS = 200;
 
 export interface ProposerOptions {
@@ -53,6 +56,8 @@ export interface ProposerOptions {
   answers: (node: string) => Promise<boolean>;
   /** Tries it. */
   canDial: (node: string, address: string) => Promise<boolean>;
+  /** Whether somebody is about to ask for something who is not known yet. */
+  isCalled: () => boolean;
 }
 
 /** The lattice does not take the node. Nothing was changed. */
@@ -78,6 +83,8 @@ export class Proposer {
   readonly #options: ProposerOptions;
   #waiting: Waiting[] = [];
   #isAdmitting = false;
+  /** Who is looked at before it waits. */
+  #coming = 0;
   /** When the last of them were let in, and when the last one came. */
   #admittedMs = -Infinity;
   #cameMs = -Infinity;
@@ -99,7 +106,7 @@ export class Proposer {
     const signers = epoch.issuers.map(({ key }) => key);
     checkToken(token, epoch.lattice, signers, this.#options.clock.nowMs());
     checkJoinRequest(request, token);
-    const isDialable = await this.#options.canDial(request.node, request.address);
+    const isDialable = await this.#canDial(request);
     const facts = grantedFacts(request, token.grant, isDialable);
     const address = isDialable ? request.address : NO_ADDRESS;
     const waiting = {
@@ -193,6 +200,15 @@ export class Proposer {
     this.epochChanged();
   }
 
+  async #canDial({ node, address }: JoinRequest): Promise<boolean> {
+    this.#coming++;
+    try {
+      return await this.#options.canDial(node, address);
+    } finally {
+      this.#coming--;
+    }
+  }
+
   async #admit(): Promise<void> {
     if (this.#isAdmitting) return;
     this.#isAdmitting = true;
@@ -267,10 +283,12 @@ export class Proposer {
   }
 
   async #company(): Promise<void> {
-    const untilMs = this.#admittedMs + COMPANY_MS;
+    const { clock, isCalled } = this.#options;
+    const begunMs = clock.monotonicMs();
     for (;;) {
-      const nowMs = this.#options.clock.monotonicMs();
-      const restMs = Math.min(untilMs, this.#cameMs + COMPANY_GAP_MS) - nowMs;
+      const nowMs = clock.monotonicMs();
+      const sinceMs = this.#coming > 0 || isCalled() ? begunMs : this.#admittedMs;
+      const restMs = Math.min(sinceMs + COMPANY_MS, this.#cameMs + COMPANY_GAP_MS) - nowMs;
       if (restMs <= 0 || this.#stopping.signal.aborted) return;
       await this.#pause(restMs);
     }
