@@ -242,7 +242,7 @@ export class SwimLinks {
   /** What waits for a link is handed back. */
   async close(): Promise<void> {
     for (const [node, way] of this.#ways)
-      for (const cast of takeWaiting(way)) this.#options.handBack(node, cast, true);
+      for (const cast of takeWaiting(way)) this.#options.handBack(node, cast, 'any');
     this.#stopping.abort();
     this.#idleLinks.close();
     const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
