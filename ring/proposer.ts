@@ -38,13 +38,14 @@ const ATTEMPT_MS = 5_000;
 export const CHANGE_TIMEOUT_MS = 60_000;
 /** Nodes that come with one change. */
 const NEWCOMERS_MAX = 256;
-/**
- * While others are at the door, and soon after a change that let nodes in, the next one waits for company, as each is work for
- * every node: until nobody has come
- */
+/** Soon after a change that let nodes in the next one waits for company, as each is work for every node: until nobody has come */
 const COMPANY_GAP_MS = 40;
-/** for so long, but not longer than this. */
+/** for so long, but not longer than this since that change. */
 const COMPANY_MS = 200;
+/** While others are at the door it waits for them: until none of them has come in */
+const DOOR_GAP_MS = 200;
+/** for so long, but not longer than this. */
+const DOOR_MS = 1_000;
 
 export interface ProposerOptions {
   register: RegisterNode<Uint8Array>;
@@ -286,11 +287,13 @@ export class Proposer {
     const { clock, isCalled } = this.#options;
     const begunMs = clock.monotonicMs();
     for (;;) {
-      const nowMs = clock.monotonicMs();
-      const sinceMs = this.#coming > 0 || isCalled() ? begunMs : this.#admittedMs;
-      const restMs = Math.min(sinceMs + COMPANY_MS, this.#cameMs + COMPANY_GAP_MS) - nowMs;
+      const isAtDoor = this.#coming > 0 || isCalled();
+      const [untilMs, gapMs] = isAtDoor
+        ? [begunMs + DOOR_MS, DOOR_GAP_MS]
+        : [this.#admittedMs + COMPANY_MS, COMPANY_GAP_MS];
+      const restMs = Math.min(untilMs, this.#cameMs + gapMs) - clock.monotonicMs();
       if (restMs <= 0 || this.#stopping.signal.aborted) return;
-      await this.#pause(restMs);
+      await this.#pause(Math.min(restMs, COMPANY_GAP_MS));
     }
   }
 
