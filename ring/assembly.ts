@@ -65,6 +65,11 @@ export interface RingOptions {
   dnsServers?: string[];
   /** Join token in text form; needed once. */
   token?: string;
+  /**
+   * How long members are asked to let this node in that are there and do not get round to it. Default 2 min, from 1 s to
+   * 1 h; where nobody is, a quarter of a minute is enough.
+   */
+  joinPatienceMs?: number;
   zone?: string;
   region?: string;
   /** Default: those of the token; voter, storage and compute for a founder. */
@@ -116,6 +121,9 @@ export class LatticeError extends AetherError {
   static override readonly code: string = 'ERR_LATTICE_MISMATCH';
 }
 
+const JOIN_PATIENCE_MS = 120_000;
+const JOIN_PATIENCE_MS_MIN = 1_000;
+const JOIN_PATIENCE_MS_MAX = 3_600_000;
 const CERTIFICATE_LIFE_MS = 24 * 3_600_000;
 const CERTIFICATE_LIFE_MS_MIN = 60_000;
 const CERTIFICATE_LIFE_MS_MAX = 7 * CERTIFICATE_LIFE_MS;
@@ -223,7 +231,9 @@ export async function assemble(
     };
     const joined = await askToJoin(peers, seeds, options.token ?? '', key, wanted, {
       clock,
+      random,
       log,
+      patienceMs: options.joinPatienceMs ?? JOIN_PATIENCE_MS,
     });
     keeper.adopt(joined.signed, joined.lattice);
     if (joined.certificate !== undefined) renewal.accept(joined.certificate);
@@ -304,6 +314,13 @@ function checkOptions(options: RingOptions): void {
     throw new AetherError('the option certificateLifeMs is out of its range', {
       code: 'ERR_RING_OPTION',
       hint: 'set it from 1 min to 7 d, as --certificate-life 24h',
+    });
+  }
+  const { joinPatienceMs: patienceMs = JOIN_PATIENCE_MS } = options;
+  if (!(patienceMs >= JOIN_PATIENCE_MS_MIN && patienceMs <= JOIN_PATIENCE_MS_MAX)) {
+    throw new AetherError('the option joinPatienceMs is out of its range', {
+      code: 'ERR_RING_OPTION',
+      hint: 'set it from 1,000 to 3,600,000',
     });
   }
   const { listen, join: peers = [], log } = options;

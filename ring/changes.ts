@@ -82,6 +82,7 @@ export class EpochChanges {
       isGone,
       answers: (id) => this.#answers(id),
       canDial: (id, at) => peers.reaches(id, at),
+      isCalled: () => peers.isCalled,
     });
     const changes = { register: this.#register, proposer: this.#proposer };
     this.authority = new Authority({ ...node, ...changes, self: this.#self });

@@ -2,6 +2,7 @@
 import type { Clock } from '../spec/clock.ts';
 import { AetherError } from '../spec/error.ts';
 import type { Log } from '../spec/log.ts';
+import type { Random } from '../spec/random.ts';
 import { equal } from './core/canonical.ts';
 import { decodeEpoch, openEpoch, type SignedEpoch, toSignedEpoch } from './core/epoch-record.ts';
 import { rootKeys } from './core/root-key.ts';
@@ -16,19 +17,26 @@ import {
 } from './core/token.ts';
 import { keyFromSeed, type SigningKey } from './io/keys.ts';
 import type { Peers } from './io/peers.ts';
+import { UnansweredError } from './io/secure-socket.ts';
 import { CHANGE_TIMEOUT_MS } from './proposer.ts';
 
 export const JOIN = 'join';
-/** How long a lattice that cannot be reached is tried. */
-const PATIENCE_MS = 15_000;
+/** How long it is tried where nobody is; who is there and has no time for us is waited for as long as the caller says. */
+const NOBODY_MS = 15_000;
+/** Rests, doubled, each up to half as long again: many may be started at once. */
 const RETRY_MS = 500;
+const RETRY_MS_MAX = 4_000;
 
-/** Refusals that may be over in a moment. */
-const PASSING: ReadonlySet<string> = new Set([
-  'ERR_RING_UNREACHABLE',
+/** Of members that have no time for us at the moment. */
+const BUSY: ReadonlySet<string> = new Set([
   'ERR_RING_TIMEOUT',
   'ERR_RING_NO_QUORUM',
   'ERR_RING_BUSY',
+]);
+/** Refusals that may be over in a moment. */
+const PASSING: ReadonlySet<string> = new Set([
+  ...BUSY,
+  'ERR_RING_UNREACHABLE',
   'ERR_RING_SEEDS_NOT_FOUND',
 ]);
 
@@ -48,10 +56,18 @@ export function toJoinAnswer(value: unknown): JoinAnswer {
   };
 }
 
+export interface JoinOptions {
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** How long members are asked that are there and do not get round to it. */
+  patienceMs: number;
+}
+
 export type JoinFacts = Omit<JoinRequest, 'chain' | 'proof' | 'consent'>;
 
 /**
- * Asks to be let in at each address in turn, and then looks the addresses up again.
+ * Asks to be let in at each address in turn, and then looks the addresses up again, after rests that grow.
  *
  * @returns the epoch that has this node in it, proven to be of the token's lattice.
  * @throws TokenError, JoinRefusedError or another refusal, as the lattice gave it; the last failure
@@ -63,7 +79,7 @@ export async function askToJoin(
   tokenText: string,
   key: SigningKey,
   facts: JoinFacts,
-  { clock, log }: { clock: Clock; log: Log },
+  { clock, random, log, patienceMs }: JoinOptions,
 ): Promise<JoinAnswer & { lattice: string }> {
   const { chain, seed, token } = parseTokenText(tokenText);
   const unsigned = { ...facts, chain };
@@ -80,7 +96,10 @@ export async function askToJoin(
       hint: 'ask again in a moment',
     });
   });
-  const deadlineMs = clock.monotonicMs() + PATIENCE_MS;
+  const begunMs = clock.monotonicMs();
+  /** When somebody was there last. */
+  let metMs = begunMs;
+  let restMs = RETRY_MS;
   let failure: AetherError | undefined;
   let refusal: AetherError | undefined;
   const failed = (error: unknown, address?: string): void => {
@@ -90,6 +109,7 @@ export async function askToJoin(
       refusal ??= error;
       return;
     }
+    if (error instanceof UnansweredError || BUSY.has(error.code)) metMs = clock.monotonicMs();
     if (error.message !== failure?.message)
       log.info({ address, code: error.code }, `not joined yet: ${error.message}`);
     failure = error;
@@ -110,8 +130,11 @@ export async function askToJoin(
       }
     }
     if (refusal !== undefined) throw refusal;
-    if (clock.monotonicMs() >= deadlineMs) throw failure;
-    await new Promise<void>((wake) => clock.after(RETRY_MS, wake));
+    const nowMs = clock.monotonicMs();
+    if (nowMs >= Math.min(begunMs + patienceMs, metMs + NOBODY_MS)) throw failure;
+    const restedMs = restMs * (1 + random.next() / 2);
+    restMs = Math.min(RETRY_MS_MAX, restMs * 2);
+    await new Promise<void>((wake) => clock.after(restedMs, wake));
   }
 }
 

@@ -42,6 +42,10 @@ const NEWCOMERS_MAX = 256;
 const COMPANY_GAP_MS = 40;
 /** for so long, but not longer than this since that change. */
 const COMPANY_MS = 200;
+/** While others are at the door it waits for them: until none of them has come in */
+const DOOR_GAP_MS = 200;
+/** for so long, but not longer than this. */
+const DOOR_MS = 1_000;
 
 export interface ProposerOptions {
   register: RegisterNode<Uint8Array>;
@@ -53,6 +57,8 @@ export interface ProposerOptions {
   answers: (node: string) => Promise<boolean>;
   /** Tries it. */
   canDial: (node: string, address: string) => Promise<boolean>;
+  /** Whether somebody is about to ask for something who is not known yet. */
+  isCalled: () => boolean;
 }
 
 /** The lattice does not take the node. Nothing was changed. */
@@ -78,6 +84,8 @@ export class Proposer {
   readonly #options: ProposerOptions;
   #waiting: Waiting[] = [];
   #isAdmitting = false;
+  /** Who is looked at before it waits. */
+  #coming = 0;
   /** When the last of them were let in, and when the last one came. */
   #admittedMs = -Infinity;
   #cameMs = -Infinity;
@@ -99,7 +107,7 @@ export class Proposer {
     const signers = epoch.issuers.map(({ key }) => key);
     checkToken(token, epoch.lattice, signers, this.#options.clock.nowMs());
     checkJoinRequest(request, token);
-    const isDialable = await this.#options.canDial(request.node, request.address);
+    const isDialable = await this.#canDial(request);
     const facts = grantedFacts(request, token.grant, isDialable);
     const address = isDialable ? request.address : NO_ADDRESS;
     const waiting = {
@@ -193,6 +201,15 @@ export class Proposer {
     this.epochChanged();
   }
 
+  async #canDial({ node, address }: JoinRequest): Promise<boolean> {
+    this.#coming++;
+    try {
+      return await this.#options.canDial(node, address);
+    } finally {
+      this.#coming--;
+    }
+  }
+
   async #admit(): Promise<void> {
     if (this.#isAdmitting) return;
     this.#isAdmitting = true;
@@ -267,12 +284,16 @@ export class Proposer {
   }
 
   async #company(): Promise<void> {
-    const untilMs = this.#admittedMs + COMPANY_MS;
+    const { clock, isCalled } = this.#options;
+    const begunMs = clock.monotonicMs();
     for (;;) {
-      const nowMs = this.#options.clock.monotonicMs();
-      const restMs = Math.min(untilMs, this.#cameMs + COMPANY_GAP_MS) - nowMs;
+      const isAtDoor = this.#coming > 0 || isCalled();
+      const [untilMs, gapMs] = isAtDoor
+        ? [begunMs + DOOR_MS, DOOR_GAP_MS]
+        : [this.#admittedMs + COMPANY_MS, COMPANY_GAP_MS];
+      const restMs = Math.min(untilMs, this.#cameMs + gapMs) - clock.monotonicMs();
       if (restMs <= 0 || this.#stopping.signal.aborted) return;
-      await this.#pause(restMs);
+      await this.#pause(Math.min(restMs, COMPANY_GAP_MS));
     }
   }
 

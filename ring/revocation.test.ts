@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Test, test } from 'tap';
 import type { WebSocket } from 'ws';
 import { systemClock } from '../spec/system-clock.ts';
+import { systemRandom } from '../spec/system-random.ts';
 import { silentLog } from '../spec/log.ts';
 import { House, VOTER_CHANGE, isWhole, until } from './house.testkit.ts';
 import { mintJoinToken, type Ring } from './index.ts';
@@ -37,7 +38,7 @@ async function idler(t: Test, house: House, through: Ring, minter: string): Prom
     mintJoinToken(house.at(minter)),
     key,
     facts,
-    { clock: systemClock, log: silentLog },
+    { clock: systemClock, random: systemRandom, log: silentLog, patienceMs: 60_000 },
   );
   const peers = impostor(t, key, through.lattice, certificate);
   const claim = async (rings: Ring[]): Promise<void> => {

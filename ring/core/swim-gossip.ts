@@ -22,6 +22,9 @@ export class GossipQueue {
   /** Those of them for which none has been sent yet. */
   #fresh = 0;
 
+  /** What is added now others have or are told already: it is told on, and first of all to nobody. */
+  isBehind = false;
+
   get size(): number {
     return this.#size;
   }
@@ -37,13 +40,14 @@ export class GossipQueue {
   /** News about a member; what was waiting about it is older and goes. @param by who told it. */
   add(told: Told, isUrgent: boolean, by?: string): void {
     const { id } = told.update;
-    const wasUrgent = this.#pieces.get(id)?.isUrgent === true;
+    const before = this.#pieces.get(id);
     this.forget(id);
-    const isToBeSent = isUrgent || wasUrgent;
+    const isToBeSent = isUrgent || before?.isUrgent === true;
+    const isFresh = (isUrgent && !this.isBehind) || before?.isFresh === true;
     const tellers = by === undefined ? [] : [by];
-    this.#pieces.set(id, { told, isUrgent: isToBeSent, isFresh: isToBeSent, sent: 0, tellers });
+    this.#pieces.set(id, { told, isUrgent: isToBeSent, isFresh, sent: 0, tellers });
     this.#urgent += Number(isToBeSent);
-    this.#fresh += Number(isToBeSent);
+    this.#fresh += Number(isFresh);
     this.#size++;
   }
 

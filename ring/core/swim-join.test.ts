@@ -1,5 +1,6 @@
 import { test } from 'tap';
 import { Swim } from './swim.ts';
+import type { SwimMessage } from './swim-message.ts';
 import { swimOptions } from './swim-options.ts';
 import { facts, ids, nodeA, random, rosterOf, said, sent, tickUntil } from './swim.testkit.ts';
 
@@ -45,6 +46,27 @@ test('news goes by the links that are there, and to whoever is next on the rings
   t.end();
 });
 
+test('what this node was behind with it tells on by links that are there', (t) => {
+  const hearers = (step: 'ask' | 'tell'): string[] => {
+    const swim = newcomer();
+    swim.step({ kind: 'roster', roster: rosterOf(20), near: ['b'] }, 0, random);
+    const updates = ids(20).slice(1);
+    const message: SwimMessage = {
+      kind: 'sync',
+      alive: 20,
+      incarnation: 1,
+      updates: updates.map((id) => ({ id, state: 'alive', incarnation: 1 })),
+      ...(step === 'tell' ? { step } : { step, parts: 1, differing: new Uint8Array([1]) }),
+    };
+    swim.step({ kind: 'message', from: 'b', message }, 1, random);
+    const told = sent(tickUntil(swim, 200)).filter(({ message: { kind } }) => kind === 'gossip');
+    return [...new Set(told.map(({ to }) => to))];
+  };
+  t.strictSame(hearers('tell'), ['b'], 'who has told it');
+  t.ok(hearers('ask').length > 1, 'what it is told unasked goes along the rings');
+  t.end();
+});
+
 test('while members are unheard of, others are asked soon, and then more and more seldom', (t) => {
   const { gossipIntervalMs, syncIntervalMs } = swimOptions();
   const asksMs = (hears: boolean): number[] => {
@@ -60,8 +82,8 @@ test('while members are unheard of, others are asked soon, and then more and mor
   };
   const soon = asksMs(false);
   t.strictSame(
-    soon.slice(0, 6),
-    [1, 2, 3, 5, 9, 17].map((times) => times * gossipIntervalMs),
+    soon.slice(0, 7),
+    [1, 2, 3, 4, 6, 10, 18].map((times) => (times * gossipIntervalMs) / 4),
   );
   t.ok(asksMs(true).length <= 2, 'once, and as usual');
   t.end();

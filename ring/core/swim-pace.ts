@@ -3,8 +3,9 @@ import { type Random, randomInt } from '../../spec/random.ts';
 import type { SwimOptions } from './swim-options.ts';
 import type { View } from './swim-view.ts';
 
-/** Before rests grow. */
-const SOON_TIMES = 3;
+/** The first rest, as a part of the usual interval of gossip, and how often it is so short before rests grow. */
+const SOON_SHARE = 1 / 4;
+const SOON_TIMES = 4;
 
 export class SwimPace {
   readonly #options: SwimOptions;
@@ -21,7 +22,7 @@ export class SwimPace {
 
   /** The roster names members that are not heard of yet. */
   hurry(nowMs: number): void {
-    this.#restMs = this.#options.gossipIntervalMs;
+    this.#restMs = this.#options.gossipIntervalMs * SOON_SHARE;
     this.#times = SOON_TIMES;
     this.dueMs = Math.min(this.dueMs, nowMs + this.#restMs);
   }

@@ -179,6 +179,9 @@ test('a message of the next version is read as far as it is known, and its facts
   const swim = new Swim({ id: 'a', incarnation: 1, facts: own }, swimOptions(), 0, random);
   const roster = new Roster(['a', 'b', 'c'].map((id) => ({ id, address: `${id}:1` })));
   swim.step({ kind: 'roster', roster }, 0, random);
+  const present: Update[] = [{ id: 'c', state: 'alive', incarnation: 1 }];
+  const hearer: SwimMessage = { kind: 'gossip', incarnation: 1, updates: present };
+  swim.step({ kind: 'message', from: 'c', message: hearer }, 1, random);
   const sent = swim
     .step({ kind: 'message', from: 'b', message: heard?.message as SwimMessage }, 1, random)
     .concat(swim.step({ kind: 'tick' }, 2, random))

@@ -327,11 +327,13 @@ export class Swim {
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
       !isCutOff || state === 'alive' || id === from || id === this.#id;
+    this.#gossip.isBehind = message.kind === 'sync' && message.step === 'tell';
     for (const each of message.updates) {
       if (!counts(each)) continue;
       if (each.id === this.#id) this.#hearOfSelf(each, from);
       else this.#beliefs.hear(each, from, this.#nowMs);
     }
+    this.#gossip.isBehind = false;
     switch (message.kind) {
       case 'ping': {
         if (message.load !== undefined) this.#acquaintances.heard(index, message.load);
@@ -439,7 +441,6 @@ export class Swim {
     const self = roster.indexOf(this.#id);
     const isKnown = self >= 0 && this.#view.updateOf(self).incarnation === this.#own.incarnation;
     this.#know();
-    if (!isKnown) this.#herald.spread(this.#self, true, this.#nowMs);
     const others = strangers.filter((index) => this.#idOf(index) !== this.#id);
     for (const index of others) {
       const tracked = this.#view.track(index);
@@ -450,7 +451,12 @@ export class Swim {
     if (others.length > 0) this.#pace.hurry(this.#nowMs);
     this.#agenda.compareMs = this.#pace.dueMs;
     const ids = others.map((index) => this.#idOf(index));
-    for (const id of this.#audience.greeted(ids, near, isFirst, this.#random)) this.#compare(id);
+    const greeted = this.#audience.greeted(ids, near, isFirst, this.#random);
+    for (const id of greeted) this.#compare(id);
+    // Who is greeted hears it so, and is the first to tell it.
+    this.#gossip.isBehind = greeted.length > 0;
+    if (!isKnown) this.#herald.spread(this.#self, true, this.#nowMs);
+    this.#gossip.isBehind = false;
   }
 
   /** The own claim has its place in the view, as the others see it there. */

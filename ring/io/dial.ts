@@ -8,7 +8,7 @@ import { isErrorBody, rebuildError } from '../core/remote-error.ts';
 import type { Lane } from '../core/traffic.ts';
 import { type Hello, helloHeaders, parseHello, SUBPROTOCOL } from './hello.ts';
 import { SOCKET_OPTIONS } from './link.ts';
-import { connectSecure, type SecureSocketOptions } from './secure-socket.ts';
+import { connectSecure, type SecureSocketOptions, UnansweredError } from './secure-socket.ts';
 
 const REFUSAL_LENGTH_MAX = 8_192;
 
@@ -86,11 +86,7 @@ function openWebSocket(
       void refusal(response).then(fail);
     });
     socket.on('error', (error) => {
-      fail(
-        new AetherError(`${options.address} does not speak with us: ${error.message}`, {
-          code: 'ERR_RING_UNREACHABLE',
-        }),
-      );
+      fail(new UnansweredError(`${options.address} does not speak with us: ${error.message}`));
     });
     socket.once('open', () => done({ socket, hello }));
   });

@@ -177,6 +177,11 @@ export class Peers implements Rpc {
     return this.#listener.address;
   }
 
+  /** Whether connections have come whose caller is not known yet. */
+  get isCalled(): boolean {
+    return (this.#listener?.pending ?? 0) > 0;
+  }
+
   counts(): TransportCounts {
     const { size: guests, gaveWay } = this.#guests;
     return transportCounts({

@@ -19,6 +19,11 @@ export interface SecureSocketOptions {
   signal: AbortSignal;
 }
 
+/** Somebody took the connection, and did not come to the end of the handshake: it may have too much to do. Nothing is left open. */
+export class UnansweredError extends AetherError {
+  static override readonly code: string = 'ERR_RING_UNREACHABLE';
+}
+
 /** By certificate, of the nodes of this process: to read key and certificate again takes as long as a handshake. */
 const contexts = new Map<string, SecureContext>();
 const CONTEXTS_MAX = 256;
@@ -43,7 +48,7 @@ function contextOf({
 
 /**
  * @throws IdentityError ERR_RING_IDENTITY when another than `node` answers.
- * @throws AetherError ERR_RING_UNREACHABLE. Nothing is left open.
+ * @throws UnansweredError, AetherError ERR_RING_UNREACHABLE. Nothing is left open.
  */
 export async function connectSecure(
   options: SecureSocketOptions,
@@ -76,17 +81,23 @@ function handshake({
       // There is no authority to ask: the certificate is checked by the caller of this function.
       rejectUnauthorized: false,
     });
-    const unreachable = (why: string): void => {
+    let isTaken = false;
+    socket.once('connect', () => (isTaken = true));
+    const unreachable = (why: string, isThere = isTaken): void => {
       socket.destroy();
       inside?.destroy();
+      const Kind = isThere ? UnansweredError : AetherError;
       fail(
-        new AetherError(`cannot reach ${address}: ${why}`, {
+        new Kind(`cannot reach ${address}: ${why}`, {
           code: 'ERR_RING_UNREACHABLE',
           hint: 'check that a node listens there and that nothing blocks the way',
         }),
       );
     };
-    socket.once('error', (error) => unreachable(error.message));
+    socket.once('error', (error: NodeJS.ErrnoException) =>
+      // Who refuses or speaks something else is no node; who takes no more callers for the moment resets.
+      unreachable(error.message, error.code === 'ECONNRESET'),
+    );
     socket.once('close', () => unreachable('it hung up'));
     const giveUp = (): void => unreachable('no answer in time');
     signal.addEventListener('abort', giveUp);

@@ -20,6 +20,8 @@ class End {
   readonly links: SwimLinks;
   readonly heard: unknown[] = [];
   readonly handedBack: unknown[] = [];
+  /** What goes by the control lane as well, if there is a link. */
+  readonly copied: unknown[] = [];
   readonly lost: string[] = [];
   readonly shown: unknown[] = [];
   readonly met: [node: string, hello: Hello][] = [];
@@ -30,6 +32,7 @@ class End {
     this.id = idOf(number);
     const ids = new Set(Array.from({ length: members }, (_, i) => idOf(i + 1)));
     this.links = new SwimLinks({
+      self: this.id,
       key: pem(key(number)),
       certificate: createCertificate(key(number)),
       limits: transportLimits(),
@@ -48,7 +51,8 @@ class End {
       isNeighbor: () => false,
       linkLost: (node) => this.#note(this.lost, node),
       heard: (body, from) => this.#note(this.heard, [from, body]),
-      handBack: (_node, cast) => this.#note(this.handedBack, decodeCast(cast)),
+      handBack: (_node, cast, by) =>
+        this.#note(by === 'copy' ? this.copied : this.handedBack, decodeCast(cast)),
       ...change,
     });
   }
@@ -204,6 +208,46 @@ test('while a member is in doubt both ways are taken', async (t) => {
   a.send(b, 3);
   await b.until(() => b.heard.length === 3);
   t.strictSame(a.handedBack, [2], 'it has been heard by its link');
+});
+
+test('what waits for a first connection goes by a control link as well, if there is one', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 1);
+  t.strictSame(a.copied, [1]);
+  await b.until(() => b.heard.length === 1);
+  a.send(b, 2);
+  await b.until(() => b.heard.length === 2);
+  t.strictSame(a.copied.concat(a.handedBack), [1], 'and by its own link alone once that is there');
+});
+
+test('of two nodes with a control link between them one dials', async (t) => {
+  const [low, high] = [await end(t, 1), await end(t, 2)].toSorted((one, other) =>
+    one.id < other.id ? -1 : 1,
+  ) as [End, End];
+  const ends: [End, End][] = [
+    [high, low],
+    [low, high],
+  ];
+  for (const [from, to] of ends) {
+    from.links.heardNear(to.id);
+    from.links.setAddress(to.id, to.address);
+    from.send(to, 'here');
+  }
+  for (const [from] of ends) await from.until(() => from.heard.length === 1);
+  for (const [from] of ends) t.equal(from.links.counts().open.members, 1);
+  t.strictSame([low.met.length, high.met.length], [1, 1]);
+});
+
+test('who has been left to dial and does not is dialled', async (t) => {
+  const [low, high] = [await end(t, 1), await end(t, 2)].toSorted((one, other) =>
+    one.id < other.id ? -1 : 1,
+  ) as [End, End];
+  high.links.heardNear(low.id);
+  high.links.setAddress(low.id, low.address);
+  high.send(low, 'here');
+  await low.until(() => low.heard.length === 1);
+  t.strictSame(high.handedBack, []);
 });
 
 test('strangers, other paths and other messages are refused', async (t) => {

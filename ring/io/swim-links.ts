@@ -18,7 +18,7 @@ import type { Hello } from './hello.ts';
 import { IDLE, IdleLinks } from './idle-links.ts';
 import { Link, type LinkEvents } from './link.ts';
 import { Listener } from './listener.ts';
-import { SWIM } from './swim-protocol.ts';
+import { type ControlWay, SWIM } from './swim-protocol.ts';
 import { type TransportCounts, transportCounts } from './transport-counts.ts';
 
 /** The cast that shows a new certificate. */
@@ -31,11 +31,14 @@ const WAITING_MAX = 64;
 const ADDRESS_TIMEOUT_MS = 2_000;
 /** What waits for a first connection goes another way after so long: a firewall that drops says nothing for five seconds. */
 const DIALLED_MS = 1_000;
+/** Of two nodes with a control link between them, the one with the higher id lets the other one dial for so long: two links are one too many. */
+const YIELD_MS = 500;
 /** Rests before an address is dialled again at which nobody answered: doubled each time. */
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
 
 export interface SwimLinksOptions {
+  self: string;
   key: string;
   certificate: string;
   limits: TransportLimits;
@@ -52,8 +55,8 @@ export interface SwimLinksOptions {
   /** The last link to a member is gone, and not for being idle. */
   linkLost(node: string): void;
   heard(body: unknown, from: string): void;
-  /** The message goes another way or none. @param isKnown false: its address is not known, and may soon be. */
-  handBack(node: string, cast: Uint8Array, isKnown: boolean): void;
+  /** The message goes by the control lane or not at all. */
+  handBack(node: string, cast: Uint8Array, by: ControlWay): void;
 }
 
 /** What is known of the way to a member. */
@@ -71,6 +74,10 @@ interface Way {
   cancelHold: (() => void) | undefined;
   /** It was silent, and nothing has come by its links since. */
   isDoubted: boolean;
+  /** There is a control link: it has spoken by that. */
+  isNear: boolean;
+  /** A link to it has opened. */
+  reached: () => void;
 }
 
 export class SwimLinks {
@@ -150,7 +157,7 @@ export class SwimLinks {
       return;
     }
     if (!open.send(cast)) this.#traffic.unsent.cast++;
-    if (way.isDoubted) this.#options.handBack(node, cast, true);
+    if (way.isDoubted) this.#options.handBack(node, cast, 'any');
   }
 
   /** As `send`, once the address is known; handed back for good when that takes too long. */
@@ -162,13 +169,19 @@ export class SwimLinks {
     }
     this.#wait(way, cast);
     way.cancelHold ??= this.#options.clock.after(ADDRESS_TIMEOUT_MS, () => {
-      for (const each of takeWaiting(way)) this.#options.handBack(node, each, true);
+      for (const each of takeWaiting(way)) this.#options.handBack(node, each, 'any');
     });
   }
 
   /** The member does not answer: until something comes by its links, another way is taken too. */
   doubt(node: string): void {
     this.#way(node).isDoubted = true;
+  }
+
+  /** The member has spoken by the control lane: though there is a link, it may have had no answer by that. */
+  heardNear(node: string): void {
+    this.doubt(node);
+    this.#way(node).isNear = true;
   }
 
   /** The member is there again: that nobody answered at its address before is no reason to wait. */
@@ -180,7 +193,10 @@ export class SwimLinks {
 
   /** This node has slept: its links may be dead without showing it, and what came by them meanwhile is old. */
   slept(): void {
-    for (const node of this.#ways.keys()) this.retry(node);
+    for (const [node, way] of this.#ways) {
+      this.retry(node);
+      way.isNear = false;
+    }
     for (const link of this.#openLinks()) link.close(1000, IDLE);
   }
 
@@ -226,7 +242,7 @@ export class SwimLinks {
   /** What waits for a link is handed back. */
   async close(): Promise<void> {
     for (const [node, way] of this.#ways)
-      for (const cast of takeWaiting(way)) this.#options.handBack(node, cast, true);
+      for (const cast of takeWaiting(way)) this.#options.handBack(node, cast, 'any');
     this.#stopping.abort();
     this.#idleLinks.close();
     const closing = [...this.#links.values()].flatMap((links) => Array.from(links));
@@ -248,6 +264,8 @@ export class SwimLinks {
       waiting: [],
       cancelHold: undefined,
       isDoubted: false,
+      isNear: false,
+      reached: () => {},
     };
     this.#ways.set(node, way);
     return way;
@@ -262,7 +280,7 @@ export class SwimLinks {
     const options = this.#options;
     const { address } = way;
     if (address === undefined) {
-      options.handBack(node, cast, way.isClosed);
+      options.handBack(node, cast, way.isClosed ? 'any' : 'open');
       return;
     }
     if (!way.isDialling && options.clock.monotonicMs() >= way.retryMs) {
@@ -271,8 +289,12 @@ export class SwimLinks {
       void dialling.finally(() => this.#dialling.delete(dialling));
     }
     // Where nobody answered the last time, nothing waits for the outcome.
-    if (!way.isDialling || way.failures > 0) options.handBack(node, cast, true);
-    else this.#wait(way, cast);
+    if (!way.isDialling || way.failures > 0) options.handBack(node, cast, 'any');
+    else {
+      this.#wait(way, cast);
+      // Where many come at once, a connection takes far longer than a message by one that is there.
+      options.handBack(node, cast, 'copy');
+    }
   }
 
   #wait(way: Way, cast: Uint8Array): void {
@@ -282,21 +304,24 @@ export class SwimLinks {
 
   async #connect(node: string, way: Way, address: string): Promise<void> {
     const options = this.#options;
-    const { key, certificate, limits, clock, log } = options;
+    const { self, key, certificate, limits, clock, log } = options;
     const { signal } = this.#stopping;
     const timeoutMs = limits.handshakeTimeoutMs;
-    const hello = options.hello();
     way.isDialling = true;
     const cancel = clock.after(DIALLED_MS, () => {
       way.failures = Math.max(1, way.failures);
-      for (const cast of takeWaiting(way)) options.handBack(node, cast, true);
+      for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     });
     try {
-      const at = { address, node, key, certificate };
-      const dialled = await dial({ ...at, hello, timeoutMs, signal }, 'swim');
+      if (way.isNear && self > node) await this.#yield(way);
+      if (!this.isOpen(node)) {
+        const at = { address, node, key, certificate };
+        const hello = options.hello();
+        const dialled = await dial({ ...at, hello, timeoutMs, signal }, 'swim');
+        this.#meet(dialled);
+        this.#adopt(dialled.socket, node);
+      }
       way.isDialling = false;
-      this.#meet(dialled);
-      this.#adopt(dialled.socket, node);
     } catch (error) {
       way.isDialling = false;
       const restMs = Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** way.failures);
@@ -304,10 +329,21 @@ export class SwimLinks {
       way.failures++;
       log.debug({ node, address, error: errorBody(error) }, 'its membership was not reached');
       if (signal.aborted) return;
-      for (const cast of takeWaiting(way)) options.handBack(node, cast, true);
+      for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     } finally {
       cancel();
     }
+  }
+
+  /** Over when the member has dialled, or has had the time to. */
+  async #yield(way: Way): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { signal } = this.#stopping;
+    const cancel = this.#options.clock.after(YIELD_MS, resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    way.reached = resolve;
+    await promise;
+    cancel();
   }
 
   #meet({ socket, peer, hello }: Dialled): void {
@@ -327,6 +363,7 @@ export class SwimLinks {
     const way = this.#way(peer);
     way.failures = 0;
     way.isDoubted = false;
+    way.reached();
     const [oldest, ...newer] = [...links].filter((each) => each.isOpen);
     if (newer.length >= this.#options.limits.linksPerPeerMax) {
       this.#gaveWay++;

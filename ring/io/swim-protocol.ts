@@ -72,6 +72,9 @@ export type ToSwim =
 /** `rttMs`: smoothed, milliseconds. `load`: 0 to 1. */
 export type Measured = [id: string, rttMs: number | undefined, load: number | undefined];
 
+/** `any`: also by a control link that is to be opened; `open`: else it comes back; `copy`: if there is one, as it goes another way too. */
+export type ControlWay = 'any' | 'open' | 'copy';
+
 export type FromSwim =
   | { kind: 'listening'; port: number }
   | { kind: 'changed'; member: SwimMember; before: MemberState | undefined }
@@ -79,8 +82,8 @@ export type FromSwim =
   | { kind: 'own'; member: SwimMember }
   /** What probes have brought since the last time, and what the sockets have counted. */
   | { kind: 'measured'; members: Measured[]; counts: TransportCounts }
-  /** To be sent by the control lane, an encoded cast. `isLinked`: by a link that is open, else it comes back. */
-  | { kind: 'cast'; to: string; cast: Uint8Array; isLinked: boolean }
+  /** To be sent by the control lane, an encoded cast. */
+  | { kind: 'cast'; to: string; cast: Uint8Array; by: ControlWay }
   | { kind: 'epoch'; number: number; from: string }
   /** This incarnation is in use or about to be: more are to be made durable. */
   | { kind: 'incarnation'; incarnation: number }

@@ -187,9 +187,9 @@ export class SwimThread implements Membership {
         for (const measured of message.members) this.#measured(measured);
         return;
       case 'cast': {
-        const { to, cast, isLinked } = message;
-        if (isLinked && !peers.isLinked(to)) this.#post({ kind: 'unlinked', to, cast });
-        else peers.cast(to, SWIM, decodeCast(cast));
+        const { to, cast, by } = message;
+        if (by === 'any' || peers.isLinked(to)) peers.cast(to, SWIM, decodeCast(cast));
+        else if (by === 'open') this.#post({ kind: 'unlinked', to, cast });
         return;
       }
       case 'epoch':

@@ -81,6 +81,7 @@ class Thread {
 function node2(t: Test, port: number, heard: (body: unknown) => void): SwimLinks {
   const { host: _, lattice, ...credentials } = sockets(2);
   const links = new SwimLinks({
+    self: idOf(2),
     ...credentials,
     clock: systemClock,
     log: silentLog,

@@ -77,6 +77,7 @@ class SwimWorker {
     this.#log = this.#remoteLog();
     const { key, certificate, limits, lattice } = boot.sockets;
     this.#links = new SwimLinks({
+      self: boot.self.id,
       key,
       certificate,
       limits,
@@ -97,8 +98,7 @@ class SwimWorker {
         this.#driver?.linkLost(node);
       },
       heard: (body, from) => this.#heard(body, from),
-      handBack: (to, cast, isKnown) =>
-        this.#post({ kind: 'cast', to, cast: copyOf(cast), isLinked: !isKnown }),
+      handBack: (to, cast, by) => this.#post({ kind: 'cast', to, cast: copyOf(cast), by }),
     });
     for (const [node, address] of boot.addresses) this.#links.setAddress(node, address);
   }
@@ -177,7 +177,7 @@ class SwimWorker {
       case 'heard':
         if (!this.#members.has(message.from)) break;
         // Who takes that way though there is a link may have had no answer by it.
-        this.#links.doubt(message.from);
+        this.#links.heardNear(message.from);
         this.#heard(decodeCast(message.cast), message.from);
         break;
       case 'unlinked':
