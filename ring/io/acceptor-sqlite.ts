@@ -82,8 +82,7 @@ export class SqliteAcceptorStore implements AcceptorStore {
    * @param witness notes each write before anybody hears of it.
    */
   constructor(path: string, witness?: Witness) {
-    const isNew = makeDatabase(path, (made) => {
-      made.exec(SCHEMA);
+    const isNew = makeDatabase(path, SCHEMA, (made) => {
       made.prepare(SET_NOTE).run(this.#opening, 1);
     });
     const database = openDatabase(path, SCHEMA);

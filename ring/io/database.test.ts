@@ -10,7 +10,7 @@ const SCHEMA = 'CREATE TABLE IF NOT EXISTS row (at INTEGER PRIMARY KEY)';
 const FIRST = `${SCHEMA}; INSERT INTO row VALUES (1)`;
 
 function make(path: string): boolean {
-  return makeDatabase(path, (made) => void made.exec(FIRST));
+  return makeDatabase(path, FIRST);
 }
 
 function rowsOf(path: string): unknown[] {
@@ -74,11 +74,24 @@ test('what a process left that ended over it is no obstacle', (t) => {
 
 test('nothing is there of one that could not be filled', (t) => {
   const path = join(t.testdir(), 'x.db');
-  t.throws(() => makeDatabase(path, (made) => void made.exec(`${FIRST}; NONSENSE`)));
+  t.throws(() => makeDatabase(path, `${FIRST}; NONSENSE`));
   t.equal(fs.existsSync(path), false);
   t.throws(() => openDatabase(path, SCHEMA), { code: 'SQLITE_CANTOPEN' });
   t.equal(make(path), true);
   t.same(rowsOf(path), [1]);
+  t.end();
+});
+
+test('a database that a process has made before is the same again, and one of its own', (t) => {
+  const folder = t.testdir();
+  const [one, two] = ['one.db', 'two.db'].map((name) => join(folder, name)) as [string, string];
+  for (const path of [one, two]) t.equal(make(path), true);
+  t.strictSame(fs.readFileSync(one), fs.readFileSync(two));
+  t.equal(fs.statSync(two).mode & 0o777, 0o600);
+  const database = openDatabase(two, SCHEMA);
+  database.exec('INSERT INTO row VALUES (2)');
+  database.close();
+  t.same([one, two].map(rowsOf), [[1], [1, 2]]);
   t.end();
 });
 

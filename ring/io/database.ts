@@ -12,26 +12,40 @@ import { makeFile, syncFolder } from './new-file.ts';
 /** What SQLite keeps beside a database. */
 const COMPANIONS = ['-wal', '-shm', '-journal'];
 
+/** Files of databases as they are made, by what makes them: a process that opens many nodes makes each once. */
+const images = new Map<string, Uint8Array>();
+
 /**
  * Makes the database, with mode 0600, unless it is there. It is durable once its folder is synced (new-file.ts).
  *
- * @param fill makes its tables and first rows, in one transaction; when it throws, nothing is there.
+ * @param sql makes its tables, and rows that are the same in each.
+ * @param fill adds rows of its own, in the same transaction; when it throws, nothing is there.
  * @returns whether it was made.
  */
-export function makeDatabase(path: string, fill: (database: Database.Database) => void): boolean {
+export function makeDatabase(
+  path: string,
+  sql: string,
+  fill?: (database: Database.Database) => void,
+): boolean {
   if (fs.existsSync(path)) return false;
   removeCompanions(path);
   makeFile(path, (aside) => {
     removeCompanions(aside);
-    fs.closeSync(fs.openSync(aside, 'wx', 0o600));
+    const image = fill === undefined ? images.get(sql) : undefined;
+    fs.writeFileSync(aside, image ?? '', { flag: 'wx', mode: 0o600 });
+    if (image !== undefined) return;
     const database = new Database(aside);
     try {
       database.exec('PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF;');
-      database.transaction(fill)(database);
+      database.transaction(() => {
+        database.exec(sql);
+        fill?.(database);
+      })();
       database.exec('PRAGMA journal_mode = WAL');
     } finally {
       database.close();
     }
+    if (fill === undefined) images.set(sql, fs.readFileSync(aside));
   });
   return true;
 }

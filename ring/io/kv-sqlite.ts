@@ -75,10 +75,7 @@ export class SqliteReplicaStore implements ReplicaStore {
       });
     }
     this.#path = path;
-    const isNew = makeDatabase(path, (made) => {
-      made.exec(SCHEMA);
-      made.prepare(SET_NOTE).run('boot', '1');
-    });
+    const isNew = makeDatabase(path, `${SCHEMA} INSERT INTO note VALUES ('boot', '1');`);
     this.boot = isNew ? 1 : Number(this.note('boot') ?? 0) + 1;
     if (!isNew) this.setNote('boot', String(this.boot)); // S5
   }

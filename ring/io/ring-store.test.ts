@@ -43,16 +43,22 @@ test('and without one a little later', async (t) => {
   t.equal(onDisk().addresses().get('a'), 'a:1');
 });
 
-test('where the node itself listens is a hint too, and its certificate', (t) => {
+test('where the node itself listens is a hint too, its certificate, and that it has served', (t) => {
   const { store, onDisk } = stores(t);
   store.setPort(1);
   store.setSwimPort(2);
   store.setNodeCertificate(new Uint8Array([3]));
-  const view = (of: RingStore): unknown[] => [of.port(), of.swimPort(), of.nodeCertificate()?.[0]];
-  t.same(view(store), [1, 2, 3], 'known here at once');
-  t.same(view(onDisk()), [undefined, undefined, undefined]);
   store.setServed();
-  t.same(view(onDisk()), [1, 2, 3]);
+  const view = (of: RingStore): unknown[] => [
+    of.port(),
+    of.swimPort(),
+    of.nodeCertificate()?.[0],
+    of.hasServed(),
+  ];
+  t.same(view(store), [1, 2, 3, true], 'known here at once');
+  t.same(view(onDisk()), [undefined, undefined, undefined, false]);
+  store.setIncarnation(1);
+  t.same(view(onDisk()), [1, 2, 3, true]);
   t.end();
 });
 
@@ -75,7 +81,7 @@ test('a fact that could not be written is none, and hints go on waiting', (t) =>
   t.throws(() => store.setIncarnation(7), { message: 'full' });
   t.equal(store.incarnation(), 0);
   disk.exec('DROP TRIGGER full');
-  store.setServed();
+  store.setOrigin('joined');
   const later = onDisk();
   t.equal(later.incarnation(), 0);
   t.equal(later.addresses().size, 2);

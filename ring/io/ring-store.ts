@@ -2,7 +2,7 @@
  * What a node must not forget of its lattice: DATA/ring.db.
  *
  * A fact is on disk when the call returns. What can be found out or asked for again is a hint: where peers are, the ports of
- * this node, its certificate. Hints are written with the next fact or a little later, as many nodes that come at once would
+ * this node, its certificate, that it has served. Hints are written with the next fact or a little later, as many nodes that come at once would
  * wait for a disk each time one hears of another.
  */
 import type Database from 'better-sqlite3';
@@ -45,7 +45,7 @@ export class RingStore {
    *   what it keeps.
    */
   constructor(path: string) {
-    makeDatabase(path, (made) => made.exec(SCHEMA));
+    makeDatabase(path, SCHEMA);
     const database = openDatabase(path, SCHEMA);
     this.#database = database;
     this.#read = database.prepare<[string]>('SELECT value FROM fact WHERE name = ?').pluck();
@@ -81,8 +81,9 @@ export class RingStore {
     return this.#fact('served') !== undefined;
   }
 
+  /** A hint: forgotten, it waits for a settled epoch once more. */
   setServed(): void {
-    this.#keep({ served: 1 });
+    this.#hint('fact', 'served', 1);
   }
 
   lattice(): string | undefined {

@@ -13,6 +13,8 @@ import { fromWire, toWire } from '../core/swim-wire.ts';
 
 /** The clock that goes on in suspend may be this much ahead before it means that the machine slept. */
 const SLEEP_MIN_MS = 5_000;
+/** Between looks at that clock, which cost more than a step of the core. */
+const CLOCKS_INTERVAL_MS = 20;
 /** What is this late is looked at: less is what a busy loop always is. */
 const LAG_MIN_MS = 1_000;
 /** While the main loop lags, its return is looked for this often. */
@@ -44,13 +46,15 @@ export interface SwimDriverOptions {
 export class SwimDriver {
   readonly #options: SwimDriverOptions;
   readonly #swim: Swim;
-  /** How far the machine's clock was ahead of the monotonic one at the last step. */
+  /** How far the machine's clock was ahead of the monotonic one when they were compared. */
   #aheadMs: number;
   /** How long this loop stood still itself since the main loop moved last. */
   #stoodMs = 0;
   #isLagging = false;
   #cancelWake: () => void = () => {};
   #isStopped = false;
+  /** When that was. */
+  #comparedMs = -Infinity;
 
   constructor(options: SwimDriverOptions) {
     this.#options = options;
@@ -119,9 +123,12 @@ export class SwimDriver {
     const events: SwimEvent[] = [];
     const options = this.#options;
     const nowMs = options.clock.monotonicMs();
-    const aheadMs = options.uptimeMs() - nowMs;
-    if (aheadMs - this.#aheadMs > SLEEP_MIN_MS) events.push({ kind: 'slept' });
-    this.#aheadMs = aheadMs;
+    if (nowMs - this.#comparedMs >= CLOCKS_INTERVAL_MS) {
+      this.#comparedMs = nowMs;
+      const aheadMs = options.uptimeMs() - nowMs;
+      if (aheadMs - this.#aheadMs > SLEEP_MIN_MS) events.push({ kind: 'slept' });
+      this.#aheadMs = aheadMs;
+    }
     const behindMs = options.lagMs?.() ?? 0;
     const lateMs = nowMs - this.#swim.wakeMs;
     // While all of this process stands still the main loop does too, and is not behind for it.

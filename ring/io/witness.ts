@@ -23,6 +23,7 @@ export interface Note {
 }
 
 const MEMORY = '/dev/shm';
+const SWEEP_DELAY_MS = 1_000;
 /** What statfs says of a file system in memory (statfs(2)). */
 const TMPFS = 0x0102_1994;
 
@@ -31,7 +32,7 @@ export function drawOpening(): string {
 }
 
 /**
- * @param data the node's folder: notes of folders that are gone are removed.
+ * @param data the node's folder: notes of folders that are gone are removed, soon after.
  * @returns undefined where nothing can vouch: not on Linux, or no file system in memory of one's own.
  */
 export function openWitness(node: string, data: string): Witness | undefined {
@@ -44,7 +45,7 @@ export function openWitness(node: string, data: string): Witness | undefined {
     const isOwn = uid === process.getuid() && (mode & fs.constants.S_IFMT) === fs.constants.S_IFDIR;
     const isPrivate = (mode & 0o077) === 0;
     if (!isOwn || !isPrivate || fs.statfsSync(folder).type !== TMPFS) return undefined;
-    sweep(folder);
+    sweepSoon(folder);
     return new NoteFile(join(folder, node), boot, resolve(data));
   } catch {
     return undefined;
@@ -78,6 +79,16 @@ class NoteFile implements Witness {
     fs.writeFileSync(aside, text, { mode: 0o600 });
     fs.renameSync(aside, this.#path);
   }
+}
+
+let sweeping: NodeJS.Timeout | undefined;
+
+/** Once for all stores that a process opens at about the same time: each note is a file to be read. */
+function sweepSoon(folder: string): void {
+  sweeping ??= setTimeout(() => {
+    sweeping = undefined;
+    sweep(folder);
+  }, SWEEP_DELAY_MS).unref();
 }
 
 function sweep(folder: string): void {
