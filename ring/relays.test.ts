@@ -14,8 +14,13 @@ const TIMEOUT = { timeoutMs: 10_000 };
 
 /** A call that is on its way as its relay stops is not made again by itself: it may have been heard. */
 async function asked(from: Ring, to: Ring): Promise<unknown> {
-  const call = (): Promise<unknown> => from.rpc.call(to.id, 'who', 'again', TIMEOUT);
-  return call().catch(call);
+  for (;;) {
+    try {
+      return await from.rpc.call(to.id, 'who', 'again', TIMEOUT);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ERR_RING_TIMEOUT') throw error;
+    }
+  }
 }
 
 async function until(rings: Ring[], holds: (ring: Ring) => boolean): Promise<void> {
