@@ -38,6 +38,8 @@ export interface ClusterResult {
 const FAULTS_MS = 12_000;
 /** The register must serve within this after everything is mended. */
 const MENDED_MS = 60_000;
+/** How often an operator looks at what waits once everything is mended. */
+const VOUCH_MS = 10_000;
 const EVENTS_MAX = 400_000;
 /** How often voters are chosen again whose record or configuration was another by then. */
 const VOTERS_TRIES = 20;
@@ -347,7 +349,7 @@ export class Cluster extends Lattice {
       this.stepRegister(node, node.process, { kind: 'learn', snapshot });
   }
 
-  /** Everything runs and reaches everything; an operator vouches for disks that are whole. */
+  /** Everything runs and reaches everything. */
   #mend(): void {
     this.#isMended = true;
     this.loss = 0;
@@ -355,16 +357,8 @@ export class Cluster extends Lattice {
     this.late = 0;
     this.delayMsMax = 10;
     this.cut = () => false;
-    const newest = [...this.nodes.values()]
-      .flatMap((node) => [newestKnown(node), node.process?.register.known ?? node.known])
-      .reduce((a, b) => (b.index > a.index ? b : a));
-    for (const node of this.nodes.values()) {
-      node.pausedUntilMs = 0;
-      if (node.process?.acceptor.standing === 'waiting' && !node.isDamaged)
-        node.process = undefined;
-      if (node.process === undefined) this.start(node, !node.isDamaged);
-      this.#learn(node, newest);
-    }
+    for (const node of this.nodes.values()) node.pausedUntilMs = 0;
+    const newest = this.#vouch();
     const client = {
       name: 'last',
       count: 0,
@@ -374,6 +368,21 @@ export class Cluster extends Lattice {
     };
     this.#clients.push(client);
     this.queue.after(3_000, () => this.#ask(client));
+  }
+
+  /** An operator vouches for disks that are whole; again later, as a voter may hear only then of a later boot of its own (B6). */
+  #vouch(): Snapshot<Value> {
+    const newest = [...this.nodes.values()]
+      .flatMap((node) => [newestKnown(node), node.process?.register.known ?? node.known])
+      .reduce((a, b) => (b.index > a.index ? b : a));
+    for (const node of this.nodes.values()) {
+      if (node.process?.acceptor.standing === 'waiting' && !node.isDamaged)
+        node.process = undefined;
+      if (node.process === undefined) this.start(node, !node.isDamaged);
+      this.#learn(node, newest);
+    }
+    this.queue.after(VOUCH_MS, () => void this.#vouch());
+    return newest;
   }
 
   // Clients.
