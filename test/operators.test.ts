@@ -5,7 +5,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { test } from 'tap';
+import { type Test, test } from 'tap';
 import type { LatticeNode } from '../cli/daemon/node.ts';
 import { ControlClient, segment } from '../cli/io/control-client.ts';
 import { EXIT } from '../cli/io/exit-code.ts';
@@ -77,7 +77,11 @@ test('status has a line for the lattice and one for each node', async (t) => {
   );
 });
 
-test('a node that is put out ends, and says why', async (t) => {
+/** A lattice of n1, a folder for n2, and a file with a token for it. */
+async function founded(
+  t: Test,
+  grant: Parameters<typeof mintJoinToken>[1] = {},
+): Promise<{ first: LatticeNode; data: string; token: string }> {
   const place = folder(t);
   const [data, founder, token] = ['n2', 'n1', 'token'].map((name) => join(place, name)) as [
     string,
@@ -85,7 +89,12 @@ test('a node that is put out ends, and says why', async (t) => {
     string,
   ];
   const first = await node(t, { data: founder, name: 'n1' });
-  writeFileSync(token, mintJoinToken(founder, { roles: ['compute'] }));
+  writeFileSync(token, mintJoinToken(founder, grant));
+  return { first, data, token };
+}
+
+test('a node that is put out ends, and says why', async (t) => {
+  const { first, data, token } = await founded(t, { roles: ['compute'] });
   const options = ['--data', data, '--name', 'n2', '--join', first.address, '--token', token];
   const child = spawn(process.execPath, [MAIN, 'up', ...options]);
   t.teardown(() => child.kill('SIGKILL'));
@@ -102,14 +111,7 @@ test('a node that is put out ends, and says why', async (t) => {
 });
 
 test('a node joins by the command line; owners are called by name, also those of a key in a bucket', async (t) => {
-  const place = folder(t);
-  const [data, founder, token] = ['n2', 'n1', 'token'].map((name) => join(place, name)) as [
-    string,
-    string,
-    string,
-  ];
-  const first = await node(t, { data: founder, name: 'n1' });
-  writeFileSync(token, mintJoinToken(founder));
+  const { first, data, token } = await founded(t);
   const child = spawn(
     process.execPath,
     [MAIN, 'node', 'join', first.address, '--data', data, '--name', 'n2', '--token', token],
