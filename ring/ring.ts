@@ -154,6 +154,11 @@ export class Ring {
         random,
         log,
         address: isDialable(address) ? address : undefined,
+        isFound:
+          this.#isNew &&
+          participants(keeper.epoch).some(
+            ({ id, address: at }) => id === this.id && at === address,
+          ),
         candidates: () => this.#views.relayCandidates(),
         announce: (addresses) => {
           this.#facts = { ...this.#facts, addresses };

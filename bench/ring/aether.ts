@@ -1,11 +1,12 @@
 /**
  * A `Ring` node as a member: TLS, identity and epoch included. It owns no keys, as serf's agents hold no data: only the
- * founder stores. Nodes have a process each, or all are in one.
+ * founder stores. Nodes have a process each, or there are as many processes as cores.
  *
  * As a program: it loads the ring, says so, starts each node that it is told to, and reports each change of membership.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type MemberView, mintJoinToken, Ring, type RingOptions } from '../../ring/index.ts';
 import type { Layout } from './lattice-process.ts';
@@ -53,13 +54,16 @@ export function aether({ folder, nodes, isHosted }: Layout, swim: RingOptions['s
       for (const { by, name, state } of said.news)
         listeners.get(by)?.({ who: Number(name.slice(1)), state });
   };
-  const shared = isHosted ? new Program(hear) : undefined;
+  const hosts = Array.from(
+    { length: isHosted ? availableParallelism() : 0 },
+    () => new Program(hear),
+  );
   return {
     isOpen,
     member(index, listener): Member {
       const name = `n${index}`;
       listeners.set(name, listener);
-      let program = shared;
+      let program = hosts[index % hosts.length];
       return {
         get pid() {
           return program?.pid;

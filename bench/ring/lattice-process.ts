@@ -19,7 +19,7 @@ export interface Layout {
   readonly nodes: number;
   /** For the data of all. */
   readonly folder: string;
-  /** All nodes of ours in one process, instead of one each. */
+  /** Nodes of ours in as many processes as there are cores, instead of one each. */
   readonly isHosted: boolean;
 }
 

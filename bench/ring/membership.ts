@@ -3,7 +3,7 @@
  * and what it costs to know while nothing happens.
  *
  * Lattices of one round stand side by side and are idle, asleep and killed in the same seconds; only joining, which
- * is a matter of CPU time, takes turns. Nodes are processes, and for joining also all in one: what twenty-five programs
+ * is a matter of CPU time, takes turns. Nodes are processes, and for joining also few with all nodes in them: what twenty-five programs
  * need to become fast is their machines' affair, and here two cores have to do it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -161,7 +161,7 @@ function suffixOf(part: Request['kind'], subject: string): string {
   return part === 'join' && subject === OURS ? PROCESSES : '';
 }
 
-/** Joining, of nodes in one process. */
+/** Joining, of nodes in few processes. */
 async function measureHosted(
   nodes: number,
   cases: readonly Case[],
@@ -170,7 +170,7 @@ async function measureHosted(
   say: (text: string) => void,
 ): Promise<void> {
   if (!cases.some(({ part }) => part === 'join')) return;
-  say(`join ${OURS}, in one process`);
+  say(`join ${OURS}, in few processes`);
   const folder = newFolder();
   const lattice = new Lattice({ subject: OURS, nodes, folder, isHosted: true });
   const close = async (): Promise<void> => {

@@ -75,6 +75,12 @@ export class Audience {
     return successors(view, own, count, isHearer).map(idOf);
   }
 
+  /** All to whom there is a link, where there are links to all. */
+  near(): string[] {
+    const { view } = this.#of;
+    return [...this.#contacts].filter((id) => view.isUsable(view.roster.indexOf(id)));
+  }
+
   /**
    * Who is asked for its view when the roster names strangers: those `near`, to whom a way is open, or any when a node that
    * begins has none. Of the others gossip brings word: who comes into a large lattice is not called by all of it.

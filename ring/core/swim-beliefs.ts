@@ -49,9 +49,10 @@ export class Beliefs {
     if (index < 0) return; // I5
     const claim = this.#withoutSelf(told);
     const isFarewell = claim.state === 'left';
-    if (claim.id === from)
-      this.#claim(index, claim, nowMs, isFarewell ? 'it was stopped' : 'it says so itself');
-    else if (isTooFar(claim, this.#view.incarnationOf(index))) return; // I8
+    if (claim.id === from) {
+      const why = isFarewell ? 'it was stopped' : 'it says so itself';
+      this.#claim(index, claim, nowMs, why, undefined, from);
+    } else if (isTooFar(claim, this.#view.incarnationOf(index))) return; // I8
     else if (claim.state === 'dead' && !this.#isRipe(index, claim.incarnation, nowMs))
       this.#claim(
         index,
@@ -116,7 +117,8 @@ export class Beliefs {
     return { ...claim, accusers: claim.accusers.filter((id) => id !== this.#self) };
   }
 
-  #claim(index: number, claim: Update, nowMs: number, why: string, by?: string): void {
+  /** @param by who says so of another. @param teller who has told it, be it of itself. */
+  #claim(index: number, claim: Update, nowMs: number, why: string, by?: string, teller = by): void {
     const { id } = claim;
     const held = this.#view.get(index);
     const known = held === undefined ? this.#view.updateOf(index) : held.update;
@@ -128,7 +130,7 @@ export class Beliefs {
     else {
       const isConfirmed = this.#confirm(index, claim, known, nowMs, by);
       if (isConfirmed) this.#gossip.addTo(this.#view.track(index));
-      else if (by !== undefined && isAsMuch(claim, known)) this.#gossip.heard(id, by);
+      else if (teller !== undefined && isAsMuch(claim, known)) this.#gossip.heard(id, teller);
       if (facts === knownFacts) {
         if (isConfirmed) cause({ kind: 'member', id, state: before, before });
         return;
@@ -139,7 +141,7 @@ export class Beliefs {
     }
     const told = this.#view.track(index);
     const { incarnation, state } = told.update;
-    if (incarnation > 0) this.#herald.spread(told, isUrgent, nowMs, by); // I6
+    if (incarnation > 0) this.#herald.spread(told, isUrgent, nowMs, teller); // I6
     cause({ kind: 'member', id, state, before });
   }
 

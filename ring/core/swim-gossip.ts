@@ -148,6 +148,11 @@ interface Piece {
   readonly tellers: string[];
 }
 
+/** The member has said it itself: few hear of it so, and all others from them. */
+export function isFirsthand({ update, tellers }: News): boolean {
+  return tellers.includes(update.id);
+}
+
 /** As it is told to the member. */
 export function toTell(news: readonly News[], to: string): Update[] {
   const chosen: Update[] = [];

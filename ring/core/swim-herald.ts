@@ -3,7 +3,7 @@ import type { Random } from '../../spec/random.ts';
 import type { Agenda } from './swim-agenda.ts';
 import type { Audience } from './swim-audience.ts';
 import { cause } from './swim-effects.ts';
-import { type GossipQueue, type News, type Told, toTell } from './swim-gossip.ts';
+import { type GossipQueue, isFirsthand, type News, type Told, toTell } from './swim-gossip.ts';
 import { messageOf, type SwimRequest, type Update } from './swim-message.ts';
 import type { SwimOptions } from './swim-options.ts';
 import type { Self } from './swim-self.ts';
@@ -53,7 +53,7 @@ export class Herald {
     this.#gossip.add(told, isUrgent, by);
   }
 
-  /** What nobody was told of yet is told, but to those who told it. */
+  /** What nobody was told of yet is told, but to those who told it; all who are near hear what a member said of itself. */
   tellFresh(nowMs: number, random: Random): void {
     const { gossipIntervalMs, gossipFanout } = this.#options;
     this.#agenda.freshMs = nowMs + gossipIntervalMs * FRESH_SHARE;
@@ -61,6 +61,12 @@ export class Herald {
     const news = this.takeFresh(hearers.length);
     for (const id of hearers) {
       const updates = toTell(news, id);
+      if (updates.length > 0) this.send(id, { kind: 'gossip' }, undefined, updates);
+    }
+    const firsthand = news.filter(isFirsthand);
+    if (firsthand.length === 0) return;
+    for (const id of this.#audience.near()) {
+      const updates = hearers.includes(id) ? NOTHING : toTell(firsthand, id);
       if (updates.length > 0) this.send(id, { kind: 'gossip' }, undefined, updates);
     }
   }

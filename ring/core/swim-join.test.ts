@@ -2,7 +2,18 @@ import { test } from 'tap';
 import { Swim } from './swim.ts';
 import type { SwimMessage } from './swim-message.ts';
 import { swimOptions } from './swim-options.ts';
-import { facts, ids, nodeA, random, rosterOf, said, sent, tickUntil } from './swim.testkit.ts';
+import {
+  ack,
+  facts,
+  ids,
+  nodeA,
+  type MessageEvent,
+  random,
+  rosterOf,
+  said,
+  sent,
+  tickUntil,
+} from './swim.testkit.ts';
 
 const newcomer = (): Swim => new Swim({ id: 'a', incarnation: 1, facts }, swimOptions(), 0, random);
 
@@ -47,23 +58,72 @@ test('news goes by the links that are there, and to whoever is next on the rings
 });
 
 test('what this node was behind with it tells on by links that are there', (t) => {
-  const hearers = (step: 'ask' | 'tell'): string[] => {
-    const swim = newcomer();
-    swim.step({ kind: 'roster', roster: rosterOf(20), near: ['b'] }, 0, random);
+  const hearers = (swim: Swim, step: 'ask' | 'tell'): string[] => {
     const updates = ids(20).slice(1);
     const message: SwimMessage = {
       kind: 'sync',
       alive: 20,
-      incarnation: 1,
-      updates: updates.map((id) => ({ id, state: 'alive', incarnation: 1 })),
+      incarnation: 2,
+      updates: updates.map((id) => ({ id, state: 'alive', incarnation: 2 })),
       ...(step === 'tell' ? { step } : { step, parts: 1, differing: new Uint8Array([1]) }),
     };
-    swim.step({ kind: 'message', from: 'b', message }, 1, random);
-    const told = sent(tickUntil(swim, 200)).filter(({ message: { kind } }) => kind === 'gossip');
-    return [...new Set(told.map(({ to }) => to))];
+    swim.step({ kind: 'message', from: 'b', message }, swim.wakeMs, random);
+    const told = sent(tickUntil(swim, swim.wakeMs + 200));
+    return [
+      ...new Set(told.filter(({ message: { kind } }) => kind === 'gossip').map(({ to }) => to)),
+    ];
   };
-  t.strictSame(hearers('tell'), ['b'], 'who has told it');
-  t.ok(hearers('ask').length > 1, 'what it is told unasked goes along the rings');
+  const begun = (): Swim => {
+    const swim = newcomer();
+    swim.step({ kind: 'roster', roster: rosterOf(20), near: ['b'] }, 0, random);
+    return swim;
+  };
+  const settled = nodeA(20);
+  t.strictSame(hearers(begun(), 'tell'), ['b'], 'it has asked for it');
+  t.strictSame(hearers(begun(), 'ask'), ['b'], 'it has just come');
+  t.ok(hearers(settled, 'ask').length > 1, 'else it goes along the rings');
+  t.end();
+});
+
+test('who comes says so with its first message, and whom it tells passes that on to all who are near', (t) => {
+  const roster = rosterOf(20);
+  const [first] = sent(newcomer().step({ kind: 'roster', roster, near: ['b'] }, 0, random));
+  t.match(first, { to: 'b', message: { step: 'compare', updates: [{ id: 'a', incarnation: 1 }] } });
+
+  const near = ids(12).slice(1);
+  const answered = (to: string, message: SwimMessage): MessageEvent[] =>
+    message.kind === 'ping' ? [ack(to, message.seq)] : [];
+  const told = (from: string): string[] => {
+    const swim = nodeA(12);
+    tickUntil(swim, 3_000, answered);
+    swim.step({ kind: 'roster', roster }, swim.wakeMs, random);
+    swim.step(said(from, { id: 'm', state: 'alive', incarnation: 1 }), swim.wakeMs, random);
+    const soon = sent(tickUntil(swim, swim.wakeMs + swimOptions().gossipIntervalMs / 2));
+    const isTold = ({ message }: (typeof soon)[number]): boolean =>
+      message.kind === 'gossip' && message.updates.some(({ id }) => id === 'm');
+    return soon
+      .filter(isTold)
+      .map(({ to }) => to)
+      .toSorted();
+  };
+  t.strictSame(told('m'), near, 'each once, and not who said it');
+  t.strictSame(told('b'), [], 'of what others say they have told some');
+  t.end();
+});
+
+test('a view with many more members alive is asked for whole', (t) => {
+  const answered = (alive: number): SwimMessage[] => {
+    const message = { kind: 'sync', step: 'compare', alive, digest: [1, 2] } as const;
+    const event = {
+      kind: 'message',
+      from: 'b',
+      message: { ...message, incarnation: 1, updates: [] },
+    } as const;
+    return sent(nodeA(20).step(event, 2, random)).map((each) => each.message);
+  };
+  t.match(answered(20), [{ step: 'hashes', updates: [] }]);
+  t.match(answered(2), [{ step: 'ask', parts: 1, updates: { length: 20 } }]);
+  t.match(answered(26), [{ step: 'ask', parts: 1 }]);
   t.end();
 });
 
@@ -83,7 +143,7 @@ test('while members are unheard of, others are asked soon, and then more and mor
   const soon = asksMs(false);
   t.strictSame(
     soon.slice(0, 7),
-    [1, 2, 3, 4, 6, 10, 18].map((times) => (times * gossipIntervalMs) / 4),
+    [1, 2, 4, 8, 16, 32, 64].map((times) => (times * gossipIntervalMs) / 2),
   );
   t.ok(asksMs(true).length <= 2, 'once, and as usual');
   t.end();

@@ -23,12 +23,12 @@ export function comparison({ digest, alive }: View): SyncRequest {
 export function syncAnswers(view: View, message: SyncRequest): SyncMessage[] {
   switch (message.step) {
     case 'compare': {
-      const [first, second] = view.digest;
-      const isSame = message.digest[0] === first && message.digest[1] === second;
-      const hashes = isSame ? new Uint8Array() : view.hashes(partsOf(view.size));
-      return [
-        { request: { kind: 'sync', step: 'hashes', alive: view.alive, hashes }, updates: [] },
-      ];
+      const { alive, digest } = view;
+      const isSame = message.digest[0] === digest[0] && message.digest[1] === digest[1];
+      const parts = partsOf(view.size);
+      if (!isSame && Math.abs(alive - message.alive) * 2 >= parts) return whole(view);
+      const hashes = isSame ? new Uint8Array() : view.hashes(parts);
+      return [{ request: { kind: 'sync', step: 'hashes', alive, hashes }, updates: [] }];
     }
     case 'hashes': {
       const parts = message.hashes.length / 4;
@@ -45,6 +45,17 @@ export function syncAnswers(view: View, message: SyncRequest): SyncMessage[] {
       break;
   }
   return [];
+}
+
+/** Where many are alive to one and not to the other, most parts differ: the whole is the one that is asked for. */
+function whole(view: View): SyncMessage[] {
+  const differing = new Uint8Array([1]);
+  return tell(
+    view,
+    { kind: 'sync', step: 'ask', alive: view.alive, parts: 1, differing },
+    1,
+    differing,
+  );
 }
 
 /** What is known of the members in those parts, the first of it with `request`. */

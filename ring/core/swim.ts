@@ -327,9 +327,12 @@ export class Swim {
     const isCutOff = message.kind === 'sync' && message.alive * 2 <= this.#view.size;
     const counts = ({ id, state }: Update): boolean =>
       !isCutOff || state === 'alive' || id === from || id === this.#id;
-    this.#gossip.isBehind = message.kind === 'sync' && message.step === 'tell';
+    const step = message.kind === 'sync' ? message.step : undefined;
+    const isCatchingUp = message.updates.length > 0 && this.#isCatchingUp;
     for (const each of message.updates) {
       if (!counts(each)) continue;
+      this.#gossip.isBehind =
+        step === 'tell' || (isCatchingUp && (step === 'ask' || each.id !== from));
       if (each.id === this.#id) this.#hearOfSelf(each, from);
       else this.#beliefs.hear(each, from, this.#nowMs);
     }
@@ -452,7 +455,8 @@ export class Swim {
     this.#agenda.compareMs = this.#pace.dueMs;
     const ids = others.map((index) => this.#idOf(index));
     const greeted = this.#audience.greeted(ids, near, isFirst, this.#random);
-    for (const id of greeted) this.#compare(id);
+    const own = self < 0 ? [] : [this.#own];
+    for (const id of greeted) this.#herald.post(id, comparison(this.#view), own);
     // Who is greeted hears it so, and is the first to tell it.
     this.#gossip.isBehind = greeted.length > 0;
     if (!isKnown) this.#herald.spread(this.#self, true, this.#nowMs);
@@ -475,6 +479,11 @@ export class Swim {
 
   #compare(to: string): void {
     this.#herald.post(to, comparison(this.#view));
+  }
+
+  /** There are links to all, and members are unheard of: others are told of them as this node is. */
+  get #isCatchingUp(): boolean {
+    return !this.#isPartial && this.#pace.isCatchingUp && this.#view.hasUnheard;
   }
 
   #sync(from: string, message: SyncRequest): void {

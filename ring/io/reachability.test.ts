@@ -38,10 +38,16 @@ class Reached {
   #next: { delayMs: number; wake: () => void } | undefined;
   #scheduled: () => void = () => {};
 
-  constructor(peers: Peers, address: string | undefined, candidates: () => RelayCandidate[]) {
+  constructor(
+    peers: Peers,
+    address: string | undefined,
+    candidates: () => RelayCandidate[],
+    isFound = false,
+  ) {
     this.reachability = new Reachability({
       peers,
       address,
+      isFound,
       candidates,
       clock: {
         ...systemClock,
@@ -155,6 +161,19 @@ test('who is dialled says where it listens, who is missed says which relays lead
   for (const { peers } of others.opened) await peers.close();
   await round();
   t.strictSame(node.announced, [], 'without an answer nothing is different');
+  node.reachability.stop();
+});
+
+test('who was dialled when it was let in asks the others a little later', async (t) => {
+  const { self, others } = await start(t, 3);
+  const node = new Reached(self.peers, self.address, () => others.candidates(), true);
+  const delayMs = await node.round(() => node.reachability.start());
+  node.reachability.review(idOf(2), false);
+  t.ok(node.isWaiting, 'also when a member is there');
+  t.equal(others.reached, 0);
+  t.ok(delayMs < KEPT_MS);
+  await node.next();
+  t.equal(others.reached, 3);
   node.reachability.stop();
 });
 

@@ -21,6 +21,8 @@ const REACH_TIMEOUT_MS = 10_000;
 const REACHING_MAX = 8;
 const CHECK_DIALLED_MS = 900_000;
 const CHECK_MISSED_MS = 30_000;
+/** Up to twice as long: many may be let in at once, and each check is a handshake for all who are asked. */
+const CHECK_FOUND_MS = 2_000;
 /** Also what keeps the way through address translators open: of these, the impatient forget a quiet one within a minute. */
 const KEEP_MS = 15_000;
 /** While there is no relay. */
@@ -38,6 +40,8 @@ export interface ReachabilityOptions {
   log: Log;
   /** Where it listens; none: nowhere. */
   address: string | undefined;
+  /** Who let it in has just dialled it there: the others are asked a little later. */
+  isFound: boolean;
   /** Other members that are alive and can be dialled. */
   candidates: () => RelayCandidate[];
   /** Says to the others how this node is reached, best first. */
@@ -61,10 +65,11 @@ export class Reachability {
   #cancelNext: () => void = () => {};
 
   constructor(options: ReachabilityOptions) {
-    const { address, peers } = options;
+    const { address, peers, isFound, clock, random } = options;
     this.#options = options;
     this.#isDialled = address !== undefined;
     this.#isMissed = address === undefined;
+    if (isFound) this.#checkDueMs = clock.monotonicMs() + CHECK_FOUND_MS * (1 + random.next());
     this.#announced = this.#addresses().join(' ');
     peers.serve(REACH, (at, from) => this.#reach(String(at), from));
   }

@@ -221,7 +221,7 @@ test('what waits for a first connection goes by a control link as well, if there
   t.strictSame(a.copied.concat(a.handedBack), [1], 'and by its own link alone once that is there');
 });
 
-test('of two nodes with a control link between them one dials', async (t) => {
+test('where there is a control link it carries membership for a moment, and then one dials', async (t) => {
   const [low, high] = [await end(t, 1), await end(t, 2)].toSorted((one, other) =>
     one.id < other.id ? -1 : 1,
   ) as [End, End];
@@ -233,10 +233,13 @@ test('of two nodes with a control link between them one dials', async (t) => {
     from.links.heardNear(to.id);
     from.links.setAddress(to.id, to.address);
     from.send(to, 'here');
+    t.strictSame([from.handedBack, from.copied], [['here'], []]);
   }
-  for (const [from] of ends) await from.until(() => from.heard.length === 1);
+  for (const [from] of ends) await from.until(() => from.met.length === 1);
   for (const [from] of ends) t.equal(from.links.counts().open.members, 1);
-  t.strictSame([low.met.length, high.met.length], [1, 1]);
+  low.send(high, 'by its own link');
+  await high.until(() => high.heard.length === 1);
+  t.equal(low.handedBack.length, 1);
 });
 
 test('who has been left to dial and does not is dialled', async (t) => {
@@ -246,8 +249,21 @@ test('who has been left to dial and does not is dialled', async (t) => {
   high.links.heardNear(low.id);
   high.links.setAddress(low.id, low.address);
   high.send(low, 'here');
-  await low.until(() => low.heard.length === 1);
-  t.strictSame(high.handedBack, []);
+  await low.until(() => low.met.length === 1);
+  t.strictSame(high.handedBack, ['here']);
+});
+
+test('a control link that is gone is waited for no longer', async (t) => {
+  let rests = 0;
+  const clock = { ...systemClock, after: () => (rests++, () => {}) };
+  const [a, b] = [await end(t, 1, { clock }), await end(t, 2)];
+  a.links.heardNear(b.id);
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 'handed back');
+  t.ok(rests > 0, 'a rest that is never over');
+  a.links.hold(b.id, encodeCast('held'));
+  await b.until(() => b.heard.length === 1);
+  t.strictSame(b.heard, [[a.id, 'held']]);
 });
 
 test('strangers, other paths and other messages are refused', async (t) => {

@@ -31,7 +31,9 @@ const WAITING_MAX = 64;
 const ADDRESS_TIMEOUT_MS = 2_000;
 /** What waits for a first connection goes another way after so long: a firewall that drops says nothing for five seconds. */
 const DIALLED_MS = 1_000;
-/** Of two nodes with a control link between them, the one with the higher id lets the other one dial for so long: two links are one too many. */
+/** So long membership goes by the control link that is there: where many come at once, a link more to each would cost more than all news. */
+const NEAR_MS = 1_000;
+/** Then the one with the lower id dials, and the other one only after so long more: two links are one too many. */
 const YIELD_MS = 500;
 /** Rests before an address is dialled again at which nobody answered: doubled each time. */
 const RETRY_MS = 1_000;
@@ -76,7 +78,7 @@ interface Way {
   isDoubted: boolean;
   /** There is a control link: it has spoken by that. */
   isNear: boolean;
-  /** A link to it has opened. */
+  /** A link to it has opened, or it is not near after all. */
   reached: () => void;
 }
 
@@ -163,6 +165,8 @@ export class SwimLinks {
   /** As `send`, once the address is known; handed back for good when that takes too long. */
   hold(node: string, cast: Uint8Array): void {
     const way = this.#way(node);
+    way.isNear = false;
+    way.reached();
     if (way.address !== undefined || way.isClosed || this.isOpen(node)) {
       this.send(node, cast);
       return;
@@ -290,6 +294,7 @@ export class SwimLinks {
     }
     // Where nobody answered the last time, nothing waits for the outcome.
     if (!way.isDialling || way.failures > 0) options.handBack(node, cast, 'any');
+    else if (way.isNear) options.handBack(node, cast, 'open');
     else {
       this.#wait(way, cast);
       // Where many come at once, a connection takes far longer than a message by one that is there.
@@ -308,12 +313,12 @@ export class SwimLinks {
     const { signal } = this.#stopping;
     const timeoutMs = limits.handshakeTimeoutMs;
     way.isDialling = true;
+    if (way.isNear) await this.#rest(way, self < node ? NEAR_MS : NEAR_MS + YIELD_MS);
     const cancel = clock.after(DIALLED_MS, () => {
       way.failures = Math.max(1, way.failures);
       for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     });
     try {
-      if (way.isNear && self > node) await this.#yield(way);
       if (!this.isOpen(node)) {
         const at = { address, node, key, certificate };
         const hello = options.hello();
@@ -335,11 +340,11 @@ export class SwimLinks {
     }
   }
 
-  /** Over when the member has dialled, or has had the time to. */
-  async #yield(way: Way): Promise<void> {
+  /** Over when the member has dialled, or is not near after all. */
+  async #rest(way: Way, restMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const { signal } = this.#stopping;
-    const cancel = this.#options.clock.after(YIELD_MS, resolve);
+    const cancel = this.#options.clock.after(restMs, resolve);
     signal.addEventListener('abort', () => resolve(), { once: true });
     way.reached = resolve;
     await promise;

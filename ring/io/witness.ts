@@ -23,7 +23,7 @@ export interface Note {
 }
 
 const MEMORY = '/dev/shm';
-const SWEEP_DELAY_MS = 1_000;
+const SWEEP_DELAY_MS = 30_000;
 /** What statfs says of a file system in memory (statfs(2)). */
 const TMPFS = 0x0102_1994;
 
