@@ -37,6 +37,38 @@ test('revoking says what it waits for when no answer comes', async (t) => {
   });
 });
 
+test('what a change of the members waits for is said while it takes its time', async (t) => {
+  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
+  const members = [
+    { ...member, id: 'na', name: 'office', state: 'alive' },
+    { ...member, id: 'nb', name: 'cellar', state: 'dead' },
+    { ...member, id: 'nc', name: 'attic', state: 'dead' },
+  ];
+  const pending = { joining: [], leaving: ['nc'], reweighted: [], awaited: ['nb'] };
+  const status = { voters: ['na'], tolerates: 0, epoch: 7, pending, members };
+  const statuses = [
+    status,
+    { ...status, pending: undefined, voters: ['na', 'nb', 'nc'], tolerates: 1 },
+  ];
+  for (const args of [['remove', 'attic'], ['drain', 'attic'], ['leave']]) {
+    const left = [...statuses];
+    const at = await api(t, async ({ url = '' }, res) => {
+      await pause(20);
+      if (url.startsWith('/v1/status')) json(res, left.shift());
+      else if (url.includes('/history')) json(res, { events: [] });
+      else if (!url.includes('/workflows/')) json(res, { workflow: 'w' });
+      else json(res, { status: left.length > 0 ? 'running' : 'completed', pending: [] });
+    });
+    const { code, stderr } = await aether(t, ['node', ...args], { api: at });
+    t.equal(code, EXIT.ok);
+    t.match(
+      stderr,
+      /^… epoch 7 is pending; leaving: attic \(dead\); to take over yet: cellar \(dead\)$/m,
+    );
+    t.match(stderr, /^… no majority answers: /m);
+  }
+});
+
 test('help is data and succeeds', async (t) => {
   const { code, stdout, stderr } = await aether(t, ['--help']);
   for (const exit of Object.values(EXIT)) t.match(stdout, new RegExp(`^  ${exit} +\\S`, 'm'));

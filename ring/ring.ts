@@ -39,6 +39,8 @@ export interface PendingChange {
   joining: string[];
   leaving: string[];
   reweighted: string[];
+  /** Of those that are to hold a part afterwards, who has not taken it over yet; only voters hear that. */
+  awaited?: string[];
 }
 
 export type RingChange =
@@ -210,10 +212,12 @@ export class Ring {
     const epoch = this.epoch();
     if (epoch.previous === undefined) return undefined;
     const ids = (members: EpochMember[]): string[] => members.map(({ id }) => id);
+    const { awaited } = this.#changes;
     return {
       joining: ids(joining(epoch)),
       leaving: ids(leaving(epoch)),
       reweighted: ids(reweighted(epoch)),
+      ...(awaited === undefined ? {} : { awaited }),
     };
   }
 

@@ -134,11 +134,23 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
     ['joining', pending.joining],
     ['leaving', pending.leaving],
     ['changing weight', pending.reweighted],
+    ['to take over yet', pending.awaited ?? []],
   ] as const;
   const texts = parts
     .filter(([, ids]) => ids.length > 0)
     .map(([what, ids]) => `${what}: ${ids.map(nameOf).join(', ')}`);
   return ['pending', ...texts].join('; ');
+}
+
+/** What keeps a change of the epoch from its end, as the asked node sees it; undefined: nothing that it knows of. */
+export async function changeAwaits({ client }: Context): Promise<string | undefined> {
+  const status = await client.json<LatticeStatus>('/status');
+  if (goneVoters(status).length > status.tolerates) return toleranceText(status);
+  const nameOf = (id: string): string => {
+    const { name, state } = status.members.find((member) => member.id === id) ?? {};
+    return name === undefined ? id.slice(0, 12) : `${name} (${state})`;
+  };
+  return status.pending && `epoch ${status.epoch} is ${pendingText(status, nameOf)}`;
 }
 
 /** Voters that do not answer, as the asked node sees them, by name. */
