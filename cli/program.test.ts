@@ -187,6 +187,7 @@ test('status names the relay of a node that cannot be dialled, and why one is su
   const pending = { joining: ['nb'], leaving: [], reweighted: ['nc'] };
   const status = {
     lattice: 'l',
+    latticeTag: 't',
     self: 'na',
     epoch: 7,
     pending,
@@ -221,7 +222,16 @@ test('status says how many voters more may be lost', async (t) => {
       name: id,
       state: i < dead ? 'dead' : 'alive',
     }));
-    const status = { lattice: 'l', self: 'ne', epoch: 7, voters, tolerates: 2, members, datapath };
+    const status = {
+      lattice: 'l',
+      latticeTag: 't',
+      self: 'ne',
+      epoch: 7,
+      voters,
+      tolerates: 2,
+      members,
+      datapath,
+    };
     const at = await api(t, (_, res) => json(res, status));
     const { stdout } = await aether(t, ['ring', 'status'], { api: at });
     const looked = await aether(t, ['doctor', '--json'], { api: at });
@@ -247,7 +257,16 @@ test('status says of a voter whose disk nothing vouches for whom it waits for', 
   ];
   const datapath = { tier: 'userspace', why: ['x'] };
   const voters = ['na', 'nb', 'nc'];
-  const status = { lattice: 'l', self: 'na', epoch: 7, voters, tolerates: 1, members, datapath };
+  const status = {
+    lattice: 'l',
+    latticeTag: 't',
+    self: 'na',
+    epoch: 7,
+    voters,
+    tolerates: 1,
+    members,
+    datapath,
+  };
   const at = await api(t, (_, res) => json(res, { ...status, standing: 'waiting' }));
   const { stdout } = await aether(t, ['ring', 'status'], { api: at });
   t.match(stdout, /\nthis node does not vote yet: .*, and it waits for attic\n.*--trust-disk\n/);
@@ -263,6 +282,7 @@ function statusAged(seconds: number, failure?: object): object {
   const member = { roles: [], weight: 1, incarnation: 1, address: 'a:1' };
   return {
     lattice: 'l',
+    latticeTag: 't',
     self: 'na',
     epoch: 7,
     voters: ['nb'],

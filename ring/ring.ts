@@ -1,5 +1,6 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { AetherError, errorBody } from '../spec/error.ts';
+import { base32 } from '../spec/id.ts';
 import { type DiskError, EpochChanges, type VoterStanding } from './changes.ts';
 import type { Authority } from './authority.ts';
 import {
@@ -25,6 +26,7 @@ import type { SwimMember } from './core/swim-member.ts';
 import { isGone, type MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable } from './core/swim-wire.ts';
+import { latticeTag } from './core/token.ts';
 import { isDialable } from './core/ways.ts';
 import { type Membership, openMembership } from './io/membership.ts';
 import { Reachability } from './io/reachability.ts';
@@ -195,6 +197,11 @@ export class Ring {
 
   epoch(): Epoch {
     return this.#node.keeper.epoch;
+  }
+
+  /** What tokens call the lattice. */
+  get latticeTag(): string {
+    return base32(latticeTag(this.lattice));
   }
 
   /** Members of the epoch, this node first; also who is about to leave. */

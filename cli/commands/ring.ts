@@ -15,6 +15,7 @@ import { table } from '../io/table.ts';
 /** `GET /v1/status`, as far as it is shown. */
 export interface LatticeStatus {
   lattice: string;
+  latticeTag: string;
   self: string;
   epoch: number;
   pending?: PendingChange;
@@ -68,7 +69,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     );
     const { tier, why } = status.datapath;
     return [
-      `lattice ${status.lattice}`,
+      `lattice ${status.lattice} (tag ${status.latticeTag})`,
       `epoch ${status.epoch} (${pendingText(status, nameOf)})  voters: ${status.voters.map(nameOf).join(', ')} (${toleranceText(status)})`,
       ...standingText(status, nameOf).map(paint.yellow),
       members,
