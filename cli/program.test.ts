@@ -37,6 +37,38 @@ test('revoking says what it waits for when no answer comes', async (t) => {
   });
 });
 
+test('what a change of the members waits for is said while it takes its time', async (t) => {
+  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
+  const members = [
+    { ...member, id: 'na', name: 'office', state: 'alive' },
+    { ...member, id: 'nb', name: 'cellar', state: 'dead' },
+    { ...member, id: 'nc', name: 'attic', state: 'dead' },
+  ];
+  const pending = { joining: [], leaving: ['nc'], reweighted: [], awaited: ['nb'] };
+  const status = { voters: ['na'], tolerates: 0, epoch: 7, pending, members };
+  const statuses = [
+    status,
+    { ...status, pending: undefined, voters: ['na', 'nb', 'nc'], tolerates: 1 },
+  ];
+  for (const args of [['remove', 'attic'], ['drain', 'attic'], ['leave']]) {
+    const left = [...statuses];
+    const at = await api(t, async ({ url = '' }, res) => {
+      await pause(20);
+      if (url.startsWith('/v1/status')) json(res, left.shift());
+      else if (url.includes('/history')) json(res, { events: [] });
+      else if (!url.includes('/workflows/')) json(res, { workflow: 'w' });
+      else json(res, { status: left.length > 0 ? 'running' : 'completed', pending: [] });
+    });
+    const { code, stderr } = await aether(t, ['node', ...args], { api: at });
+    t.equal(code, EXIT.ok);
+    t.match(
+      stderr,
+      /^… epoch 7 is pending; leaving: attic \(dead\); to take over yet: cellar \(dead\)$/m,
+    );
+    t.match(stderr, /^… no majority answers: /m);
+  }
+});
+
 test('help is data and succeeds', async (t) => {
   const { code, stdout, stderr } = await aether(t, ['--help']);
   for (const exit of Object.values(EXIT)) t.match(stdout, new RegExp(`^  ${exit} +\\S`, 'm'));
@@ -155,6 +187,7 @@ test('status names the relay of a node that cannot be dialled, and why one is su
   const pending = { joining: ['nb'], leaving: [], reweighted: ['nc'] };
   const status = {
     lattice: 'l',
+    latticeTag: 't',
     self: 'na',
     epoch: 7,
     pending,
@@ -189,7 +222,16 @@ test('status says how many voters more may be lost', async (t) => {
       name: id,
       state: i < dead ? 'dead' : 'alive',
     }));
-    const status = { lattice: 'l', self: 'ne', epoch: 7, voters, tolerates: 2, members, datapath };
+    const status = {
+      lattice: 'l',
+      latticeTag: 't',
+      self: 'ne',
+      epoch: 7,
+      voters,
+      tolerates: 2,
+      members,
+      datapath,
+    };
     const at = await api(t, (_, res) => json(res, status));
     const { stdout } = await aether(t, ['ring', 'status'], { api: at });
     const looked = await aether(t, ['doctor', '--json'], { api: at });
@@ -215,7 +257,16 @@ test('status says of a voter whose disk nothing vouches for whom it waits for', 
   ];
   const datapath = { tier: 'userspace', why: ['x'] };
   const voters = ['na', 'nb', 'nc'];
-  const status = { lattice: 'l', self: 'na', epoch: 7, voters, tolerates: 1, members, datapath };
+  const status = {
+    lattice: 'l',
+    latticeTag: 't',
+    self: 'na',
+    epoch: 7,
+    voters,
+    tolerates: 1,
+    members,
+    datapath,
+  };
   const at = await api(t, (_, res) => json(res, { ...status, standing: 'waiting' }));
   const { stdout } = await aether(t, ['ring', 'status'], { api: at });
   t.match(stdout, /\nthis node does not vote yet: .*, and it waits for attic\n.*--trust-disk\n/);
@@ -231,6 +282,7 @@ function statusAged(seconds: number, failure?: object): object {
   const member = { roles: [], weight: 1, incarnation: 1, address: 'a:1' };
   return {
     lattice: 'l',
+    latticeTag: 't',
     self: 'na',
     epoch: 7,
     voters: ['nb'],

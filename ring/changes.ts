@@ -134,6 +134,12 @@ export class EpochChanges {
       else if (this.#options.isAlive(voter)) this.#node.peers.cast(voter, DONE, number);
   }
 
+  /** Whom the pending change waits for; undefined: this node does not vote, and does not hear that. */
+  get awaited(): string[] | undefined {
+    const isVoter = this.#voters().includes(this.#self);
+    return isVoter ? this.#steward.awaited(this.#node.keeper.epoch) : undefined;
+  }
+
   /** Fulfilled when this node votes again (B2), or never will (B6); at once when it is no voter. */
   async registered(): Promise<void> {
     if (everyVoter(this.#register.configuration).includes(this.#self)) await this.#standing.promise;

@@ -139,6 +139,9 @@ test(
     await Promise.all(
       [a, b, c].map((ring) => until(ring, () => isPending(ring) && !has(ring, d.id))),
     );
+    // The others take over meanwhile.
+    while (String(b.pending()?.awaited) !== holder.id) await pause(20);
+    t.match(b.pending(), { leaving: [d.id] });
     await b.authority.revoke(holder.id);
     t.ok(isPending(b), 'it is out before the change is over');
     await t.rejects(holder.peers.call(b.id, 'kv.read', null, CALL));

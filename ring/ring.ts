@@ -1,5 +1,6 @@
 /** A node of a lattice: identity, peers, membership, epoch and storage, put together. */
 import { AetherError, errorBody } from '../spec/error.ts';
+import { base32 } from '../spec/id.ts';
 import { type DiskError, EpochChanges, type VoterStanding } from './changes.ts';
 import type { Authority } from './authority.ts';
 import {
@@ -25,6 +26,7 @@ import type { SwimMember } from './core/swim-member.ts';
 import { isGone, type MemberState } from './core/swim-message.ts';
 import type { OwnFacts } from './core/swim-self.ts';
 import { isSayable } from './core/swim-wire.ts';
+import { latticeTag } from './core/token.ts';
 import { isDialable } from './core/ways.ts';
 import { type Membership, openMembership } from './io/membership.ts';
 import { Reachability } from './io/reachability.ts';
@@ -39,6 +41,8 @@ export interface PendingChange {
   joining: string[];
   leaving: string[];
   reweighted: string[];
+  /** Of those that are to hold a part afterwards, who has not taken it over yet; only voters hear that. */
+  awaited?: string[];
 }
 
 export type RingChange =
@@ -200,6 +204,11 @@ export class Ring {
     return this.#node.keeper.epoch;
   }
 
+  /** What tokens call the lattice. */
+  get latticeTag(): string {
+    return base32(latticeTag(this.lattice));
+  }
+
   /** Members of the epoch, this node first; also who is about to leave. */
   members(): MemberView[] {
     return this.#views.all();
@@ -215,10 +224,12 @@ export class Ring {
     const epoch = this.epoch();
     if (epoch.previous === undefined) return undefined;
     const ids = (members: EpochMember[]): string[] => members.map(({ id }) => id);
+    const { awaited } = this.#changes;
     return {
       joining: ids(joining(epoch)),
       leaving: ids(leaving(epoch)),
       reweighted: ids(reweighted(epoch)),
+      ...(awaited === undefined ? {} : { awaited }),
     };
   }
 

@@ -71,6 +71,20 @@ export class Steward {
     this.look();
   }
 
+  /** Whose part in the pending change is not whole, as far as this voter has heard. */
+  awaited(epoch: Epoch): string[] {
+    const { isGone } = this.#options;
+    if (epoch.previous === undefined) return [];
+    const { number, nodes } = this.#reports;
+    const isDone = (id: string): boolean =>
+      (number === epoch.number && nodes.has(id)) ||
+      // Who is revoked has nothing to say: what it was to hold is on the others, until it is out of the ring.
+      epoch.revoked.includes(id) ||
+      (isGone(id) && !isMissed(epoch, id, isGone));
+    const holders = epoch.members.filter(({ tokens }) => tokens.length > 0);
+    return holders.map(({ id }) => id).filter((id) => !isDone(id));
+  }
+
   /** Something has changed: looks what is to be done. */
   look(): void {
     this.#cancelWake();
@@ -185,7 +199,7 @@ export class Steward {
 
   /** What ends the pending change, if anything does now. */
   async #endOf(epoch: Epoch, { voters }: Configuration): Promise<Act | undefined> {
-    const { isGone, log } = this.#options;
+    const { log } = this.#options;
     const lost = await this.#lostOf(epoch);
     if (lost.length > 0) {
       log.warn(
@@ -194,16 +208,8 @@ export class Steward {
       );
       return this.#propose('lost', epoch, (now) => change.withoutLost(now, lost));
     }
-    const { number, nodes } = this.#reports;
-    const isWhole = epoch.members
-      .filter(({ tokens }) => tokens.length > 0)
-      .every(({ id }) => {
-        const isDone = number === epoch.number && nodes.has(id);
-        // Who is revoked has nothing to say: what it was to hold is on the others, until it is out of the ring.
-        return isDone || epoch.revoked.includes(id) || (isGone(id) && !isMissed(epoch, id, isGone));
-      });
     const isLeft = voters.every((voter) => epoch.members.some(({ id }) => id === voter)); // I3
-    if (!isWhole || !isLeft) return undefined;
+    if (this.awaited(epoch).length > 0 || !isLeft) return undefined;
     const issuers = await this.#issuersOf(epoch, voters);
     return this.#propose('settle', epoch, (now) =>
       change.settled(now, { voters: [...voters], issuers }),

@@ -5,8 +5,9 @@ import { parseTokenText } from './core/token.ts';
 export interface TokenSummary {
   /** By which it is revoked. */
   id: string;
-  /** Key ids: of the lattice, its newest root and the issuer, as the token has them. */
-  lattice: string;
+  /** As `Ring.latticeTag` says it: the lattice's whole id is not in a token. */
+  latticeTag: string;
+  /** Key ids of the newest root and the issuer, as the token has them. */
   root: string;
   issuer: string;
   uses: number;
@@ -27,7 +28,7 @@ export function inspectToken(text: string): TokenSummary {
   const { id, root, notBeforeSeconds: _, ...grant } = token.grant;
   return {
     id: base32(id),
-    lattice: base32(token.lattice),
+    latticeTag: base32(token.lattice),
     root: base32(root),
     issuer: base32(token.signer),
     ...grant,

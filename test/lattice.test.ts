@@ -131,3 +131,30 @@ test('a Particle is seen and heard through every node', async (t) => {
     t.same(other, { lines: [] });
   }
 });
+
+test('who has stopped is not asked what it runs, nor what was said there', async (t) => {
+  const [first, second, third] = await lattice(t);
+  await deployTiny(first, '1.0.0');
+  await third.close();
+  const { ring } = first;
+  await new Promise<void>((done) => {
+    const look = (): void => {
+      if (ring.members().some(({ id, state }) => id === third.id && state === 'left')) done();
+    };
+    t.teardown(ring.onChange(look));
+    look();
+  });
+  const { args: calls } = t.capture(ring.rpc, 'call', ring.rpc.call.bind(ring.rpc));
+  const { particles } = await client(first).json<{ particles: { nodeName: string }[] }>(
+    '/particles',
+  );
+  await client(first).json('/logs');
+  const asked = Object.groupBy(calls(), ([to]) => to);
+  t.match(asked[second.id], [
+    [second.id, 'particle.list'],
+    [second.id, 'particle.logs'],
+  ]);
+  t.equal(asked[third.id], undefined);
+  const gone = particles.filter(({ nodeName }) => nodeName === third.ring.name);
+  t.match(gone, [{ state: 'unknown', why: 'the node has stopped' }]);
+});

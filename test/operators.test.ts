@@ -59,7 +59,7 @@ test('status has a line for the lattice and one for each node', async (t) => {
   t.equal(code, EXIT.ok);
   t.match(
     stdout,
-    /^lattice l[a-z2-7]{52}\nepoch \d+ \(settled\) {2}voters: n\d, n\d, n\d \(tolerates 1 failure\)\n/,
+    /^lattice l[a-z2-7]{52} \(tag [a-z2-7]{26}\)\nepoch \d+ \(settled\) {2}voters: n\d, n\d, n\d \(tolerates 1 failure\)\n/,
   );
   const [titles = '', own = '', other = ''] = stdout.split('\n').slice(2);
   t.match(titles, /^NODE +ID +STATE +RING +WEIGHT +LOAD +RTT +INC +ZONE +ROLES +ADDRESS +WHY$/);

@@ -40,6 +40,9 @@ test(
 
     const shown = await aether(t, ['cap', 'inspect', file]);
     t.match(shown, { code: 0, stdout: /roles +compute\n/ });
+    const status = await aether(t, ['ring', 'status'], { api });
+    const [, tag] = /^lattice l\S+ \(tag (\S+)\)\n/.exec(status.stdout) ?? [];
+    t.match(shown.stdout, new RegExp(`^lattice tag +${tag}$`, 'm'), 'it is called so in both');
     t.notMatch(shown.stdout, text.split('.')[2], 'the secret is not shown');
     const piped = await aether(t, ['cap', 'inspect', '-', '--json'], { stdin: text });
     const summary = JSON.parse(piped.stdout) as { id: string; uses: number; roles: string[] };

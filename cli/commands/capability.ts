@@ -21,7 +21,10 @@ export async function inspect(context: Context, given: string): Promise<void> {
       zone: summary.zone ?? 'any',
       issuedSeconds: time(summary.issuedSeconds),
       expiresSeconds: time(summary.expiresSeconds),
-    }).map(([name, value]) => ({ name: name.replace('Seconds', ''), value: String(value) }));
+    }).map(([name, value]) => ({
+      name: name.replace('Seconds', '').replace('Tag', ' tag'),
+      value: String(value),
+    }));
     const columns = [
       { title: 'JOIN TOKEN', cell: ({ name }: (typeof rows)[number]) => name },
       { title: '', cell: ({ value }: (typeof rows)[number]) => value },

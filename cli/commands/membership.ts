@@ -3,6 +3,7 @@ import { mintJoinToken } from '../../ring/index.ts';
 import { durationMs } from '../../spec/duration.ts';
 import type { Context } from '../context.ts';
 import { ApiUnreachableError, segment } from '../io/control-client.ts';
+import { changeAwaits } from './ring.ts';
 import { showProgress } from './run-progress.ts';
 
 /** Has the asked node leave. @returns the exit code: 8 when that goes on by itself */
@@ -19,6 +20,7 @@ export async function leave(
       what: 'leave',
       detach,
       unreached: 'and the others go on without it',
+      awaits: () => changeAwaits(context),
       done: (_run, tookSeconds) =>
         `left the lattice in ${tookSeconds} s; the node ends, and its data folder is of no more use`,
     });
@@ -52,6 +54,7 @@ export async function weigh(
     what,
     detach,
     unreached: 'and the others go on without it',
+    awaits: () => changeAwaits(context),
     done: (_run, tookSeconds) =>
       weight === 0
         ? `drained ${node} in ${tookSeconds} s; aether node weigh ${node} WEIGHT gives it a share again`
@@ -72,6 +75,7 @@ export async function remove(
     what: 'removal',
     detach,
     unreached: 'and the others go on without it',
+    awaits: () => changeAwaits(context),
     done: (_run, tookSeconds) => `removed ${node} in ${tookSeconds} s`,
   });
 }

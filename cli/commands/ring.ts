@@ -15,6 +15,7 @@ import { table } from '../io/table.ts';
 /** `GET /v1/status`, as far as it is shown. */
 export interface LatticeStatus {
   lattice: string;
+  latticeTag: string;
   self: string;
   epoch: number;
   pending?: PendingChange;
@@ -68,7 +69,7 @@ export async function ringStatus({ client, out }: Context): Promise<void> {
     );
     const { tier, why } = status.datapath;
     return [
-      `lattice ${status.lattice}`,
+      `lattice ${status.lattice} (tag ${status.latticeTag})`,
       `epoch ${status.epoch} (${pendingText(status, nameOf)})  voters: ${status.voters.map(nameOf).join(', ')} (${toleranceText(status)})`,
       ...standingText(status, nameOf).map(paint.yellow),
       members,
@@ -134,11 +135,23 @@ function pendingText({ pending }: LatticeStatus, nameOf: (id: string) => string)
     ['joining', pending.joining],
     ['leaving', pending.leaving],
     ['changing weight', pending.reweighted],
+    ['to take over yet', pending.awaited ?? []],
   ] as const;
   const texts = parts
     .filter(([, ids]) => ids.length > 0)
     .map(([what, ids]) => `${what}: ${ids.map(nameOf).join(', ')}`);
   return ['pending', ...texts].join('; ');
+}
+
+/** What keeps a change of the epoch from its end, as the asked node sees it; undefined: nothing that it knows of. */
+export async function changeAwaits({ client }: Context): Promise<string | undefined> {
+  const status = await client.json<LatticeStatus>('/status');
+  if (goneVoters(status).length > status.tolerates) return toleranceText(status);
+  const nameOf = (id: string): string => {
+    const { name, state } = status.members.find((member) => member.id === id) ?? {};
+    return name === undefined ? id.slice(0, 12) : `${name} (${state})`;
+  };
+  return status.pending && `epoch ${status.epoch} is ${pendingText(status, nameOf)}`;
 }
 
 /** Voters that do not answer, as the asked node sees them, by name. */

@@ -13,12 +13,16 @@ export interface Progress {
   readonly detach?: boolean;
   /** What it means that a step could not reach its node. */
   readonly unreached: string;
+  /** What a step waits for, if that is known; asked when one takes its time. */
+  readonly awaits?: () => Promise<string | undefined>;
   /** What is said at the end. */
   readonly done: (run: WorkflowSummary, tookSeconds: string) => string;
 }
 
 /** Longest pause between two looks at a run; its end is told at once. */
 const LOOK_EVERY = '250ms';
+/** After so long without a word a user is told what is waited for. */
+const SILENCE_MS = 2_000;
 
 /**
  * @param submitted the node's answer
@@ -28,7 +32,7 @@ const LOOK_EVERY = '250ms';
 export async function showProgress(
   { client, out, interrupted }: Context,
   submitted: { workflow: string },
-  { what, detach = false, unreached, done }: Progress,
+  { what, detach = false, unreached, awaits, done }: Progress,
 ): Promise<number> {
   const { workflow } = submitted;
   const goesOn = (): number => {
@@ -39,7 +43,7 @@ export async function showProgress(
   if (detach) return goesOn();
   const { paintTalk } = out;
   try {
-    const run = await follow(client, workflow, interrupted, {
+    const run = await follow(client, workflow, interrupted, awaits, {
       finished: (step, n, isReached) =>
         out.say(
           isReached
@@ -47,6 +51,7 @@ export async function showProgress(
             : `${paintTalk.yellow('–')} ${n} ${step}: the node cannot be reached, ${unreached}`,
         ),
       failing: (step, why) => out.say(`${paintTalk.yellow('…')} ${step} is tried again: ${why}`),
+      awaiting: (ends) => out.say(`${paintTalk.yellow('…')} ${ends}`),
     });
     if (run.status !== 'completed') throw failure(run, what);
     out.result({ ...submitted, status: run.status, result: run.result }, () =>
@@ -63,23 +68,28 @@ interface Told {
   finished(step: string, n: number, isReached: boolean): void;
   /** An attempt has failed, and another follows. */
   failing(step: string, why: string): void;
+  awaiting(what: string): void;
 }
 
-/** Tells each finished step once, in order, and why one is tried again, until the run is closed. */
+/** Tells each finished step once, in order, and why one is tried again, until the run is closed; and what it waits for. */
 async function follow(
   client: ControlClient,
   workflow: string,
   signal: AbortSignal,
+  awaits: Progress['awaits'],
   tell: Told,
 ): Promise<WorkflowSummary> {
   const path = `/workflows/${segment(workflow)}`;
   let told = 0;
+  let toldMs = performance.now();
   let toldWhy: string | undefined;
+  let toldWhat: string | undefined;
   for (;;) {
     const run = await client.json<WorkflowSummary>(path, { query: { wait: LOOK_EVERY }, signal });
     const { events } = await client.json<WorkflowHistory>(`${path}/history`, { signal });
     const steps = events.filter(({ kind }) => kind === 'step-completed');
     for (const { name = '', payload } of steps.slice(told)) {
+      toldMs = performance.now();
       tell.finished(name, ++told, payload !== UNREACHED);
     }
     if (!isOpen(run)) return run;
@@ -87,6 +97,10 @@ async function follow(
     if (failed?.lastError !== undefined && failed.lastError !== toldWhy)
       tell.failing(failed.name, failed.lastError);
     toldWhy = failed?.lastError;
+    if (performance.now() - toldMs < SILENCE_MS) continue;
+    const what = await awaits?.();
+    if (what !== undefined && what !== toldWhat) tell.awaiting(what);
+    toldWhat = what;
   }
 }
 

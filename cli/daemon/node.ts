@@ -84,6 +84,8 @@ export interface NodeOptions {
 
 export interface LatticeStatus {
   lattice: string;
+  /** What tokens call it. */
+  latticeTag: string;
   self: string;
   epoch: number;
   /** What the epoch waits for; none: it is settled. */
@@ -324,6 +326,7 @@ export class LatticeNode {
     const certificate = this.ring.certificate();
     return Promise.resolve({
       lattice: this.ring.lattice,
+      latticeTag: this.ring.latticeTag,
       self: this.ring.id,
       epoch,
       ...defined({ pending }),

@@ -14,7 +14,7 @@ import {
   serviceText,
 } from '../../datapath/index.ts';
 import type { EngineOptions } from '../../engine/index.ts';
-import type { KeyValueStore, MemberView, Ring } from '../../ring/index.ts';
+import type { KeyValueStore, MemberState, MemberView, Ring } from '../../ring/index.ts';
 import type { Particle } from '../../spec/aetherfile/app.ts';
 import type { Clock } from '../../spec/clock.ts';
 import { durationMs } from '../../spec/duration.ts';
@@ -304,14 +304,15 @@ export class Lifecycle {
     );
   }
 
-  /** Asks every member; one that does not answer in time has no answer. */
+  /** Asks every member that has not stopped; one that does not answer in time has no answer. */
   #gather(method: string, body: object): Promise<{ node: string; answer: unknown }[]> {
+    const { rpc } = this.#ring;
+    const ask = (node: string): Promise<unknown> =>
+      rpc.call(node, method, body, { timeoutMs: LIST_TIMEOUT_MS }).catch(() => undefined);
     return Promise.all(
-      this.#ring.members().map(async ({ id }) => ({
+      this.#ring.members().map(async ({ id, state }) => ({
         node: id,
-        answer: await this.#ring.rpc
-          .call(id, method, body, { timeoutMs: LIST_TIMEOUT_MS })
-          .catch(() => undefined),
+        answer: state === 'left' ? undefined : await ask(id),
       })),
     );
   }
@@ -463,14 +464,17 @@ export class Lifecycle {
     }
     const unknown = [...nodes, ...rejected.map(({ node }) => node)]
       .filter((node) => silent.has(node))
-      .map((node) =>
-        line(node, 'unknown', `the node does not answer (it is ${this.#member(node)?.state})`),
-      );
+      .map((node) => line(node, 'unknown', silence(this.#member(node)?.state)));
     const [first = ''] = nodes;
     return isSeen || silent.has(first)
       ? unknown
       : [line(first, 'idle', 'no request yet; the first one wakes it'), ...unknown];
   }
+}
+
+/** Why a node has told nothing. */
+function silence(state: MemberState | undefined): string {
+  return state === 'left' ? 'the node has stopped' : `the node does not answer (it is ${state})`;
 }
 
 /** A call to the node that serves, with the revision that the caller knows. */

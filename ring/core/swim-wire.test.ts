@@ -1,11 +1,20 @@
+import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { test } from 'tap';
 import { seededRandom } from '../../spec/random.ts';
 import { decode, encode } from './codec.ts';
 import { Swim } from './swim.ts';
-import type { SwimMessage, Update } from './swim-message.ts';
+import type { Coordinate } from './swim-coordinate.ts';
+import {
+  type Facts,
+  type MemberState,
+  messageOf,
+  type SwimMessage,
+  type SwimRequest,
+  type Update,
+} from './swim-message.ts';
 import { swimOptions } from './swim-options.ts';
-import { Roster } from './swim-view.ts';
+import { RANK, Roster } from './swim-view.ts';
 import { fromWire, SWIM_VERSION, toWire } from './swim-wire.ts';
 
 const facts = {
@@ -51,21 +60,118 @@ const messages: SwimMessage[] = [
 
 /** As it arrives: through the codec. */
 const arrives = (body: unknown): ReturnType<typeof fromWire> => fromWire(decode(encode(body)));
-/** Bytes as lists, whatever class they have. */
+/** Bytes as lists, whatever class they have, and what is not there left out. */
 const plain = (value: unknown): unknown => {
   if (value instanceof Uint8Array) return [...value];
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
+  const there = Object.entries(value).filter(([, each]) => each !== undefined);
+  return Object.fromEntries(there.map(([key, each]) => [key, plain(each)]));
 };
 
-test('every message arrives as it was sent', (t) => {
-  for (const message of messages)
-    t.strictSame(
-      plain(arrives(toWire(12, message))),
-      plain({ epoch: 12, message }),
-      `${message.kind} ${'step' in message ? message.step : ''}`,
+/** What each field may hold; nothing as well where it may be missing. A field without a line is an error of types. */
+type Fields<T> = { [Name in keyof T]-?: fc.Arbitrary<T[Name] | undefined> };
+type NameOf<R> = R extends { step: infer Step extends string }
+  ? Step
+  : R extends { kind: infer Kind extends string }
+    ? Kind
+    : never;
+
+const count = fc.nat(2 ** 48 - 1);
+const text = fc.string({ minLength: 1, maxLength: 256 });
+const hundredths = fc.integer({ min: -1e8, max: 1e8 }).map((value) => value / 100);
+const length = hundredths.map(Math.abs);
+const bytesOf = (size: number): fc.Arbitrary<Uint8Array> =>
+  fc.uint8Array({ minLength: size, maxLength: size });
+const optional = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(value, { nil: undefined });
+const loads = optional(fc.nat(100).map((value) => value / 100));
+const coordinates = optional(
+  fc.record({
+    x: hundredths,
+    y: hundredths,
+    z: hundredths,
+    height: length,
+    error: length,
+  } satisfies Fields<Coordinate>),
+);
+const factsFields: Fields<Facts> = {
+  incarnation: count,
+  version: count,
+  addresses: fc.array(text, { maxLength: 8 }),
+  protocol: fc.tuple(count, count),
+  certificateEpoch: count,
+  load: loads,
+  coordinate: coordinates,
+  tier: optional(text),
+  types: optional(fc.array(text, { maxLength: 256 })),
+  ext: optional(
+    fc.dictionary(fc.nat(999_999_999).map(String), fc.uint8Array({ maxLength: 32 }), {
+      maxKeys: 32,
+    }),
+  ),
+};
+const updateFields: Fields<Update> = {
+  id: text,
+  state: fc.constantFrom(...(Object.keys(RANK) as MemberState[])),
+  incarnation: count,
+  facts: optional(fc.record(factsFields) as fc.Arbitrary<Facts>),
+  accusers: optional(fc.array(text, { maxLength: 8 })),
+};
+const alive = count;
+const requestFields: { [R in SwimRequest as NameOf<R>]: Fields<R> } = {
+  ping: { kind: fc.constant('ping'), seq: count, load: loads },
+  'ping-req': { kind: fc.constant('ping-req'), seq: count, target: text },
+  ack: {
+    kind: fc.constant('ack'),
+    seq: count,
+    target: optional(text),
+    coordinate: coordinates,
+    load: loads,
+  },
+  nack: { kind: fc.constant('nack'), seq: count },
+  gossip: { kind: fc.constant('gossip') },
+  compare: {
+    kind: fc.constant('sync'),
+    step: fc.constant('compare'),
+    alive,
+    digest: fc.tuple(count, count),
+  },
+  hashes: {
+    kind: fc.constant('sync'),
+    step: fc.constant('hashes'),
+    alive,
+    hashes: fc.constantFrom(0, 1, 64).chain((parts) => bytesOf(parts * 4)),
+  },
+  ask: {
+    kind: fc.constant('sync'),
+    step: fc.constant('ask'),
+    alive,
+    parts: fc.constant(64),
+    differing: bytesOf(8),
+  },
+  tell: { kind: fc.constant('sync'), step: fc.constant('tell'), alive },
+  neighbor: {
+    kind: fc.constant('neighbor'),
+    priority: fc.constantFrom('low', 'high', 'yes'),
+  },
+  disconnect: { kind: fc.constant('disconnect') },
+};
+
+test('every message arrives as it was meant, whatever of it is there', (t) => {
+  const said = fc.array(fc.record(updateFields) as fc.Arbitrary<Update>, { maxLength: 4 });
+  for (const [name, fields] of Object.entries(requestFields)) {
+    const requests = fc.record<object>(fields) as fc.Arbitrary<SwimRequest>;
+    fc.assert(
+      fc.property(count, requests, count, said, (epoch, request, incarnation, news) => {
+        const arrived = arrives(toWire(epoch, messageOf(request, incarnation, news)));
+        const meant = { epoch, message: { ...request, incarnation, updates: news } };
+        assert.deepEqual(plain(arrived), plain(meant));
+      }),
+      { numRuns: 200, seed: 7 },
     );
+    t.pass(name);
+  }
   t.end();
 });
 

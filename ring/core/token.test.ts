@@ -97,7 +97,7 @@ test('a token out of its time, or of another lattice or signer, is refused by na
   const other = latticeTag(latticeId(key('other root').publicKey));
   t.equal(verdict(mint({ lattice: other })), 'ERR_RING_TOKEN_WRONG_LATTICE');
   const forged = mint({}, key('not an issuer'));
-  t.equal(verdict(forged), 'ERR_RING_TOKEN_FORGED');
+  t.equal(verdict(forged), 'ERR_RING_TOKEN_ISSUER_UNKNOWN');
   t.equal(verdict({ ...forged, signer: keyTag(issuer.publicKey) }), 'ERR_RING_TOKEN_FORGED');
   t.equal(verdict(forged, NOW_SECONDS + 3_600), 'ERR_RING_TOKEN_EXPIRED', 'the clock costs less');
   t.end();

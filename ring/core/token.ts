@@ -136,7 +136,7 @@ export function parseTokenText(input: string): {
  * counter's.
  *
  * @param signers keys that may sign tokens of this lattice.
- * @throws TokenError ERR_RING_TOKEN_WRONG_LATTICE, _FORGED, _NOT_YET or _EXPIRED.
+ * @throws TokenError ERR_RING_TOKEN_WRONG_LATTICE, _NOT_YET, _EXPIRED, _ISSUER_UNKNOWN or _FORGED.
  */
 export function checkToken(
   token: JoinToken,
@@ -164,7 +164,14 @@ export function checkToken(
     });
   }
   const signer = signers.find((key) => equal(keyTag(key), token.signer));
-  const signed = signer !== undefined && isSigned(signer, tokenMessage(token), token.signature);
+  if (signer === undefined) {
+    // Keys of before are not kept: whether it ever was one nobody can say.
+    throw new TokenError('who signed the token is no issuer of this lattice, or none any more', {
+      code: 'ERR_RING_TOKEN_ISSUER_UNKNOWN',
+      hint: 'issuer keys are replaced, and voters change; mint a new token: aether cap mint join',
+    });
+  }
+  const signed = isSigned(signer, tokenMessage(token), token.signature);
   if (!signed || !isSoundKey(token.holder)) {
     throw new TokenError('the token is not signed by this lattice', {
       code: 'ERR_RING_TOKEN_FORGED',

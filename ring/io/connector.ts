@@ -10,7 +10,7 @@ import { isDialable, relayOf } from '../core/ways.ts';
 import { RpcError } from '../rpc.ts';
 import type { Dialled } from './dial.ts';
 import { type Dialler, HEAD_START_MS } from './dialler.ts';
-import { firstOf } from './first-of.ts';
+import { firstOf, NOT_NEEDED } from './first-of.ts';
 import type { Link, Whose } from './link.ts';
 
 /** What the connector is built into. */
@@ -128,7 +128,7 @@ export class Connector {
       const via = relayOf(address);
       return adopt(dialled, { peer: node, lane, ...(via === undefined ? {} : { via }) });
     } catch (error) {
-      dialler.ways.failed(node, address, clock.monotonicMs());
+      if (signal?.reason !== NOT_NEEDED) dialler.ways.failed(node, address, clock.monotonicMs());
       throw error;
     }
   }

@@ -1,5 +1,8 @@
 import type { Clock } from '../../spec/clock.ts';
 
+/** Why an attempt is ended that was begun after the one that succeeded: it has not failed. */
+export const NOT_NEEDED: unique symbol = Symbol('not needed');
+
 /**
  * Tries one thing after the other, each as soon as the one before has failed or had its head start; the first that
  * succeeds ends the others (RFC 8305 §5).
@@ -12,21 +15,24 @@ export async function firstOf<T>(
   headStartMs: number,
   clock: Clock,
 ): Promise<T> {
-  const ending = new AbortController();
-  const { signal } = ending;
+  const endings = attempts.map(() => new AbortController());
+  let winner = attempts.length;
   let turn: Promise<unknown> = Promise.resolve();
-  const tries = attempts.map((attempt) => {
+  const tries = attempts.map(async (attempt, i) => {
+    const { signal } = endings[i] as AbortController;
     const start = turn;
     const tried = begin(start, attempt, signal);
     turn = next(start, tried, () => pause(headStartMs, clock, signal));
-    return tried;
+    const value = await tried;
+    winner = Math.min(winner, i);
+    return value;
   });
   try {
     return await Promise.any(tries);
   } catch (error) {
     throw (error as AggregateError).errors.at(-1);
   } finally {
-    ending.abort();
+    for (const [i, ending] of endings.entries()) ending.abort(i > winner ? NOT_NEEDED : undefined);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads';
 import { test } from 'tap';
 import { silentLog } from '../../spec/log.ts';
+import { isGone } from '../core/swim-message.ts';
 import { transportLimits } from '../core/transport-limits.ts';
 import { createCertificate } from './certificate.ts';
 import { onMainLoop, openMembership } from './membership.ts';
@@ -65,6 +66,10 @@ test(
     await c.membership.stop();
     await Promise.all([a.sees('dead', c), b.sees('dead', c)]);
     t.equal(a.of(b)?.state, 'alive');
+    b.membership.leave();
+    await b.membership.stop();
+    await a.until(() => isGone(a.of(b)?.state));
+    t.equal(a.of(b)?.state, 'left', 'also what it says last');
   },
 );
 

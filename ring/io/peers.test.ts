@@ -106,6 +106,34 @@ test('another node than expected is not spoken to', async (t) => {
   t.equal(heard, 0);
 });
 
+test('who calls something else than a node is told so, and what address to look for', async (t) => {
+  const { peers } = await open(t, 1);
+  const answers: [string, (socket: Socket) => unknown, string][] = [
+    [
+      'HTTP',
+      (socket) => socket.end('HTTP/1.1 400 no\r\n\r\n'),
+      'what answers there does not speak TLS',
+    ],
+    ['a farewell', (socket) => socket.end(), 'it hung up'],
+    ['a reset', (socket) => socket.resetAndDestroy(), 'it hung up'],
+  ];
+  for (const [what, answer, why] of answers) {
+    const server = createServer((socket) => void answer(socket.on('error', () => {})));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    t.teardown(() => server.close());
+    const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
+    await t.rejects(
+      peers.greet(address),
+      {
+        code: 'ERR_RING_UNREACHABLE',
+        message: new RegExp(`^cannot reach ${address}: ${why}`),
+        hint: /--listen/,
+      },
+      what,
+    );
+  }
+});
+
 test('a peer whose certificate is not its key is refused by both sides', async (t) => {
   const { address } = await open(t, 1);
   // Signed by node 2, it names the key of node 3, with which TLS is done.

@@ -126,9 +126,10 @@ test('with its relay gone, another one leads to it', async (t) => {
   hidden.peers.setAddress(second.peers.self, second.address);
   await hidden.peers.greet(second.address);
   caller.peers.setAddress(second.peers.self, second.address);
+  // Only once the first way is taken: on a busy machine the second one may be quicker.
+  t.equal(await caller.peers.call(hidden.peers.self, 'echo', 1, TIMEOUT), 1);
   const ways = [relay, second].map(({ peers }) => relayAddress(peers.self));
   caller.peers.setAddress(hidden.peers.self, ...ways);
-  t.equal(await caller.peers.call(hidden.peers.self, 'echo', 1, TIMEOUT), 1);
   const down = new Promise<string>((done) =>
     caller.peers.onLinkDown((node) => {
       if (node === hidden.peers.self) done(node);

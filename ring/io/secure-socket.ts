@@ -24,6 +24,12 @@ export class UnansweredError extends AetherError {
   static override readonly code: string = 'ERR_RING_UNREACHABLE';
 }
 
+const NOBODY_THERE = 'check that a node listens there and that nothing blocks the way';
+const OTHER_THERE =
+  'a node that is busy is asked again; else check that the address is one that a node prints or was given with --listen, and not that of its ingress, its API or another program';
+const HUNG_UP = 'it hung up before it showed that it is a node';
+const NO_TLS = 'what answers there does not speak TLS 1.3, as nodes do';
+
 /** By certificate, of the nodes of this process: to read key and certificate again takes as long as a handshake. */
 const contexts = new Map<string, SecureContext>();
 const CONTEXTS_MAX = 256;
@@ -83,22 +89,24 @@ function handshake({
     });
     let isTaken = false;
     socket.once('connect', () => (isTaken = true));
-    const unreachable = (why: string, isThere = isTaken): void => {
+    const unreachable = (why: string, isThere = isTaken, hint = NOBODY_THERE): void => {
       socket.destroy();
       inside?.destroy();
       const Kind = isThere ? UnansweredError : AetherError;
       fail(
         new Kind(`cannot reach ${address}: ${why}`, {
           code: 'ERR_RING_UNREACHABLE',
-          hint: 'check that a node listens there and that nothing blocks the way',
+          hint,
         }),
       );
     };
-    socket.once('error', (error: NodeJS.ErrnoException) =>
+    socket.once('error', ({ code = '', message }: NodeJS.ErrnoException) => {
       // Who refuses or speaks something else is no node; who takes no more callers for the moment resets.
-      unreachable(error.message, error.code === 'ECONNRESET'),
-    );
-    socket.once('close', () => unreachable('it hung up'));
+      if (code === 'ECONNRESET') unreachable(HUNG_UP, true, OTHER_THERE);
+      else if (code.startsWith('ERR_SSL_')) unreachable(NO_TLS, false, OTHER_THERE);
+      else unreachable(message, false);
+    });
+    socket.once('close', () => unreachable(HUNG_UP, isTaken, OTHER_THERE));
     const giveUp = (): void => unreachable('no answer in time');
     signal.addEventListener('abort', giveUp);
     socket.once('close', () => signal.removeEventListener('abort', giveUp));

@@ -2,7 +2,8 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { type Test, test } from 'tap';
 import { silentLog } from '../../spec/log.ts';
 import { systemClock } from '../../spec/system-clock.ts';
-import type { Update } from '../core/swim-message.ts';
+import { withSwimPort } from '../core/swim-address.ts';
+import type { MemberState, Update } from '../core/swim-message.ts';
 import { swimOptions } from '../core/swim-options.ts';
 import { fromWire, toWire } from '../core/swim-wire.ts';
 import { transportLimits } from '../core/transport-limits.ts';
@@ -68,10 +69,11 @@ class Thread {
     this.#port.postMessage(message);
   }
 
+  /** The next of the kind; what was said before it is forgotten. */
   async hear<K extends FromSwim['kind']>(kind: K): Promise<Extract<FromSwim, { kind: K }>> {
     for (;;) {
-      const found = this.said.find((said) => said.kind === kind);
-      if (found !== undefined) return found as Extract<FromSwim, { kind: K }>;
+      const at = this.said.findIndex((said) => said.kind === kind);
+      if (at >= 0) return this.said.splice(0, at + 1).at(-1) as Extract<FromSwim, { kind: K }>;
       await new Promise<void>((done) => (this.#wake = done));
     }
   }
@@ -143,4 +145,25 @@ test('who comes by the control lane is answered there too, for its link may be d
   const { to, cast: reply } = await thread.hear('cast');
   t.equal(to, idOf(2));
   t.match(fromWire(decodeCast(reply))?.message, { kind: 'ack', seq: 7 });
+});
+
+test('where nobody answered, a member that had left and is back is dialled at once', async (t) => {
+  const thread = new Thread(t, 5, 10);
+  const facts = withSwimPort(
+    { addresses: ['127.0.0.1:1'], protocol: [1, 1], certificateEpoch: 1 },
+    1,
+  );
+  const say = (state: MemberState, incarnation: number): void => {
+    const own = { id: idOf(2), state, incarnation, facts: { ...facts, incarnation, version: 1 } };
+    const ping = { kind: 'ping', seq: 1, incarnation, updates: [own] } as const;
+    const cast = new Uint8Array(encodeCast(toWire(1, ping)));
+    thread.tell({ kind: 'heard', from: idOf(2), cast });
+  };
+  say('alive', 1);
+  while ((await thread.hear('cast')).by !== 'any');
+  say('left', 1);
+  while ((await thread.hear('changed')).member.state !== 'left');
+  say('alive', 2);
+  t.match(await thread.hear('changed'), { member: { state: 'alive' }, before: 'left' });
+  t.match(await thread.hear('cast'), { by: 'copy' }, 'it waits for the outcome');
 });
