@@ -93,6 +93,7 @@ export class House {
     await this.kill('a');
     const again = await this.open('a', { log: voted.log });
     await until(again, () => [b, c].every((of) => stateOf(again, of) === 'alive'));
+    for (const other of [b, c]) await until(other, () => stateOf(other, again) === 'alive');
     const d = await this.join('d', b, 'b');
     const { number } = d.epoch();
     const left = c.leave();

@@ -51,6 +51,8 @@ interface Lattice {
   dialled: Ring[];
   hidden: Ring[];
   open: (name: string, options?: Partial<RingOptions>) => Promise<Ring>;
+  /** One more that does not listen. */
+  hide: (name: string) => Promise<Ring>;
 }
 
 /** Three nodes that can be dialled, and two that do not listen. */
@@ -73,9 +75,10 @@ async function lattice(t: Test, roles: string[] = ['storage', 'compute']): Promi
   });
   const c = await open('c', { join: [a.address], token, zone: 'z3' });
   const off = { join: [b.address], token, listen: 'none', roles: ['storage', 'compute'] };
-  const hidden = [await open('u', off), await open('v', off)];
+  const hide: Lattice['hide'] = (name) => open(name, off);
+  const hidden = [await hide('u'), await hide('v')];
   await until([a, b, c, ...hidden], isWhole(5));
-  return { dialled: [a, b, c], hidden, open };
+  return { dialled: [a, b, c], hidden, open, hide };
 }
 
 test('nodes that do not listen are members', { timeout: 60_000 }, async (t) => {
@@ -143,11 +146,15 @@ test('nodes that do not listen are members', { timeout: 60_000 }, async (t) => {
 });
 
 test('who has the role of a relay is chosen before others', { timeout: 60_000 }, async (t) => {
-  const { dialled, hidden } = await lattice(t, ['storage', 'compute', 'relay']);
-  const [u, v] = hidden as [Ring, Ring];
+  const { dialled, hidden, hide } = await lattice(t, ['storage', 'compute', 'relay']);
+  const [u] = hidden as [Ring, Ring];
   const c = dialled[2] as Ring;
   t.strictSame(viewOf(u, c)?.roles, ['storage', 'compute', 'relay'], 'as the token grants');
-  await until([...dialled, v], (ring) => viewOf(ring, u)?.address === relayAddress(c.id));
+  const isByC = (ring: Ring): boolean => viewOf(ring, u)?.address === relayAddress(c.id);
+  await until(dialled, isByC);
+  // One that has had no other way to it before.
+  const v = await hide('w');
+  await until([v], isByC);
   u.rpc.serve('who', (_body, from) => from);
   t.equal(await v.rpc.call(u.id, 'who', null, TIMEOUT), v.id);
   t.equal(viewOf(v, u)?.via, 'c');
