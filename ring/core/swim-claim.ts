@@ -9,8 +9,8 @@ export function isNews(claim: Update, known: Update): boolean {
 }
 
 /** Whoever makes the claim, which is no news, need not be told what is known. */
-export function isAsMuch(claim: Update, known: Update): boolean {
-  if (claim.incarnation !== known.incarnation || claim.state !== known.state) return false;
+export function isAsMuch(claim: Update | undefined, known: Update): boolean {
+  if (claim?.incarnation !== known.incarnation || claim.state !== known.state) return false;
   if ((claim.accusers?.length ?? 0) < (known.accusers?.length ?? 0)) return false;
   return known.facts === undefined || !isNewer(known.facts, claim.facts);
 }

@@ -148,3 +148,21 @@ test('while members are unheard of, others are asked soon, and then more and mor
   t.ok(asksMs(true).length <= 2, 'once, and as usual');
   t.end();
 });
+
+test('who asks is told what it has not said itself', (t) => {
+  const updates = ids(20)
+    .slice(1, 12)
+    .map((id) => ({ id, state: 'alive' as const, incarnation: id === 'c' ? 2 : 1 }));
+  const request = {
+    kind: 'sync',
+    step: 'ask',
+    alive: 12,
+    parts: 1,
+    differing: new Uint8Array([1]),
+  } as const;
+  const message: SwimMessage = { ...request, incarnation: 1, updates };
+  const [answer] = sent(nodeA(20).step({ kind: 'message', from: 'b', message }, 2, random));
+  const told = answer?.message.updates.map(({ id }) => id).toSorted();
+  t.strictSame(told, ['a', ...ids(20).slice(12)]);
+  t.end();
+});

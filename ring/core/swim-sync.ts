@@ -2,6 +2,7 @@
  * How two nodes make one view of two: by the digest of the whole, then of its parts, then by what they know of the
  * members in the parts that differ. See `SyncRequest`.
  */
+import { isAsMuch } from './swim-claim.ts';
 import type { SyncRequest, Update } from './swim-message.ts';
 import { differences, partsOf, type View } from './swim-view.ts';
 
@@ -19,8 +20,12 @@ export function comparison({ digest, alive }: View): SyncRequest {
   return { kind: 'sync', step: 'compare', alive, digest };
 }
 
-/** What is sent back, when its updates have been heard. */
-export function syncAnswers(view: View, message: SyncRequest): SyncMessage[] {
+/** What is sent back, when its updates have been heard. @param told its updates: what they say is not said again. */
+export function syncAnswers(
+  view: View,
+  message: SyncRequest,
+  told: readonly Update[],
+): SyncMessage[] {
   switch (message.step) {
     case 'compare': {
       const { alive, digest } = view;
@@ -39,7 +44,7 @@ export function syncAnswers(view: View, message: SyncRequest): SyncMessage[] {
     }
     case 'ask': {
       const { parts, differing } = message;
-      return tell(view, { kind: 'sync', step: 'tell', alive: view.alive }, parts, differing);
+      return tell(view, { kind: 'sync', step: 'tell', alive: view.alive }, parts, differing, told);
     }
     case 'tell':
       break;
@@ -64,8 +69,12 @@ function tell(
   request: SyncRequest,
   parts: number,
   differing: Uint8Array,
+  told: readonly Update[] = [],
 ): SyncMessage[] {
-  const updates = view.updatesIn(parts, differing);
+  const known = new Map(told.map((update) => [update.id, update]));
+  const updates = view
+    .updatesIn(parts, differing)
+    .filter((update) => !isAsMuch(known.get(update.id), update));
   const messages: SyncMessage[] = [{ request, updates: updates.slice(0, UPDATES_MAX) }];
   for (let at = UPDATES_MAX; at < updates.length; at += UPDATES_MAX)
     messages.push({

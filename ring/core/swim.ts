@@ -486,12 +486,12 @@ export class Swim {
     return !this.#isPartial && this.#pace.isCatchingUp && this.#view.hasUnheard;
   }
 
-  #sync(from: string, message: SyncRequest): void {
+  #sync(from: string, message: SyncRequest & Pick<SwimMessage, 'updates'>): void {
     if (this.#suspicions.isCutOff && message.alive * 2 > this.#view.size)
       this.#beliefs.forget(this.#nowMs); // I7
     const index = this.#view.roster.indexOf(from);
     const accusation = message.step === 'compare' ? this.#herald.accusationOf(index) : undefined;
-    for (const { request, updates } of syncAnswers(this.#view, message))
+    for (const { request, updates } of syncAnswers(this.#view, message, message.updates))
       this.#herald.post(
         from,
         request,
