@@ -347,6 +347,17 @@ test('a frame with nothing in it is paid for as well, and one in pieces is not t
   t.equal(await echoes(two.peers, one.peers), 20);
 });
 
+test('of frames with nothing in them none waits to be handled', async (t) => {
+  const one = await open(t, 1, { limits: { burstSeconds: 0.1 } });
+  one.peers.serve('echo', (body) => body);
+  const flooder = await intruder(t, one.address, 3);
+  const answered = once(flooder, 'message');
+  for (let i = 0; i < 30_000; i++) flooder.send(frame([]));
+  flooder.send(frame([[0, 1, 'echo', null]]));
+  await answered;
+  t.ok(one.peers.counts().rests > 0);
+});
+
 test('links of one member share its turn', async (t) => {
   const one = await open(t, 1);
   const marked = markedInTurns(t, one);

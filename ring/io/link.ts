@@ -84,7 +84,7 @@ export class Link {
   readonly #socket: WebSocket;
   readonly #events: LinkEvents;
   readonly #clock: Clock;
-  /** What came and waits to be decoded, in order: frames that one read brought. */
+  /** What came and waits to be decoded, in order: frames that one read brought, and that have messages left. */
   #inbox: FrameReader[] = [];
   #nextTurn: NodeJS.Immediate | undefined;
   #cancelRest: (() => void) | undefined;
@@ -234,7 +234,8 @@ export class Link {
       if (!isBinary) throw new AetherError('a text frame', { code: 'ERR_RING_FRAME_MALFORMED' });
       this.usedMs = this.#clock.monotonicMs();
       this.#events.frame(this, data.length);
-      this.#inbox.push(new FrameReader(data));
+      const reader = new FrameReader(data);
+      if (reader.left > 0) this.#inbox.push(reader);
       if (this.#nextTurn === undefined && this.#cancelRest === undefined) this.#handle();
     });
   }
@@ -257,7 +258,7 @@ export class Link {
     const [reader] = this.#inbox;
     const next = reader?.next();
     if (reader?.left === 0) this.#inbox.shift();
-    return next ?? (reader === undefined ? undefined : this.#next());
+    return next;
   }
 
   #take(next: WeighedMessage): void {
