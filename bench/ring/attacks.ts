@@ -2,9 +2,10 @@
  * What an attack costs honest nodes: calls of a member while strangers or another member flood, beside the same without an
  * attack, in the same run and by turns.
  *
- * The node that is attacked, the honest member and the attacker are a process each (`attacks-process.ts`). An attacker has a
- * machine of its own; here it gets what the two others leave of this one, which only the class of real time makes sure of: in any
- * other the scheduler lets who runs end its slice now and then, and that would count as latency that no attacker causes.
+ * The node that is attacked, the honest member and the attacker are a process each (`attacks-process.ts`). Each has a machine of its
+ * own; here the member gets what it wants of this one, the node what is left, and the attacker what the two leave, which only the
+ * class of real time makes sure of: in any other the scheduler lets who runs end its slice now and then, and that would count as
+ * latency that no attacker causes.
  */
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,7 +31,8 @@ const KINDS: readonly Kind[] = [
   'pings',
   'dense',
 ];
-const REAL_TIME = ['--rr', '1'];
+/** The member's is higher: on its own machine no thread of the node, as those that collect garbage, stands in its way. */
+const REAL_TIME = { target: ['--rr', '1'], member: ['--rr', '2'] } as const;
 const RATIO_MAX = 2;
 /** Nothing differs from nothing by more, or the machine has something else to do. */
 const NOISE_MAX = 0.1;
@@ -134,8 +136,8 @@ class Field {
     await Promise.all(this.#children.map(end));
   }
 
-  #open(...args: string[]): ChildProcess {
-    const command = [...REAL_TIME, process.execPath, PROGRAM, ...args];
+  #open(role: keyof typeof REAL_TIME, ...args: string[]): ChildProcess {
+    const command = [...REAL_TIME[role], process.execPath, PROGRAM, role, ...args];
     const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const;
     return this.#keep(spawn('chrt', command, { stdio: [...stdio] }));
   }
@@ -192,7 +194,7 @@ function boundOf(kind: Kind): Pick<Bound, 'bench' | 'case' | 'text'> {
 /** @returns why no process can have the class of real time; undefined: it can. */
 function lacksRealTime(): string | undefined {
   try {
-    execFileSync('chrt', [...REAL_TIME, 'true'], { stdio: 'ignore' });
+    execFileSync('chrt', [...REAL_TIME.member, 'true'], { stdio: 'ignore' });
     return undefined;
   } catch {
     return 'needs chrt (util-linux) and the right to the class of real time, as root has it';

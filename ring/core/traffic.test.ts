@@ -1,7 +1,7 @@
 import { test } from 'tap';
 import { Crowd } from './crowd.ts';
 import { TokenBucket } from './token-bucket.ts';
-import { Traffic } from './traffic.ts';
+import { FRAME_WEIGHT, Traffic } from './traffic.ts';
 import { transportLimits } from './transport-limits.ts';
 
 test('a bucket gives its burst, then its rate', (t) => {
@@ -72,6 +72,18 @@ test('a member has a rate for each class and lane, which a new connection does n
   t.equal(admitted('cast'), 0);
   traffic.review(() => false);
   t.equal(admitted('cast'), 5, 'who was removed is forgotten');
+  t.end();
+});
+
+test('a frame costs, however little is in it', (t) => {
+  const limits = transportLimits({ weightPerSecond: FRAME_WEIGHT * 1_000, burstSeconds: 1 });
+  const traffic = new Traffic(limits, 0);
+  for (let i = 0; i < 1_000; i++) traffic.frame('m', 'control', 1, 0);
+  t.equal(traffic.restMs('m', 'control', 0), 0);
+  for (let i = 0; i < 500; i++) traffic.frame('m', 'bulk', 1, 0);
+  t.equal(traffic.restMs('m', 'control', 0), 500, 'on all lanes together');
+  for (let i = 0; i < 10_000; i++) traffic.frame(undefined, 'control', 1, 0);
+  t.ok(traffic.restMs(undefined, 'control', 0) > 1_000, 'a guest pays too');
   t.end();
 });
 

@@ -4,7 +4,8 @@
  * Members have buckets of their own; all who are no members share one set, so that many keys are worth no more than one.
  * They outlive connections: who comes anew has no fresh burst.
  *
- * What it takes to decode a message is paid for as well, in the units of codec.ts. While one message is decoded all others
+ * What it takes to decode a message is paid for as well, in the units of codec.ts, and so is each frame, however little is in
+ * it: who sends its messages one by one costs many times as much as who sends them together. While one message is decoded all others
  * wait, so that a long one that nobody asked for costs more than its weight: what a peer can make others wait so is less than a
  * hundredth of the time, and their 99th percentile does not see it.
  */
@@ -14,6 +15,8 @@ import type { TransportLimits } from './transport-limits.ts';
 
 /** What is decoded before others have their turn: half a millisecond. */
 export const TURN_WEIGHT = 25_000;
+/** Of a frame, beside what is in it: ten microseconds to take it and to write an answer that comes alone. */
+export const FRAME_WEIGHT = 500;
 /** A message of more costs that many times its weight. */
 const HEAVY_FACTOR = 32;
 /** Longer than for other rates: one message may weigh a lot. */
@@ -59,10 +62,11 @@ export class Traffic {
     this.#guestWeight = this.#bucket(guestWeightPerSecond, nowMs, WEIGHT_DEBT_SECONDS);
   }
 
-  /** @param peer none: who is no member. */
+  /** One has come, of so many bytes. @param peer none: who is no member. */
   frame(peer: string | undefined, lane: Lane, bytes: number, nowMs: number): void {
     if (peer === undefined) this.#guestBytes.charge(bytes, nowMs);
     else this.#of(peer, nowMs)[lane === 'bulk' ? 'bulkBytes' : 'controlBytes'].charge(bytes, nowMs);
+    this.weigh(peer, FRAME_WEIGHT, true, nowMs);
   }
 
   /** @param isAwaited it was asked for, as an answer is. */

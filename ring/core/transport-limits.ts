@@ -43,8 +43,8 @@ export interface TransportLimits {
   /** Bytes of one member on the bulk lane; as on the control lane. 2²⁰ to 2³⁴. */
   bulkBytesPerSecond: number;
   /**
-   * What it takes to decode what one member sends, in units of 20 ns or so; then it is not read from for a while. A message of
-   * more than 25,000 that was not asked for costs 32 times as much. 10⁵ to 10⁹.
+   * What it takes to decode what one member sends, in units of 20 ns or so; then it is not read from for a while. Each frame costs
+   * 500 beside what is in it; a message of more than 25,000 that was not asked for, 32 times as much. 10⁵ to 10⁹.
    */
   weightPerSecond: number;
   /** Messages of all who are no members together; calls beyond are refused. 1 to 1,000,000. */

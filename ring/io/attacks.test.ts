@@ -329,6 +329,35 @@ test('of the short frames that one read brings one is handled in each turn of th
   t.ok(marked.inTurnMost <= 2, `${marked.inTurnMost} at once`);
 });
 
+test('a frame with nothing in it is paid for as well, and one in pieces is not taken', async (t) => {
+  const limits = { weightPerSecond: 100_000, burstSeconds: 1 };
+  const [one, two] = await pair(t, { clock: stillClock, limits });
+  one.peers.serve('echo', (body) => body);
+  const flooder = await intruder(t, one.address, 3);
+  for (let i = 0; i < 1_000; i++) flooder.send(frame([]));
+  await until(() => one.peers.counts().rests > 0);
+  flooder.send(frame([[0, 1, 'echo', null]]));
+  t.equal(await echoes(two.peers, one.peers), 20);
+  t.match(one.peers.counts(), { received: { call: 20 } }, 'the debt is never paid by this clock');
+
+  const shredder = await intruder(t, one.address, 4);
+  const closed = once(shredder, 'close');
+  for (let i = 0; i < 3; i++) shredder.send(new Uint8Array(), { binary: true, fin: false });
+  t.equal((await closed)[0], 1008);
+  t.equal(await echoes(two.peers, one.peers), 20);
+});
+
+test('of frames with nothing in them none waits to be handled', async (t) => {
+  const one = await open(t, 1, { limits: { burstSeconds: 0.1 } });
+  one.peers.serve('echo', (body) => body);
+  const flooder = await intruder(t, one.address, 3);
+  const answered = once(flooder, 'message');
+  for (let i = 0; i < 30_000; i++) flooder.send(frame([]));
+  flooder.send(frame([[0, 1, 'echo', null]]));
+  await answered;
+  t.ok(one.peers.counts().rests > 0);
+});
+
 test('links of one member share its turn', async (t) => {
   const one = await open(t, 1);
   const marked = markedInTurns(t, one);
