@@ -62,7 +62,8 @@ export class GossipQueue {
   heard(id: string, by: string): void {
     if (this.#urgent === 0) return;
     const piece = this.#pieces.get(id);
-    if (piece?.isUrgent === true) piece.tellers = piece.tellers.concat(by);
+    if (piece?.isUrgent === true && !piece.tellers.includes(by))
+      piece.tellers = piece.tellers.concat(by);
   }
 
   forget(id: string): void {
