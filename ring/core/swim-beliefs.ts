@@ -1,7 +1,7 @@
 /** What a node believes of the others: claims are weighed against what is known, and passed on where they are news. */
 import type { PartialView } from './partial-view.ts';
 import type { Audience } from './swim-audience.ts';
-import { isAsMuch, isNews, toPassOn } from './swim-claim.ts';
+import { accusedBy, isAsMuch, isNews, toPassOn } from './swim-claim.ts';
 import { cause } from './swim-effects.ts';
 import type { GossipQueue } from './swim-gossip.ts';
 import type { Herald } from './swim-herald.ts';
@@ -175,7 +175,7 @@ export class Beliefs {
     if (more.length === 0) return false;
     const all = [...accusers, ...more].slice(0, most);
     const tracked = this.#view.track(index);
-    tracked.update = { ...known, accusers: all };
+    tracked.update = accusedBy(all, claim, known);
     this.#suspicions.limit(tracked, nowMs);
     note(tracked, known, nowMs, 'is not alone to say so', by);
     return true;

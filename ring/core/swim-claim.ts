@@ -26,3 +26,12 @@ export function toPassOn(claim: Update, facts: Facts | undefined, by?: string): 
   if (claim.facts === undefined && claim.accusers !== undefined) return claim;
   return { id, state, incarnation, accusers: claim.accusers ?? (by === undefined ? [] : [by]) };
 }
+
+/** What is known of a suspect, with these accusers; the claim itself where it says just that, as whoever hears it next can keep it too. */
+export function accusedBy(accusers: readonly string[], claim: Update, known: Update): Update {
+  const isAll =
+    claim.accusers?.length === accusers.length &&
+    accusers.every((id, at) => id === claim.accusers?.[at]);
+  const isBare = claim.facts === undefined && known.facts === undefined;
+  return isAll && isBare ? claim : { ...known, accusers };
+}

@@ -66,3 +66,11 @@ test('who told a piece of news is not told it', (t) => {
   t.strictSame(newer?.tellers, ['z'], 'who told what is older by now is told');
   t.end();
 });
+
+test('who tells it again and again is kept once', (t) => {
+  const queue = new GossipQueue();
+  queue.add(news('a', 'suspect'), true, 'x');
+  for (const by of ['y', 'x', 'y']) queue.heard('a', by);
+  t.strictSame(queue.takeUrgent(16)[0]?.tellers, ['x', 'y']);
+  t.end();
+});

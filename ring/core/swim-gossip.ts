@@ -5,6 +5,8 @@ export interface Told {
   readonly update: Update;
 }
 
+const NOTHING: readonly never[] = [];
+
 /** What is told now, and who need not hear it. */
 export interface News {
   readonly update: Update;
@@ -60,7 +62,8 @@ export class GossipQueue {
   heard(id: string, by: string): void {
     if (this.#urgent === 0) return;
     const piece = this.#pieces.get(id);
-    if (piece?.isUrgent === true) piece.tellers.push(by);
+    if (piece?.isUrgent === true && !piece.tellers.includes(by))
+      piece.tellers = piece.tellers.concat(by);
   }
 
   forget(id: string): void {
@@ -83,20 +86,20 @@ export class GossipQueue {
    * What goes into the next message to a member by chance. A piece that was sent `sendsMax` times is dropped, unless
    * neighbours are still to be told of it.
    */
-  take(count: number, sendsMax: number, hasNeighbors: boolean): Update[] {
-    const chosen: Update[] = [];
+  take(count: number, sendsMax: number, hasNeighbors: boolean): readonly Update[] {
+    let chosen: Update[] | undefined;
     // All that were sent less often go, and of those that were sent as often, so many.
     let [often, left] = [sendsMax, 0];
     if (this.#size > count) [often, left] = this.#threshold(count, sendsMax);
     for (const piece of this.#pieces.values()) {
       if (piece.sent < often || (piece.sent === often && left-- > 0)) {
-        chosen.push(piece.told.update);
+        chosen = withOne(chosen, piece.told.update);
         piece.sent++;
       }
       if (piece.sent >= sendsMax && !(hasNeighbors && piece.isUrgent))
         this.forget(piece.told.update.id);
     }
-    return chosen;
+    return chosen ?? NOTHING;
   }
 
   /** What so many members are told now in the first messages of its own. */
@@ -121,6 +124,7 @@ export class GossipQueue {
       if (chosen.length >= count) break;
       if (!piece.isUrgent) continue;
       chosen.push({ update: piece.told.update, tellers: piece.tellers });
+      piece.tellers = NOTHING;
       this.#urgent--;
       this.#fresh -= Number(piece.isFresh);
       piece.isUrgent = false;
@@ -145,7 +149,7 @@ interface Piece {
   isFresh: boolean;
   sent: number;
   /** Who told it while it was urgent. */
-  readonly tellers: string[];
+  tellers: readonly string[];
 }
 
 /** The member has said it itself: few hear of it so, and all others from them. */
@@ -154,8 +158,16 @@ export function isFirsthand({ update, tellers }: News): boolean {
 }
 
 /** As it is told to the member. */
-export function toTell(news: readonly News[], to: string): Update[] {
-  const chosen: Update[] = [];
-  for (const { update, tellers } of news) if (!tellers.includes(to)) chosen.push(update);
-  return chosen;
+export function toTell(news: readonly News[], to: string): readonly Update[] {
+  let chosen: Update[] | undefined;
+  for (const { update, tellers } of news)
+    if (!tellers.includes(to)) chosen = withOne(chosen, update);
+  return chosen ?? NOTHING;
+}
+
+/** An array made for one, as most messages have, is a tenth as large as one that grows. */
+function withOne(updates: Update[] | undefined, update: Update): Update[] {
+  if (updates === undefined) return [update];
+  updates.push(update);
+  return updates;
 }

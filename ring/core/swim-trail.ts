@@ -17,12 +17,10 @@ const MARKS_MAX = 16;
 /** Oldest first. A member that nobody ever accused has none, and costs nothing. */
 export type Trail = Mark[] | undefined;
 
-/** @returns the trail with the mark at its end. */
+/** @returns the trail with the mark at its end: as long as it is, since one that grows keeps room for sixteen more. */
 export function marked(trail: Trail, mark: Mark): Mark[] {
   if (trail === undefined) return [mark];
-  trail.push(mark);
-  if (trail.length > MARKS_MAX) trail.shift();
-  return trail;
+  return (trail.length < MARKS_MAX ? trail : trail.slice(1)).concat(mark);
 }
 
 export function textsOf(trail: Trail): { atMs: number; text: string }[] {

@@ -103,7 +103,7 @@ export class SwimLattice {
       else if (kind === AGAIN) this.#deliverAgain(a, b, payload as SwimMessage);
       else (payload as () => void)();
     },
-    soon: (kind, a, b) => this.#fetch(kind === TICK ? a : b),
+    soon: (kind, a, b) => this.#fetch(kind === TICK ? a : b, kind === TICK),
   };
   /** What `#fetch` read: what nobody may look at need not be read. */
   fetched = 0;
@@ -298,7 +298,9 @@ export class SwimLattice {
    * Brings a node from main memory nearer to the processor. Of some nodes at a time the ways overlap; each node alone
    * would be waited for, as a hundred thousand are in no cache.
    */
-  #fetch(index: number): void {
+  #fetch(index: number, isTick: boolean): void {
+    // Of half of the ticks nothing comes: they were for an answer that has arrived.
+    if (isTick && this.#nodes.get(index, WAKE_MS) > this.nowMs) return;
     const swim = this.#swim(index);
     this.fetched = this.#nodes.get(index, RUNNING) + swim.wakeMs + swim.healthFactor;
     this.fetched += swim.neighbors.length;
