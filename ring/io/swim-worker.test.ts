@@ -165,5 +165,5 @@ test('where nobody answered, a member that had left and is back is dialled at on
   while ((await thread.hear('changed')).member.state !== 'left');
   say('alive', 2);
   t.match(await thread.hear('changed'), { member: { state: 'alive' }, before: 'left' });
-  t.match(await thread.hear('cast'), { by: 'copy' }, 'it waits for the outcome');
+  t.match(await thread.hear('cast'), { by: 'open' }, 'it is to be dialled');
 });
