@@ -26,6 +26,9 @@ const json = (res: ServerResponse, value: unknown, status = 200): void => {
   res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
 };
 
+/** What a member is in the answers of the tests, but who and how. */
+const someone = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
+
 test('revoking says what it waits for when no answer comes', async (t) => {
   const at = await api(t, async (_, res) => {
     await pause(2_500);
@@ -38,11 +41,10 @@ test('revoking says what it waits for when no answer comes', async (t) => {
 });
 
 test('what a change of the members waits for is said while it takes its time', async (t) => {
-  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
   const members = [
-    { ...member, id: 'na', name: 'office', state: 'alive' },
-    { ...member, id: 'nb', name: 'cellar', state: 'dead' },
-    { ...member, id: 'nc', name: 'attic', state: 'dead' },
+    { ...someone, id: 'na', name: 'office', state: 'alive' },
+    { ...someone, id: 'nb', name: 'cellar', state: 'dead' },
+    { ...someone, id: 'nc', name: 'attic', state: 'dead' },
   ];
   const pending = { joining: [], leaving: ['nc'], reweighted: [], awaited: ['nb'] };
   const status = { voters: ['na'], tolerates: 0, epoch: 7, pending, members };
@@ -212,12 +214,11 @@ test('status names the relay of a node that cannot be dialled, and why one is su
 });
 
 test('status says how many voters more may be lost', async (t) => {
-  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
   const voters = ['na', 'nb', 'nc', 'nd', 'ne'];
   const datapath = { tier: 'userspace', why: ['x'] };
   const said = async (dead: number): Promise<[text: string, verdict: string | undefined]> => {
     const members = voters.map((id, i) => ({
-      ...member,
+      ...someone,
       id,
       name: id,
       state: i < dead ? 'dead' : 'alive',
@@ -249,11 +250,10 @@ test('status says how many voters more may be lost', async (t) => {
 });
 
 test('status says of a voter whose disk nothing vouches for whom it waits for', async (t) => {
-  const member = { roles: [], weight: 1, ownership: 0.5, incarnation: 1, address: 'a:1' };
   const members = [
-    { ...member, id: 'na', name: 'office', state: 'alive' },
-    { ...member, id: 'nb', name: 'cellar', state: 'alive' },
-    { ...member, id: 'nc', name: 'attic', state: 'dead' },
+    { ...someone, id: 'na', name: 'office', state: 'alive' },
+    { ...someone, id: 'nb', name: 'cellar', state: 'alive' },
+    { ...someone, id: 'nc', name: 'attic', state: 'dead' },
   ];
   const datapath = { tier: 'userspace', why: ['x'] };
   const voters = ['na', 'nb', 'nc'];
@@ -279,7 +279,6 @@ const LIFE_SECONDS = 3_600;
 /** A node's answer with a certificate of an hour, so many seconds old. */
 function statusAged(seconds: number, failure?: object): object {
   const issuedSeconds = Math.floor(Date.now() / 1_000) - seconds;
-  const member = { roles: [], weight: 1, incarnation: 1, address: 'a:1' };
   return {
     lattice: 'l',
     latticeTag: 't',
@@ -288,8 +287,8 @@ function statusAged(seconds: number, failure?: object): object {
     voters: ['nb'],
     tolerates: 0,
     members: [
-      { ...member, id: 'na', name: 'office', state: 'alive', ownership: 0 },
-      { ...member, id: 'nb', name: 'cellar', state: 'alive', ownership: 1 },
+      { ...someone, id: 'na', name: 'office', state: 'alive', ownership: 0 },
+      { ...someone, id: 'nb', name: 'cellar', state: 'alive', ownership: 1 },
     ],
     datapath: { tier: 'userspace', why: ['x'] },
     certificate: {
