@@ -71,7 +71,7 @@ export class Audience {
     if (this.#isPartial || own < 0) return this.usable(count, random);
     const idOf = (index: number): string => view.roster.members[index]?.id ?? '';
     const isHearer = (index: number): boolean =>
-      view.isUsable(index) && isHeardOf(view, index) && gossip.isFreshTo(idOf(index));
+      view.isUsable(index) && this.#isNear(index, idOf(index)) && gossip.isFreshTo(idOf(index));
     return successors(view, own, count, isHearer).map(idOf);
   }
 
@@ -100,14 +100,17 @@ export class Audience {
     return this.#of.choice.usable(count, random, (index, id) => this.#isNear(index, id));
   }
 
-  /** Up to `count` live members to probe another through; neighbours, to whom there are links, where not all are. */
+  /**
+   * Up to `count` live members to probe another through, to whom there are links: whom to connect to takes longer than the
+   * answer is waited for.
+   */
   helpers(count: number, except: string, random: Random): string[] {
     const { view, choice, neighbors } = this.#of;
     const isAlive = (id: string): boolean => view.stateOf(view.roster.indexOf(id)) === 'alive';
-    const near = this.#isPartial
-      ? neighbors.active.filter((id) => id !== except && isAlive(id))
-      : [];
-    if (near.length < count) return choice.alive(count, random, (id) => id !== except);
+    const linked = this.#isPartial ? neighbors.active : [...this.#contacts];
+    const near = linked.filter((id) => id !== except && isAlive(id));
+    const isEnough = near.length >= (this.#isPartial ? count : 1);
+    if (!isEnough) return choice.alive(count, random, (id) => id !== except);
     return shuffled(random, near).slice(0, count);
   }
 

@@ -8,6 +8,7 @@ import type { Herald } from './swim-herald.ts';
 import type { Facts, Update } from './swim-message.ts';
 import { note } from './swim-note.ts';
 import { isAllButVitals } from './swim-self.ts';
+import { Strangers } from './swim-strangers.ts';
 import type { Suspicions } from './swim-suspicion.ts';
 import { newest, RANK, type View } from './swim-view.ts';
 
@@ -32,6 +33,7 @@ export class Beliefs {
   readonly #herald: Herald;
   readonly #neighbors: PartialView;
   readonly #audience: Audience;
+  readonly #strangers = new Strangers();
 
   constructor(of: BeliefsOptions) {
     this.#self = of.self;
@@ -46,7 +48,10 @@ export class Beliefs {
   /** Another says something of one who is not this node. */
   hear(told: Update, from: string, nowMs: number): void {
     const index = this.#view.roster.indexOf(told.id);
-    if (index < 0) return; // I5
+    if (index < 0) {
+      this.#strangers.heard(told, from); // I5
+      return;
+    }
     const claim = this.#withoutSelf(told);
     const isFarewell = claim.state === 'left';
     if (claim.id === from) {
@@ -62,6 +67,12 @@ export class Beliefs {
         from,
       );
     else this.#claim(index, claim, nowMs, 'says so', from);
+  }
+
+  /** The roster names the member now: what others have said of it before counts. */
+  recall(id: string, nowMs: number): void {
+    const foretold = this.#strangers.take(id);
+    if (foretold !== undefined) this.hear(foretold.claim, foretold.by, nowMs);
   }
 
   /** This node finds the member silent. */

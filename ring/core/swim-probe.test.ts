@@ -1,7 +1,16 @@
 import { test } from 'tap';
 import type { SwimMessage } from './swim-message.ts';
 import { swimOptions } from './swim-options.ts';
-import { ack, type MessageEvent, nodeA, random, said, sent, tickUntil } from './swim.testkit.ts';
+import {
+  ack,
+  ids,
+  type MessageEvent,
+  nodeA,
+  random,
+  said,
+  sent,
+  tickUntil,
+} from './swim.testkit.ts';
 
 test('local health: missed acks and nacks slow the prober down, answers bring it back', (t) => {
   const alone = nodeA(2);
@@ -68,6 +77,46 @@ test('a tick that comes a little late does not end both waits of a probe at once
   swim.step(ack(ping.to, ping.message.seq), lateMs + 1, random);
   t.equal(swim.member(ping.to)?.state, 'alive', 'the answer that lay there counts');
   t.equal(swim.healthFactor, 1);
+  t.end();
+});
+
+test('I9: who is being connected to is not accused, and is probed once that is over', (t) => {
+  for (const answers of [false, true]) {
+    const swim = nodeA(4);
+    const isThere = (to: string): boolean => to !== 'b' || answers;
+    const answer = (to: string, message: SwimMessage): MessageEvent[] =>
+      message.kind === 'ping' && isThere(to) ? [ack(to, message.seq)] : [];
+    swim.step({ kind: 'dialling', id: 'b', isUnderWay: true }, 2, random);
+    const silentB = (to: string, message: SwimMessage): MessageEvent[] =>
+      to === 'b' ? [] : answer(to, message);
+    const meanwhile = sent(tickUntil(swim, 10_000, silentB));
+    t.ok(meanwhile.filter(({ to, message }) => to === 'b' && message.kind === 'ping').length > 1);
+    t.notOk(meanwhile.some(({ message }) => message.kind === 'ping-req'));
+    t.equal(swim.member('b')?.state, 'alive');
+    t.equal(swim.healthFactor, 1);
+    swim.step({ kind: 'dialling', id: 'b', isUnderWay: false }, 10_001, random);
+    const [ping] = sent(tickUntil(swim, 10_001 + swimOptions().probeIntervalMs, answer));
+    t.match(ping, { to: 'b', message: { kind: 'ping' } });
+    tickUntil(swim, 13_000, answer);
+    t.equal(swim.member('b')?.state, answers ? 'alive' : 'suspect');
+  }
+  t.end();
+});
+
+test('others are asked to probe where there are links to them', (t) => {
+  const asked = (lost: string[]): string[] => {
+    const swim = nodeA(20);
+    for (const id of lost) swim.step({ kind: 'link-lost', id }, 2, random);
+    const requests = sent(tickUntil(swim, 1_500)).filter(
+      ({ message }) => message.kind === 'ping-req',
+    );
+    return [...new Set(requests.map(({ to }) => to))].toSorted();
+  };
+  const isLinked = (id: string): boolean => 'bc'.includes(id);
+  const unlinked = asked(ids(20).slice(3));
+  t.ok(unlinked.length > 0 && unlinked.every(isLinked), unlinked.join());
+  t.notOk(asked([]).every(isLinked));
+  t.ok(asked(ids(20).slice(1)).length > 0, 'any, where there are none');
   t.end();
 });
 

@@ -75,6 +75,8 @@ export class Prober {
     nacks: 0,
   };
   #relays: Relay[] = [];
+  /** To whom a first connection is being made, and whether a probe was given up for that. */
+  readonly #dialling = new Map<string, boolean>();
   #seq = 0;
   #dueMs: number;
   /** See `#plan`. */
@@ -114,6 +116,18 @@ export class Prober {
     if (!this.#urgent.includes(id)) this.#urgent.push(id);
     if (this.#probe.isDone) this.#dueMs = Math.max(nowMs, this.#restMs);
     this.#plan();
+  }
+
+  /** I9. */
+  dialling(id: string): void {
+    this.#dialling.set(id, false);
+  }
+
+  /** The connection is there or given up. */
+  dialled(id: string, nowMs: number): void {
+    const isOwed = this.#dialling.get(id);
+    this.#dialling.delete(id);
+    if (isOwed === true) this.lookAt(id, nowMs);
   }
 
   /** What was sent before this node stood still may lie here answered and unread: only a new probe tells. */
@@ -203,6 +217,11 @@ export class Prober {
 
   #watch(probe: Probe, nowMs: number): void {
     if (nowMs < probe.endMs) return;
+    if (this.#dialling.has(probe.id)) {
+      this.#dialling.set(probe.id, true);
+      probe.isDone = true; // I9
+      return;
+    }
     if (!probe.isIndirect) {
       probe.isIndirect = true;
       // Of a tick that comes late: it must not end both waits at once.

@@ -1,13 +1,14 @@
 import { test } from 'tap';
 import { Swim } from './swim.ts';
 import type { SwimEffect } from './swim-event.ts';
-import type { SwimMessage, Update } from './swim-message.ts';
+import type { MemberState, SwimMessage, Update } from './swim-message.ts';
 import { swimOptions } from './swim-options.ts';
 import { Roster } from './swim-view.ts';
 import {
   ack,
   atMs,
   facts,
+  ids,
   type MessageEvent,
   nodeA,
   random,
@@ -150,6 +151,40 @@ test('I5, I6: strangers are not tracked, and what only the roster says is not pa
   swim.step(said('b', { id: 'x', state: 'alive', incarnation: 9 }), 101, random);
   t.equal(swim.member('x'), undefined);
   t.strictSame(swim.step(said('x', { id: 'x', state: 'alive', incarnation: 9 }), 101, random), []);
+  t.end();
+});
+
+test('I5: what is said of a member before the roster names it counts once it does, and is told on', (t) => {
+  const newOnes = ids(26).slice(3);
+  const swim = nodeA(3);
+  const answer = (to: string, message: SwimMessage): MessageEvent[] =>
+    message.kind === 'ping' ? [ack(to, message.seq)] : [];
+  tickUntil(swim, 5_000, answer);
+  const claim = (id: string, state: MemberState = 'alive', incarnation = 4): Update => {
+    const theirs = { ...facts, addresses: [`${id}:7`], incarnation, version: 1 };
+    return { id, state, incarnation, facts: theirs };
+  };
+  for (const id of newOnes) swim.step(said('b', claim(id)), 5_001, random);
+  swim.step(said('b', claim('d', 'alive', 3)), 5_002, random);
+  swim.step(said('b', claim('e', 'dead')), 5_002, random);
+  swim.step({ kind: 'roster', roster: rosterOf(26) }, 5_003, random);
+  for (const id of newOnes)
+    t.match(swim.member(id), { state: 'alive', incarnation: 4, address: `${id}:7` });
+  const soon = sent(tickUntil(swim, 5_003 + swimOptions().gossipIntervalMs / 2));
+  const isToldOf = ({ message: { kind, updates } }: { message: SwimMessage }): boolean =>
+    kind === 'gossip' && updates.some(({ id }) => id === 'd');
+  t.notOk(soon.some(isToldOf), 'who said so has told the others too');
+  const told = sent(tickUntil(swim, 8_000)).flatMap(({ message }) => message.updates);
+  t.ok(told.some(({ id }) => id === 'd'));
+
+  const flooded = nodeA(3);
+  flooded.step(said('b', claim('d')), 100, random);
+  flooded.step(said('b', claim('e')), 100, random);
+  flooded.step(said('b', claim('d')), 100, random);
+  for (let i = 0; i < 255; i++) flooded.step(said('b', claim(`stranger ${i}`)), 101, random);
+  flooded.step({ kind: 'roster', roster: rosterOf(5) }, 102, random);
+  t.equal(flooded.member('d')?.state, 'alive', 'said again, it is the newer one');
+  t.equal(flooded.member('e')?.incarnation, 0, 'a flood of strangers is not kept');
   t.end();
 });
 

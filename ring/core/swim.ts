@@ -17,13 +17,16 @@
  * I4  A node that stood still accuses nobody for it: the lost time is given back to everybody. One that slept
  *     asks for news before it probes. Where the rest of the node stands still and this does not, it accuses nobody
  *     meanwhile, and is silent once that lasts.
- * I5  Only members of the roster are tracked; claims about others do nothing.
+ * I5  Only members of the roster are tracked; of others nothing is known, and nothing passed on, before the roster names
+ *     them. A bounded number of claims is kept until then.
  * I6  What is known from the roster alone (incarnation 0) is not passed on.
  * I7  A node that finds most members down, and meets one that sees most alive, was cut off: what it concluded
  *     about the others meanwhile is worth nothing: it is forgotten as by a restart, and not believed by those it is told
  *     to while views are compared. So who comes back makes the lattice refute nothing but its own death, whatever its size.
  * I8  What others say of a member may be ahead of what is known of it, but not so far that a few claims use up
  *     the numbers with which it could refute them.
+ * I9  Who has not been asked is not accused of being silent: while a first connection to it is being made, which may take
+ *     longer than an answer is waited for, a probe of it is put off until that is over.
  */
 import { type Random, randomInt } from '../../spec/random.ts';
 import { PartialView } from './partial-view.ts';
@@ -182,6 +185,10 @@ export class Swim {
         this.#prober.lookAt(event.id, nowMs);
         this.#neighbors.lost(event.id, nowMs);
         this.#audience.lost(event.id);
+        break;
+      case 'dialling':
+        if (event.isUnderWay) this.#prober.dialling(event.id);
+        else this.#prober.dialled(event.id, nowMs);
         break;
       case 'facts':
         if (this.#self.describe(event.facts)) this.#announce(true);
@@ -451,6 +458,10 @@ export class Swim {
       const { id } = tracked.update;
       cause({ kind: 'member', id, state: 'suspect', before: undefined });
     }
+    // Who says so has told the others too.
+    this.#gossip.isBehind = true;
+    for (const index of others) this.#beliefs.recall(this.#idOf(index), this.#nowMs);
+    this.#gossip.isBehind = false;
     if (others.length > 0) this.#pace.hurry(this.#nowMs);
     this.#agenda.compareMs = this.#pace.dueMs;
     const ids = others.map((index) => this.#idOf(index));

@@ -17,6 +17,8 @@ export interface SecureSocketOptions {
   certificate: string;
   /** Gives up. */
   signal: AbortSignal;
+  /** Somebody has taken the connection; the handshake begins. */
+  taken?: () => void;
 }
 
 /** Somebody took the connection, and did not come to the end of the handshake: it may have too much to do. Nothing is left open. */
@@ -78,6 +80,7 @@ function handshake({
   address,
   inside,
   signal,
+  taken,
   ...options
 }: SecureSocketOptions): Promise<TLSSocket> {
   return new Promise((done, fail) => {
@@ -88,7 +91,10 @@ function handshake({
       rejectUnauthorized: false,
     });
     let isTaken = false;
-    socket.once('connect', () => (isTaken = true));
+    socket.once('connect', () => {
+      isTaken = true;
+      taken?.();
+    });
     const unreachable = (why: string, isThere = isTaken, hint = NOBODY_THERE): void => {
       socket.destroy();
       inside?.destroy();

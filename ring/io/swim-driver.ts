@@ -82,6 +82,11 @@ export class SwimDriver {
     this.#step({ kind: 'leave' });
   }
 
+  /** A first connection to the member is being made, or is over. */
+  dialling(id: string, isUnderWay: boolean): void {
+    this.#step({ kind: 'dialling', id, isUnderWay });
+  }
+
   /** A message of a proven sender, its form not looked at. */
   receive(body: unknown, from: string): void {
     const heard = fromWire(body);

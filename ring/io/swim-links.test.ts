@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { type Test, test } from 'tap';
 import { AetherError } from '../../spec/error.ts';
 import { silentLog } from '../../spec/log.ts';
@@ -23,6 +24,8 @@ class End {
   /** What goes by the control lane as well, if there is a link. */
   readonly copied: unknown[] = [];
   readonly lost: string[] = [];
+  /** First connections that are being made, and are over. */
+  readonly dialling: [node: string, isUnderWay: boolean][] = [];
   readonly shown: unknown[] = [];
   readonly met: [node: string, hello: Hello][] = [];
   address = '';
@@ -49,6 +52,7 @@ class End {
         this.#note(this.shown, [node, certificate]);
       },
       isNeighbor: () => false,
+      dialling: (node, isUnderWay) => this.#note(this.dialling, [node, isUnderWay]),
       linkLost: (node) => this.#note(this.lost, node),
       heard: (body, from) => this.#note(this.heard, [from, body]),
       handBack: (_node, cast, by) =>
@@ -77,6 +81,26 @@ async function end(t: Test, number: number, change: Partial<SwimLinksOptions> = 
   made.address = `${host}:${port}`;
   t.teardown(() => made.links.close());
   return made;
+}
+
+/** Of who takes nobody: its queue is full, and the kernel drops what comes. */
+async function fullAddress(t: Test): Promise<string> {
+  const listener = new Worker(
+    `const { createServer } = require('node:net');
+    const server = createServer().listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
+      require('node:worker_threads').parentPort.postMessage(server.address().port);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`,
+    { eval: true },
+  );
+  const [port] = (await once(listener, 'message')) as [number];
+  const callers = Array.from({ length: 4 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+  t.teardown(async () => {
+    for (const caller of callers) caller.destroy();
+    await listener.terminate();
+  });
+  await once(callers[1] as Socket, 'connect');
+  return `127.0.0.1:${port}`;
 }
 
 async function refusal(address: string, number: number, path: string): Promise<string> {
@@ -373,22 +397,64 @@ test('above the limit the link used least lately is closed, no neighbour’s, an
   await others[1]?.until(() => others[1]?.heard.length === 1);
 });
 
-test('what waits for a first connection goes another way when nothing is heard of it', async (t) => {
+test('what waits for a first connection goes another way when nobody takes it', async (t) => {
   const a = await end(t, 1, { limits: transportLimits({ handshakeTimeoutMs: 60_000 }) });
+  const b = idOf(2);
+  a.links.setAddress(b, await fullAddress(t));
+  a.links.send(b, encodeCast('first'));
+  t.strictSame(a.dialling, [[b, true]]);
+  await a.until(() => a.handedBack.length === 1);
+  t.strictSame(a.dialling.at(-1), [b, false]);
+  a.links.send(b, encodeCast('second'));
+  t.strictSame(a.handedBack, ['first', 'second'], 'and what comes now does not wait for it');
+});
+
+test('who has taken a connection is given the time of a handshake', async (t) => {
+  const limits = transportLimits({ handshakeTimeoutMs: 1_500 });
+  const cancelled: number[] = [];
+  let aheadMs = 0;
+  const clock = {
+    ...systemClock,
+    monotonicMs: () => systemClock.monotonicMs() + aheadMs,
+    after: (afterMs: number, done: () => void) => {
+      const cancel = systemClock.after(afterMs, done);
+      return () => (cancelled.push(afterMs), cancel());
+    },
+  };
+  const a = await end(t, 1, { limits, clock });
   const b = idOf(2);
   const silent = createServer();
   const taken = new Promise<Socket>((done) => silent.once('connection', done));
   await once(silent.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => silent.close());
   const { port } = silent.address() as AddressInfo;
   a.links.setAddress(b, `127.0.0.1:${port}`);
   a.links.send(b, encodeCast('first'));
-  const socket = await taken;
-  socket.on('error', () => {});
-  t.teardown(() => {
-    socket.destroy();
-    silent.close();
-  });
+  const closed = once(
+    (await taken).resume().on('error', () => {}),
+    'close',
+  );
   await a.until(() => a.handedBack.length === 1);
+  t.ok(cancelled.includes(1_000), 'nobody waits for it to be taken');
+  await closed;
+  t.strictSame(a.dialling, [
+    [b, true],
+    [b, false],
+  ]);
+  aheadMs = 60_000;
+  const again = once(silent, 'connection');
   a.links.send(b, encodeCast('second'));
-  t.strictSame(a.handedBack, ['first', 'second'], 'and what comes now does not wait for it');
+  t.strictSame(a.handedBack, ['first', 'second'], 'a second time nothing waits');
+  const [socket] = (await again) as [Socket];
+  socket.on('error', () => {});
+  t.equal(a.dialling.length, 2);
+});
+
+test('a first connection is under way until it is there', async (t) => {
+  const [a, b] = [await end(t, 1), await end(t, 2)];
+  a.links.setAddress(b.id, b.address);
+  a.send(b, 1);
+  t.strictSame(a.dialling, [[b.id, true]]);
+  await a.until(() => a.dialling.length === 2);
+  t.strictSame([a.dialling[1], a.links.isOpen(b.id)], [[b.id, false], true]);
 });

@@ -29,8 +29,8 @@ const UNFINISHED_BYTES_MAX = 8 << 20;
 const WAITING_MAX = 64;
 /** So long an address may take to become known: gossip brings those of newcomers. */
 const ADDRESS_TIMEOUT_MS = 2_000;
-/** What waits for a first connection goes another way after so long: a firewall that drops says nothing for five seconds. */
-const DIALLED_MS = 1_000;
+/** What waits for a first connection that nobody takes goes another way after so long: a firewall that drops says nothing. */
+const TAKEN_MS = 1_000;
 /** So long membership goes by the control link that is there: where many come at once, a link more to each would cost more than all news. */
 const NEAR_MS = 1_000;
 /** Then the one with the lower id dials, and the other one only after so long more: two links are one too many. */
@@ -54,6 +54,8 @@ export interface SwimLinksOptions {
   shown(node: string, certificate: unknown): void;
   /** News goes to the member: a link to it stays. */
   isNeighbor(node: string): boolean;
+  /** A first connection to the member is being made, or is over: it is there, or has failed, or nobody takes it. */
+  dialling(node: string, isUnderWay: boolean): void;
   /** The last link to a member is gone, and not for being idle. */
   linkLost(node: string): void;
   heard(body: unknown, from: string): void;
@@ -313,8 +315,11 @@ export class SwimLinks {
     const { signal } = this.#stopping;
     const timeoutMs = limits.handshakeTimeoutMs;
     way.isDialling = true;
+    const isFirst = way.failures === 0;
+    if (isFirst) options.dialling(node, true);
     if (way.isNear) await this.#rest(way, self < node ? NEAR_MS : NEAR_MS + YIELD_MS);
-    const cancel = clock.after(DIALLED_MS, () => {
+    const cancel = clock.after(TAKEN_MS, () => {
+      if (isFirst) options.dialling(node, false);
       way.failures = Math.max(1, way.failures);
       for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     });
@@ -322,7 +327,7 @@ export class SwimLinks {
       if (!this.isOpen(node)) {
         const at = { address, node, key, certificate };
         const hello = options.hello();
-        const dialled = await dial({ ...at, hello, timeoutMs, signal }, 'swim');
+        const dialled = await dial({ ...at, hello, timeoutMs, signal, taken: cancel }, 'swim');
         this.#meet(dialled);
         this.#adopt(dialled.socket, node);
       }
@@ -337,6 +342,7 @@ export class SwimLinks {
       for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     } finally {
       cancel();
+      if (isFirst) options.dialling(node, false);
     }
   }
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { type Test, test } from 'tap';
 import { silentLog } from '../../spec/log.ts';
@@ -92,6 +94,7 @@ function node2(t: Test, port: number, heard: (body: unknown) => void): SwimLinks
     isNeighbor: () => true,
     meet: () => {},
     shown: () => {},
+    dialling: () => {},
     linkLost: () => {},
     heard,
     handBack: () => {},
@@ -145,6 +148,34 @@ test('who comes by the control lane is answered there too, for its link may be d
   const { to, cast: reply } = await thread.hear('cast');
   t.equal(to, idOf(2));
   t.match(fromWire(decodeCast(reply))?.message, { kind: 'ack', seq: 7 });
+});
+
+test('a member that is being connected to is not accused before that is over', async (t) => {
+  const silent = createServer();
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => silent.close());
+  let isOver = false;
+  silent.on('connection', (socket) =>
+    socket
+      .resume()
+      .on('error', () => {})
+      .on('close', () => (isOver = true)),
+  );
+  const thread = new Thread(t, 5, 10);
+  const { port } = silent.address() as AddressInfo;
+  const facts = withSwimPort(
+    { addresses: ['127.0.0.1:1'], protocol: [1, 1], certificateEpoch: 1 },
+    port,
+  );
+  const own = { id: idOf(2), state: 'alive', incarnation: 1 } as const;
+  const updates = [{ ...own, facts: { ...facts, incarnation: 1, version: 1 } }];
+  const ping = { kind: 'ping', seq: 1, incarnation: 1, updates } as const;
+  const cast = new Uint8Array(encodeCast(toWire(1, ping)));
+  thread.tell({ kind: 'heard', from: idOf(2), cast });
+  let said = await thread.hear('changed');
+  while (said.member.state !== 'suspect' || said.member.incarnation === 0)
+    said = await thread.hear('changed');
+  t.ok(isOver);
 });
 
 test('where nobody answered, a member that had left and is back is dialled at once', async (t) => {

@@ -93,6 +93,7 @@ class SwimWorker {
       meet: (node, hello) => this.#meet(node, hello),
       shown: (node, shown) => this.#standing.show(node, shown, this.#clock.nowMs()),
       isNeighbor: (node) => this.#driver?.neighbors.includes(node) === true,
+      dialling: (node, isUnderWay) => this.#driver?.dialling(node, isUnderWay),
       linkLost: (node) => {
         this.#standing.forget(node);
         this.#driver?.linkLost(node);
