@@ -2,12 +2,13 @@
  * Membership of real nodes on real sockets beside serf's: how soon all know who came, who died and who woke up,
  * and what it costs to know while nothing happens.
  *
- * Lattices of one round stand side by side and are idle, asleep and killed in the same seconds; only joining, which
- * is a matter of CPU time, takes turns. Nodes are processes, and for joining also few with all nodes in them: what twenty-five programs
+ * Lattices of one round stand side by side and are idle and killed in the same seconds; joining and waking up, which
+ * are a matter of CPU time, take turns. Nodes are processes, and for joining also few with all nodes in them: what twenty-five programs
  * need to become fast is their machines' affair, and here two cores have to do it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { endAll, isOver } from '../engine/live.ts';
 import { Medians } from '../medians.ts';
 import type { BenchOptions, BenchResult, Bound, Figure } from '../report.ts';
@@ -30,6 +31,8 @@ const IDLE_SECONDS = 10;
 /** Joining sends more for a while. */
 const SETTLE_MS = 3_000;
 const SLEEP_SECONDS = 20;
+/** Between the sleepers of two lattices: the one is back and looked after when the next one wakes. */
+const SLEEP_GAP_MS = 5_000;
 /** In each round. */
 const KILLS = 5;
 
@@ -217,10 +220,14 @@ async function measureRound(
       for (const [metric, value] of Object.entries(figures))
         medians.add(request.kind, subject, metric, value);
   };
-  const askAll = async (request: Request): Promise<void> => {
+  const askAll = async (request: Request, gapMs = 0): Promise<void> => {
     if (!cases.some(({ part }) => part === request.kind)) return;
     say(request.kind);
-    await Promise.all([...lattices.keys()].map((subject) => ask(subject, request)));
+    const asked = [...lattices.keys()].map(async (subject, i) => {
+      await pause(i * gapMs);
+      await ask(subject, request);
+    });
+    await Promise.all(asked);
   };
   const close = async (): Promise<void> => {
     await Promise.all([...lattices.values()].map((lattice) => lattice.close()));
@@ -239,10 +246,10 @@ async function measureRound(
       );
       await ask(subject, { kind: 'join' });
     }
-    await new Promise((resolve) => void setTimeout(resolve, SETTLE_MS));
+    await pause(SETTLE_MS);
     const seconds = Math.max(IDLE_SECONDS, options.secondsPerCase);
     await askAll({ kind: 'idle', seconds });
-    await askAll({ kind: 'sleep', seconds: SLEEP_SECONDS });
+    await askAll({ kind: 'sleep', seconds: SLEEP_SECONDS }, SLEEP_GAP_MS);
     await askAll({ kind: 'kill', members: KILLS });
   } finally {
     await close();
