@@ -24,6 +24,8 @@ export interface ProbeHost {
 /** The last probe; one object, used again and again. */
 interface Probe {
   id: string;
+  /** Of the member, when it was asked: one that has begun anew or refuted something meanwhile is not silent. */
+  incarnation: number;
   seq: number;
   sentMs: number;
   timeoutMs: number;
@@ -65,6 +67,7 @@ export class Prober {
   #place = 0;
   readonly #probe: Probe = {
     id: '',
+    incarnation: 0,
     seq: 0,
     sentMs: 0,
     timeoutMs: 0,
@@ -163,6 +166,7 @@ export class Prober {
     const id = this.#view.roster.idOf(index);
     if (id === undefined) return;
     probe.id = id;
+    probe.incarnation = this.#view.incarnationOf(index);
     probe.seq = ++this.#seq;
     probe.sentMs = nowMs;
     probe.timeoutMs = this.#options.ackTimeoutMs * this.factor;
@@ -236,7 +240,8 @@ export class Prober {
     probe.isDone = true;
     // Others who try and say so: the fault is not on our side.
     this.ail(probe.asked === 0 ? 1 : Math.max(0, probe.asked - probe.nacks));
-    this.#host.silent(probe.id);
+    const index = this.#view.roster.indexOf(probe.id);
+    if (this.#view.incarnationOf(index) === probe.incarnation) this.#host.silent(probe.id);
   }
 
   #watchRelays(nowMs: number): void {
