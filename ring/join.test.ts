@@ -9,7 +9,7 @@ import { systemClock } from '../spec/system-clock.ts';
 import { mintJoinToken, Ring } from './index.ts';
 import { keyFromSeed } from './io/keys.ts';
 import { askToJoin } from './join.ts';
-import { impostor, opener } from './lattice.testkit.ts';
+import { impostor, opener, until } from './lattice.testkit.ts';
 
 const PATIENCE_MS = 60_000;
 
@@ -87,3 +87,26 @@ test('a newcomer is patient for a second at least', async (t) => {
   const data = t.testdir();
   await t.rejects(Ring.open({ data, joinPatienceMs: 999 }), { code: 'ERR_RING_OPTION' });
 });
+
+test(
+  'who was dialled when it was let in is not dialled again at once',
+  { timeout: 60_000 },
+  async (t) => {
+    const open = opener(t);
+    const a = await open('a');
+    const token = mintJoinToken(join(t.testdirName, 'a'), { uses: 1 });
+    const rests: number[] = [];
+    const clock: Clock = {
+      ...systemClock,
+      after: (afterMs, done) => {
+        rests.push(afterMs);
+        return systemClock.after(afterMs, done);
+      },
+    };
+    /** Until the others are asked to dial it. */
+    const isAsked = (restMs: number): boolean => restMs > 1_990 && restMs <= 4_000;
+    await open('b', { join: [a.address], token, clock });
+    await until(() => rests.some(isAsked));
+    t.ok(rests.some(isAsked), 'the others are asked later');
+  },
+);
