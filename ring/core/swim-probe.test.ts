@@ -114,6 +114,7 @@ test('I9: who is being connected to is not accused, and is probed once that is o
     t.notOk(meanwhile.some(({ message }) => message.kind === 'ping-req'));
     t.equal(swim.member('b')?.state, 'alive');
     t.equal(swim.healthFactor, 1);
+    swim.step({ kind: 'dialling', id: 'b', isUnderWay: true }, 20_001, random);
     swim.step({ kind: 'dialling', id: 'b', isUnderWay: false }, 20_001, random);
     const soon = sent(tickUntil(swim, 20_001 + swimOptions().probeIntervalMs, answer));
     t.ok(soon.some(({ to, message }) => to === 'b' && message.kind === 'ping'));

@@ -78,7 +78,7 @@ export class Prober {
     nacks: 0,
   };
   #relays: Relay[] = [];
-  /** To whom a first connection is being made, and whether a probe was given up for that. */
+  /** Who has taken a first connection, and whether a probe was given up for that. */
   readonly #dialling = new Map<string, boolean>();
   #seq = 0;
   #dueMs: number;
@@ -123,7 +123,7 @@ export class Prober {
 
   /** I9. */
   dialling(id: string): void {
-    this.#dialling.set(id, false);
+    if (!this.#dialling.has(id)) this.#dialling.set(id, false);
   }
 
   /** The connection is there or given up. */

@@ -82,7 +82,7 @@ export class SwimDriver {
     this.#step({ kind: 'leave' });
   }
 
-  /** A first connection to the member is being made, or is over. */
+  /** The member has taken a first connection, or that is over. */
   dialling(id: string, isUnderWay: boolean): void {
     this.#step({ kind: 'dialling', id, isUnderWay });
   }

@@ -54,7 +54,7 @@ export interface SwimLinksOptions {
   shown(node: string, certificate: unknown): void;
   /** News goes to the member: a link to it stays. */
   isNeighbor(node: string): boolean;
-  /** A first connection to the member is being made, or is over: it is there, or has failed, or nobody takes it. */
+  /** The member, or its machine, has taken a first connection, or is about to be dialled; or that is over: it is there or has failed. */
   dialling(node: string, isUnderWay: boolean): void;
   /** The last link to a member is gone, and not for being idle. */
   linkLost(node: string): void;
@@ -316,10 +316,15 @@ export class SwimLinks {
     const timeoutMs = limits.handshakeTimeoutMs;
     way.isDialling = true;
     const isFirst = way.failures === 0;
-    if (isFirst) options.dialling(node, true);
-    if (way.isNear) await this.#rest(way, self < node ? NEAR_MS : NEAR_MS + YIELD_MS);
+    const tell = (isUnderWay: boolean): void => {
+      if (isFirst) options.dialling(node, isUnderWay);
+    };
+    if (way.isNear) {
+      tell(true);
+      await this.#rest(way, self < node ? NEAR_MS : NEAR_MS + YIELD_MS);
+    }
     const cancel = clock.after(TAKEN_MS, () => {
-      if (isFirst) options.dialling(node, false);
+      tell(false);
       way.failures = Math.max(1, way.failures);
       for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     });
@@ -327,7 +332,11 @@ export class SwimLinks {
       if (!this.isOpen(node)) {
         const at = { address, node, key, certificate };
         const hello = options.hello();
-        const dialled = await dial({ ...at, hello, timeoutMs, signal, taken: cancel }, 'swim');
+        const taken = (): void => {
+          cancel();
+          tell(true);
+        };
+        const dialled = await dial({ ...at, hello, timeoutMs, signal, taken }, 'swim');
         this.#meet(dialled);
         this.#adopt(dialled.socket, node);
       }
@@ -342,7 +351,7 @@ export class SwimLinks {
       for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
     } finally {
       cancel();
-      if (isFirst) options.dialling(node, false);
+      tell(false);
     }
   }
 
