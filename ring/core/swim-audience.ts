@@ -20,6 +20,8 @@ export interface AudienceOptions {
   choice: Choice;
   gossip: GossipQueue;
   neighbors: PartialView;
+  /** Members are unheard of that are just coming. */
+  isCatchingUp(): boolean;
 }
 
 export class Audience {
@@ -70,8 +72,12 @@ export class Audience {
     // In a lattice too large for links to all, rings are too much to look at.
     if (this.#isPartial || own < 0) return this.usable(count, random);
     const idOf = (index: number): string => view.roster.members[index]?.id ?? '';
+    // While many come at once, connections to those who are next cost more than waiting for a repetition.
+    const isToBeNear = this.#of.isCatchingUp();
     const isHearer = (index: number): boolean =>
-      view.isUsable(index) && this.#isNear(index, idOf(index)) && gossip.isFreshTo(idOf(index));
+      view.isUsable(index) &&
+      (isToBeNear ? this.#isNear(index, idOf(index)) : isHeardOf(view, index)) &&
+      gossip.isFreshTo(idOf(index));
     return successors(view, own, count, isHearer).map(idOf);
   }
 

@@ -36,24 +36,28 @@ test('who comes into a lattice is asked only by those to whom a way is open', (t
   t.end();
 });
 
-test('news goes by the links that are there', (t) => {
+test('news goes by the links that are there, and, but while others come, to whoever is next on the rings', (t) => {
   const linked = new Set(ids(8).slice(1));
-  const listeners = (lost: string[]): string[] => {
+  const listeners = (lost: string[], come = 20): string[] => {
     const swim = nodeA(20);
     tickUntil(swim, 3_000);
     for (const id of lost) swim.step({ kind: 'link-lost', id }, swim.wakeMs, random);
+    swim.step({ kind: 'roster', roster: rosterOf(come) }, swim.wakeMs, random);
     swim.step({ kind: 'facts', facts: { ...facts, types: ['order'] } }, swim.wakeMs, random);
     const messages = sent(tickUntil(swim, swim.wakeMs + 2_000));
     const news = messages.filter(({ message: { kind } }) => kind === 'gossip');
     return [...new Set(news.map(({ to }) => to))].toSorted();
   };
-  const told = listeners(ids(20).slice(8));
+  const isOther = (id: string): boolean => !linked.has(id);
+  const others = ids(20).slice(8);
+  const told = listeners(others);
   const { gossipFanout } = swimOptions();
   t.ok(told.length > gossipFanout, told.join());
-  t.ok(
-    told.every((id) => linked.has(id)),
-    told.join(),
-  );
+  t.ok(told.filter(isOther).length <= gossipFanout, 'others are the next on the rings');
+  t.ok(told.some(isOther));
+  const toldMeanwhile = listeners(others, 21);
+  t.ok(toldMeanwhile.length > gossipFanout, toldMeanwhile.join());
+  t.notOk(toldMeanwhile.some(isOther));
   t.ok(listeners(ids(20).slice(1)).length > gossipFanout, 'without links, by chance');
   t.end();
 });

@@ -139,6 +139,7 @@ export class Swim {
       choice: this.#choice,
       gossip: this.#gossip,
       neighbors: this.#neighbors,
+      isCatchingUp: () => this.#isCatchingUp,
     });
     this.#herald = new Herald({
       options,
