@@ -107,16 +107,16 @@ export class Audience {
   }
 
   /**
-   * Up to `count` live members to probe another through, to whom there are links: whom to connect to takes longer than the
-   * answer is waited for.
+   * Up to `count` live members to probe another through: those to whom there are links, where these are enough. While many
+   * come one is: to connect to others takes longer than the answer is waited for.
    */
   helpers(count: number, except: string, random: Random): string[] {
     const { view, choice, neighbors } = this.#of;
     const isAlive = (id: string): boolean => view.stateOf(view.roster.indexOf(id)) === 'alive';
     const linked = this.#isPartial ? neighbors.active : [...this.#contacts];
     const near = linked.filter((id) => id !== except && isAlive(id));
-    const isEnough = near.length >= (this.#isPartial ? count : 1);
-    if (!isEnough) return choice.alive(count, random, (id) => id !== except);
+    if (near.length < (this.#of.isCatchingUp() ? 1 : count))
+      return choice.alive(count, random, (id) => id !== except);
     return shuffled(random, near).slice(0, count);
   }
 

@@ -49,7 +49,7 @@ export class Beliefs {
   hear(told: Update, from: string, nowMs: number): void {
     const index = this.#view.roster.indexOf(told.id);
     if (index < 0) {
-      this.#strangers.heard(told, from); // I5
+      if (!isTooFar(told, 0)) this.#strangers.heard(told, from); // I5, I8
       return;
     }
     const claim = this.#withoutSelf(told);

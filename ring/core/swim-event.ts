@@ -11,7 +11,7 @@ export type SwimEvent =
   | { kind: 'roster'; roster: Roster; near?: readonly string[] }
   /** The connection to a member broke: look at once, believe nothing yet. */
   | { kind: 'link-lost'; id: string }
-  /** A first connection to a member was taken, or is there or given up: who waits for it has not been asked yet. */
+  /** A member has taken a first connection, or is about to be dialled; or that is over. */
   | { kind: 'dialling'; id: string; isUnderWay: boolean }
   /** What this node says of itself has changed. */
   | { kind: 'facts'; facts: OwnFacts }

@@ -78,7 +78,7 @@ export class Prober {
     nacks: 0,
   };
   #relays: Relay[] = [];
-  /** Who has taken a first connection, and whether a probe was given up for that. */
+  /** To whom a first connection is being made, and whether a probe was given up for that. */
   readonly #dialling = new Map<string, boolean>();
   #seq = 0;
   #dueMs: number;
@@ -242,6 +242,7 @@ export class Prober {
     this.ail(probe.asked === 0 ? 1 : Math.max(0, probe.asked - probe.nacks));
     const index = this.#view.roster.indexOf(probe.id);
     if (this.#view.incarnationOf(index) === probe.incarnation) this.#host.silent(probe.id);
+    else if (index >= 0) this.lookAt(probe.id, nowMs);
   }
 
   #watchRelays(nowMs: number): void {

@@ -2,7 +2,7 @@
  * What is said of members whom the roster does not name yet: it is often here before the epoch that names them, and
  * nobody says it again of his own accord.
  */
-import type { Update } from './swim-message.ts';
+import { isGone, type Update } from './swim-message.ts';
 
 /** The oldest goes: who has not come into the roster by then, may never. */
 const STRANGERS_MAX = 256;
@@ -18,8 +18,9 @@ export class Strangers {
   /** @param by who says it of another; only that it is there, and where, is kept. */
   heard(claim: Update, by: string): void {
     const { id, state, facts, incarnation } = claim;
-    if (state !== 'alive' || facts === undefined) return;
     if (incarnation < (this.#foretold.get(id)?.claim.incarnation ?? 0)) return;
+    if (isGone(state)) this.#foretold.delete(id);
+    if (state !== 'alive' || facts === undefined) return;
     this.#foretold.delete(id);
     this.#foretold.set(id, { claim, by });
     const [oldest] = this.#foretold.keys();

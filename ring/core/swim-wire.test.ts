@@ -178,6 +178,14 @@ test('every message arrives as it was meant, whatever of it is there', (t) => {
   t.end();
 });
 
+test('facts do not hold the message that they came in', (t) => {
+  const body = toWire(1, messageOf({ kind: 'gossip' }, 1, updates));
+  const [update] = arrives(body)?.message.updates ?? [];
+  const fact = update?.facts?.ext?.[40];
+  t.equal(fact?.buffer.byteLength, fact?.length);
+  t.end();
+});
+
 test('an idle probe costs a few dozen bytes', (t) => {
   const ping = toWire(1_000, {
     kind: 'ping',

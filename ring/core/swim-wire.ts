@@ -265,8 +265,14 @@ function toFacts(value: unknown, isLater: boolean): Facts | undefined {
     ...(coordinate === null ? {} : { coordinate }),
     ...(tier === null ? {} : { tier }),
     ...(types === null ? {} : { types }),
-    ...(ext === null ? {} : { ext }),
+    ...(ext === null ? {} : { ext: detached(ext) }),
   };
+}
+
+/** Facts are kept for longer than the message that they are part of. */
+function detached(ext: Record<string, Uint8Array>): Record<string, Uint8Array> {
+  const entries = Object.entries(ext);
+  return Object.fromEntries(entries.map(([number, fact]) => [number, new Uint8Array(fact)]));
 }
 
 function toCoordinate(value: unknown): Coordinate | undefined {

@@ -166,10 +166,13 @@ test('I5: what is said of a member before the roster names it counts once it doe
   };
   for (const id of newOnes) swim.step(said('b', claim(id)), 5_001, random);
   swim.step(said('b', claim('d', 'alive', 3)), 5_002, random);
-  swim.step(said('b', claim('e', 'dead')), 5_002, random);
+  swim.step(said('b', claim('d', 'alive', 2 ** 40)), 5_002, random);
+  swim.step(said('b', claim('e', 'left')), 5_002, random);
+  swim.step(said('b', claim('f', 'suspect')), 5_002, random);
   swim.step({ kind: 'roster', roster: rosterOf(26) }, 5_003, random);
-  for (const id of newOnes)
+  for (const id of newOnes.filter((one) => one !== 'e'))
     t.match(swim.member(id), { state: 'alive', incarnation: 4, address: `${id}:7` });
+  t.equal(swim.member('e')?.incarnation, 0, 'who is gone again has not come');
   const soon = sent(tickUntil(swim, 5_003 + swimOptions().gossipIntervalMs / 2));
   const isToldOf = ({ message: { kind, updates } }: { message: SwimMessage }): boolean =>
     kind === 'gossip' && updates.some(({ id }) => id === 'd');

@@ -25,8 +25,8 @@
  *     to while views are compared. So who comes back makes the lattice refute nothing but its own death, whatever its size.
  * I8  What others say of a member may be ahead of what is known of it, but not so far that a few claims use up
  *     the numbers with which it could refute them.
- * I9  Who has not been asked is not accused of being silent: once it has taken a first connection, whose handshake may take
- *     longer than an answer is waited for, a probe of it is put off until that is over.
+ * I9  Who has taken a first connection is not accused before it could be asked by that: the handshake may take longer than an
+ *     answer is waited for, so a probe of it is put off until that is over.
  */
 import { type Random, randomInt } from '../../spec/random.ts';
 import { PartialView } from './partial-view.ts';

@@ -82,7 +82,7 @@ export class SwimDriver {
     this.#step({ kind: 'leave' });
   }
 
-  /** The member has taken a first connection, or that is over. */
+  /** The member has taken a first connection, or is about to be dialled; or that is over. */
   dialling(id: string, isUnderWay: boolean): void {
     this.#step({ kind: 'dialling', id, isUnderWay });
   }

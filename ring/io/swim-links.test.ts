@@ -453,6 +453,29 @@ test('who has taken a connection is given the time of a handshake', async (t) =>
   t.equal(a.dialling.length, 2);
 });
 
+test('who has taken a connection and stands still is waited for three seconds', async (t) => {
+  const limits = transportLimits({ handshakeTimeoutMs: 60_000 });
+  const clock = {
+    ...systemClock,
+    after: (afterMs: number, done: () => void) =>
+      systemClock.after(afterMs === 3_000 ? 0 : afterMs, done),
+  };
+  const a = await end(t, 1, { limits, clock });
+  const b = idOf(2);
+  const silent = createServer((socket) => socket.resume().on('error', () => {}));
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => silent.close());
+  a.links.setAddress(b, `127.0.0.1:${(silent.address() as AddressInfo).port}`);
+  a.links.send(b, encodeCast('first'));
+  await a.until(() => a.handedBack.length === 1);
+  t.strictSame(a.dialling, [
+    [b, true],
+    [b, false],
+  ]);
+  a.links.send(b, encodeCast('second'));
+  t.strictSame(a.handedBack, ['first', 'second']);
+});
+
 test('a first connection is under way until it is there', async (t) => {
   const [a, b] = [await end(t, 1), await end(t, 2)];
   a.links.setAddress(b.id, b.address);

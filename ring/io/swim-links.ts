@@ -31,6 +31,8 @@ const WAITING_MAX = 64;
 const ADDRESS_TIMEOUT_MS = 2_000;
 /** What waits for a first connection that nobody takes goes another way after so long: a firewall that drops says nothing. */
 const TAKEN_MS = 1_000;
+/** And after so long when who has taken it does not come to the end of the handshake: it may stand still. */
+const GREETED_MS = 3_000;
 /** So long membership goes by the control link that is there: where many come at once, a link more to each would cost more than all news. */
 const NEAR_MS = 1_000;
 /** Then the one with the lower id dials, and the other one only after so long more: two links are one too many. */
@@ -54,7 +56,10 @@ export interface SwimLinksOptions {
   shown(node: string, certificate: unknown): void;
   /** News goes to the member: a link to it stays. */
   isNeighbor(node: string): boolean;
-  /** The member, or its machine, has taken a first connection, or is about to be dialled; or that is over: it is there or has failed. */
+  /**
+   * The member, or its machine, has taken a first connection, or is about to be dialled; or that is over: it is there, has
+   * failed or takes too long. Also from within `send`.
+   */
   dialling(node: string, isUnderWay: boolean): void;
   /** The last link to a member is gone, and not for being idle. */
   linkLost(node: string): void;
@@ -323,11 +328,12 @@ export class SwimLinks {
       tell(true);
       await this.#rest(way, self < node ? NEAR_MS : NEAR_MS + YIELD_MS);
     }
-    const cancel = clock.after(TAKEN_MS, () => {
+    const giveUp = (): void => {
       tell(false);
       way.failures = Math.max(1, way.failures);
       for (const cast of takeWaiting(way)) options.handBack(node, cast, 'any');
-    });
+    };
+    let cancel = clock.after(TAKEN_MS, giveUp);
     try {
       if (!this.isOpen(node)) {
         const at = { address, node, key, certificate };
@@ -335,6 +341,7 @@ export class SwimLinks {
         const taken = (): void => {
           cancel();
           tell(true);
+          cancel = clock.after(GREETED_MS, giveUp);
         };
         const dialled = await dial({ ...at, hello, timeoutMs, signal, taken }, 'swim');
         this.#meet(dialled);

@@ -27,7 +27,8 @@ const sockets = (number: number): SwimSockets => ({
   key: pem(key(number)),
   certificate: createCertificate(key(number)),
   lattice: LATTICE,
-  limits: transportLimits(),
+  // Shorter than what is waited for a handshake anyway.
+  limits: transportLimits({ handshakeTimeoutMs: 2_500 }),
 });
 
 /** The thread of node 1, whose main loop is the test. */
