@@ -13,7 +13,7 @@ import { KEEP, type Peers } from './peers.ts';
 
 /** Asks a member whether it can dial the caller at an address. */
 const REACH = 'reach';
-/** How many try; who let this node in may be one of them. */
+/** How many are asked. */
 const ASKED = 3;
 /** Its time to dial included. */
 const REACH_TIMEOUT_MS = 10_000;
